@@ -1,1 +1,6 @@
-//! 
+//! The engine of Luthier: search spaces, studies, samplers and schedulers, as pure functions over values.
+//!
+//! Nothing in this crate opens a file, reads a clock, starts a thread or prints. A study is the fold of its
+//! events ([`event`]); the [`engine`] answers what to run next and what a running trial does now.
+
+pub mod space;

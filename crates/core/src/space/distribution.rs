@@ -1,0 +1,427 @@
+//! What values a parameter may take, and on which scale they are searched.
+//!
+//! This is the only place that maps values to the unit interval and back: no sampler ever asks whether a
+//! parameter is logarithmic. Inside the core a value is *coded* as one `f64`: a number as itself, a choice or
+//! level as its index.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::SpaceError;
+use super::value::Value;
+
+/// The scale on which a number is searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Equal differences count equally.
+    #[default]
+    Linear,
+    /// Equal ratios count equally; the range must be positive.
+    Log,
+    /// Equal ratios of 1 − x count equally, as for momentum: 0.9, 0.99, 0.999 are evenly spaced. The range must lie below 1.
+    Log1m,
+}
+
+impl Scale {
+    /// The increasing transform under which the scale is even.
+    fn forward(self, x: f64) -> f64 {
+        match self {
+            Self::Linear => x,
+            Self::Log => x.ln(),
+            Self::Log1m => -(1.0 - x).ln(),
+        }
+    }
+
+    fn backward(self, t: f64) -> f64 {
+        match self {
+            Self::Linear => t,
+            Self::Log => t.exp(),
+            Self::Log1m => 1.0 - (-t).exp(),
+        }
+    }
+}
+
+/// The set of values of one parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Distribution {
+    /// Numbers in `[low, high]`, all of them or the multiples of `step` counted from `low`.
+    Float {
+        /// Smallest value.
+        low: f64,
+        /// Largest value.
+        high: f64,
+        /// Scale of the search.
+        #[serde(default)]
+        scale: Scale,
+        /// Distance between allowed values; none means every number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<f64>,
+    },
+    /// Whole numbers `low, low + step, …` up to `high`.
+    Int {
+        /// Smallest value.
+        low: i64,
+        /// Largest value.
+        high: i64,
+        /// Scale of the search.
+        #[serde(default)]
+        scale: Scale,
+        /// Distance between allowed values, at least 1.
+        #[serde(default = "one")]
+        step: i64,
+    },
+    /// One of several choices without an order. A boolean is the choices `false`, `true`; a fixed value is one choice.
+    Categorical {
+        /// The choices, all different.
+        choices: Arc<[Value]>,
+    },
+    /// One of several levels in ascending order, evenly spaced in the search.
+    Ordinal {
+        /// The levels, all different, from low to high.
+        levels: Arc<[Value]>,
+    },
+}
+
+fn one() -> i64 {
+    1
+}
+
+impl Distribution {
+    /// Checks the distribution of parameter `name`; every error names the parameter and the field.
+    pub fn check(&self, name: &str) -> Result<(), SpaceError> {
+        let fail = |field: &'static str, problem: String| {
+            Err(SpaceError::Parameter { name: name.into(), field, problem })
+        };
+        match self {
+            Self::Float { low, high, scale, step } => {
+                if !low.is_finite() {
+                    return fail("low", format!("{low} is not a finite number"));
+                }
+                if !high.is_finite() {
+                    return fail("high", format!("{high} is not a finite number"));
+                }
+                if let Some(step) = step {
+                    if !step.is_finite() || *step <= 0.0 {
+                        return fail("step", format!("a step must be positive, not {step}"));
+                    }
+                    if high > low && *step > high - low {
+                        return fail(
+                            "step",
+                            format!("the step {step} is wider than the range {low} … {high}"),
+                        );
+                    }
+                    if (high - low) / step > Value::MAX_INT as f64 {
+                        return fail(
+                            "step",
+                            format!("the step {step} is too small for the range {low} … {high}"),
+                        );
+                    }
+                }
+                check_range(name, *low, *high, *scale)
+            }
+            Self::Int { low, high, scale, step } => {
+                for (field, end) in [("low", *low), ("high", *high)] {
+                    if end.unsigned_abs() > Value::MAX_INT as u64 {
+                        return fail(
+                            field,
+                            format!("{end} is beyond ±2^53, where integers stop being exact; use a float"),
+                        );
+                    }
+                }
+                if *step < 1 {
+                    return fail("step", format!("the step of an int must be at least 1, not {step}"));
+                }
+                if high > low && *step > high - low {
+                    return fail("step", format!("the step {step} is wider than the range {low} … {high}"));
+                }
+                check_range(name, *low as f64, *high as f64, *scale)
+            }
+            Self::Categorical { choices } => check_values(name, "choices", choices),
+            Self::Ordinal { levels } => check_values(name, "levels", levels),
+        }
+    }
+
+    /// How many distinct values there are; `None` for a continuous parameter.
+    pub fn cells(&self) -> Option<u64> {
+        match self {
+            Self::Float { low, high, step: None, .. } => (low == high).then_some(1),
+            Self::Float { low, high, step: Some(step), .. } => {
+                Some(((high - low) / step * (1.0 + 4.0 * f64::EPSILON) + 1e-9).floor() as u64 + 1)
+            }
+            Self::Int { low, high, step, .. } => Some(((high - low) / step) as u64 + 1),
+            Self::Categorical { choices: values } | Self::Ordinal { levels: values } => {
+                Some(values.len() as u64)
+            }
+        }
+    }
+
+    /// The coded value of cell `index`, counted from the smallest. Only for distributions with cells.
+    pub fn cell(&self, index: u64) -> f64 {
+        match self {
+            Self::Float { low, step: None, .. } => *low,
+            Self::Float { low, step: Some(step), .. } => tidy(low + index as f64 * step),
+            Self::Int { low, step, .. } => (low + index as i64 * step) as f64,
+            Self::Categorical { .. } | Self::Ordinal { .. } => index as f64,
+        }
+    }
+
+    /// The cell of a coded value; 0 for a continuous parameter.
+    pub fn cell_of(&self, coded: f64) -> u64 {
+        match self {
+            Self::Float { step: None, .. } => 0,
+            Self::Float { low, step: Some(step), .. } => ((coded - low) / step).round().max(0.0) as u64,
+            Self::Int { low, step, .. } => ((coded as i64 - low) / step).max(0) as u64,
+            Self::Categorical { .. } | Self::Ordinal { .. } => coded.max(0.0) as u64,
+        }
+    }
+
+    /// Where a coded value lies in the unit interval, on the parameter's scale; a cell is represented by its middle.
+    pub fn to_unit(&self, coded: f64) -> f64 {
+        match self.grid() {
+            Grid::Even(cells) => (self.cell_of(coded) as f64 + 0.5) / cells as f64,
+            Grid::Warped { from, to, scale } | Grid::Continuous { from, to, scale } => {
+                if to > from {
+                    ((scale.forward(coded) - from) / (to - from)).clamp(0.0, 1.0)
+                } else {
+                    0.5
+                }
+            }
+        }
+    }
+
+    /// The coded value at `unit` ∈ [0, 1]. Every cell has the share of the interval that its scale gives it,
+    /// and every result is a value of the parameter.
+    pub fn from_unit(&self, unit: f64) -> f64 {
+        let unit = unit.clamp(0.0, 1.0);
+        match self.grid() {
+            Grid::Even(cells) => self.cell(((unit * cells as f64) as u64).min(cells - 1)),
+            Grid::Warped { from, to, scale } => self.nearest(scale.backward(from + unit * (to - from))),
+            Grid::Continuous { from, to, scale } => {
+                let x = scale.backward(from + unit * (to - from));
+                match self {
+                    Self::Float { low, high, .. } => x.clamp(*low, *high),
+                    Self::Int { .. } | Self::Categorical { .. } | Self::Ordinal { .. } => x,
+                }
+            }
+        }
+    }
+
+    /// The share of the unit interval that rounds to the same value as `coded`, as `(from, to)`.
+    /// Empty (`from == to`) for a continuous parameter.
+    pub fn cell_bounds(&self, coded: f64) -> (f64, f64) {
+        match self.grid() {
+            Grid::Even(cells) => {
+                let k = self.cell_of(coded) as f64;
+                (k / cells as f64, (k + 1.0) / cells as f64)
+            }
+            Grid::Warped { from, to, scale } => {
+                let half = self.step().unwrap_or(0.0) / 2.0;
+                let at = |x: f64| ((scale.forward(x) - from) / (to - from)).clamp(0.0, 1.0);
+                let (low, high) = self.range().unwrap_or((coded, coded));
+                let lower = if coded - half <= low - half { 0.0 } else { at(coded - half) };
+                let upper = if coded + half >= high { 1.0 } else { at(coded + half) };
+                (lower, upper)
+            }
+            Grid::Continuous { .. } => {
+                let unit = self.to_unit(coded);
+                (unit, unit)
+            }
+        }
+    }
+
+    /// The value as a user writes it.
+    pub fn decode(&self, coded: f64) -> Value {
+        match self {
+            Self::Float { .. } => Value::Float(coded),
+            Self::Int { .. } => Value::Int(coded as i64),
+            Self::Categorical { choices: values } | Self::Ordinal { levels: values } => {
+                values[(coded as usize).min(values.len() - 1)].clone()
+            }
+        }
+    }
+
+    /// Codes a user's value, or says why it is none of this parameter's values.
+    ///
+    /// Numbers off a grid are refused unless they are within rounding of it.
+    pub fn encode(&self, value: &Value) -> Result<f64, String> {
+        match self {
+            Self::Float { low, high, step, .. } => {
+                let x = value.as_f64().ok_or_else(|| format!("{value:?} is not a number"))?;
+                if x < *low || x > *high {
+                    return Err(format!("{x} is outside {low} … {high}"));
+                }
+                match step {
+                    None => Ok(x),
+                    Some(step) => {
+                        let near = self.nearest(x);
+                        if (near - x).abs() <= 1e-9 * step.max(x.abs()) {
+                            Ok(near)
+                        } else {
+                            Err(format!("{x} is not {low} plus a multiple of {step}"))
+                        }
+                    }
+                }
+            }
+            Self::Int { low, high, step, .. } => {
+                let i = value.as_i64().ok_or_else(|| format!("{value:?} is not a whole number"))?;
+                if i < *low || i > *high {
+                    return Err(format!("{i} is outside {low} … {high}"));
+                }
+                if (i - low) % step != 0 {
+                    return Err(format!("{i} is not {low} plus a multiple of {step}"));
+                }
+                Ok(i as f64)
+            }
+            Self::Categorical { choices: values } | Self::Ordinal { levels: values } => {
+                match values.iter().position(|v| v.means(value)) {
+                    Some(index) => Ok(index as f64),
+                    None => Err(format!("{value} is not among {}", few(values))),
+                }
+            }
+        }
+    }
+
+    /// Smallest and largest number; `None` for choices and levels.
+    pub fn range(&self) -> Option<(f64, f64)> {
+        match self {
+            Self::Float { low, high, .. } => Some((*low, *high)),
+            Self::Int { low, high, step, .. } => {
+                Some((*low as f64, (low + (high - low) / step * step) as f64))
+            }
+            Self::Categorical { .. } | Self::Ordinal { .. } => None,
+        }
+    }
+
+    /// The distance between values of a stepped number.
+    pub fn step(&self) -> Option<f64> {
+        match self {
+            Self::Float { step, .. } => *step,
+            Self::Int { step, .. } => Some(*step as f64),
+            Self::Categorical { .. } | Self::Ordinal { .. } => None,
+        }
+    }
+
+    /// The choices or levels; `None` for numbers.
+    pub fn values(&self) -> Option<&Arc<[Value]>> {
+        match self {
+            Self::Float { .. } | Self::Int { .. } => None,
+            Self::Categorical { choices: values } | Self::Ordinal { levels: values } => Some(values),
+        }
+    }
+
+    /// Whether the values have no order, so that distance between them means nothing.
+    pub fn is_categorical(&self) -> bool {
+        matches!(self, Self::Categorical { .. })
+    }
+
+    /// Whether there is exactly one value.
+    pub fn is_fixed(&self) -> bool {
+        self.cells() == Some(1)
+    }
+
+    fn nearest(&self, x: f64) -> f64 {
+        match self {
+            Self::Float { low, step: Some(step), .. } => {
+                let last = self.cells().unwrap_or(1) - 1;
+                self.cell((((x - low) / step).round().max(0.0) as u64).min(last))
+            }
+            Self::Int { low, high, step, .. } => {
+                let last = (high - low) / step;
+                let k = ((x - *low as f64) / *step as f64).round() as i64;
+                (low + k.clamp(0, last) * step) as f64
+            }
+            Self::Float { step: None, .. } | Self::Categorical { .. } | Self::Ordinal { .. } => x,
+        }
+    }
+
+    fn grid(&self) -> Grid {
+        match self {
+            Self::Float { low, high, scale, step: None } => {
+                Grid::Continuous { from: scale.forward(*low), to: scale.forward(*high), scale: *scale }
+            }
+            Self::Float { scale: Scale::Linear, .. } | Self::Int { scale: Scale::Linear, .. } => {
+                Grid::Even(self.cells().unwrap_or(1))
+            }
+            Self::Float { scale, .. } | Self::Int { scale, .. } => self.warped(*scale),
+            Self::Categorical { choices: values } | Self::Ordinal { levels: values } => {
+                Grid::Even(values.len() as u64)
+            }
+        }
+    }
+
+    /// Cells on a log scale reach half a step beyond both ends, or half-way to the scale's pole where that is nearer.
+    fn warped(&self, scale: Scale) -> Grid {
+        let (low, high) = self.range().unwrap_or((0.0, 1.0));
+        let half = self.step().unwrap_or(0.0) / 2.0;
+        let (mut first, mut last) = (low - half, high + half);
+        match scale {
+            Scale::Log if first <= 0.0 => first = low / 2.0,
+            Scale::Log1m if last >= 1.0 => last = f64::midpoint(high, 1.0),
+            Scale::Linear | Scale::Log | Scale::Log1m => {}
+        }
+        Grid::Warped { from: scale.forward(first), to: scale.forward(last), scale }
+    }
+}
+
+/// How values share the unit interval; the ends are in transformed units.
+enum Grid {
+    Even(u64),
+    Warped { from: f64, to: f64, scale: Scale },
+    Continuous { from: f64, to: f64, scale: Scale },
+}
+
+fn check_range(name: &str, low: f64, high: f64, scale: Scale) -> Result<(), SpaceError> {
+    let fail = |field: &'static str, problem: String| {
+        Err(SpaceError::Parameter { name: name.into(), field, problem })
+    };
+    if low > high {
+        return fail("low", format!("low = {low} is above high = {high}; swap them"));
+    }
+    match scale {
+        Scale::Log if low <= 0.0 => {
+            fail("low", format!("a log scale needs low > 0, not {low}; raise low or use scale = \"linear\""))
+        }
+        Scale::Log1m if high >= 1.0 => {
+            fail("high", format!("the log scale of 1 - x needs high < 1, not {high}; lower high"))
+        }
+        Scale::Linear | Scale::Log | Scale::Log1m => Ok(()),
+    }
+}
+
+fn check_values(name: &str, field: &'static str, values: &[Value]) -> Result<(), SpaceError> {
+    let fail = |problem: String| Err(SpaceError::Parameter { name: name.into(), field, problem });
+    if values.is_empty() {
+        return fail("the list is empty; give at least one value".into());
+    }
+    let mut seen = std::collections::HashSet::new();
+    for value in values {
+        let key = match value.as_f64() {
+            Some(x) if !x.is_finite() => return fail(format!("{x} is not a finite number")),
+            Some(x) => (true, x.to_bits().to_string()),
+            None => (false, format!("{value:?}")),
+        };
+        if !seen.insert(key) {
+            return fail(format!("{value} is listed twice"));
+        }
+    }
+    Ok(())
+}
+
+/// Removes the rounding noise of `low + k·step`: 0.30000000000000004 becomes 0.3.
+fn tidy(x: f64) -> f64 {
+    if x == 0.0 || x.abs() >= 1e15 {
+        return x;
+    }
+    let digits = 14 - x.abs().log10().floor() as i32;
+    format!("{x:.*}", digits.clamp(0, 300) as usize).parse().unwrap_or(x)
+}
+
+/// The first few values for a message.
+fn few(values: &[Value]) -> String {
+    let shown: Vec<String> = values.iter().take(8).map(ToString::to_string).collect();
+    let more = values.len().saturating_sub(shown.len());
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
