@@ -1,0 +1,590 @@
+//! What happens next: the pure machine that turns a study into decisions.
+//!
+//! [`Engine::next`] answers what to run, [`Engine::judge`] what running work does after a report. Both are functions
+//! of the study; the engine's own fields are memos. [`Verifier`] re-derives the decisions of a log.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::event::{Decision, Event, Origin, Wish, Work};
+use crate::memo::Memo;
+use crate::registry::{self, PolicyError};
+use crate::rng::{Purpose, Rng};
+use crate::sampler::{Proposal, Request, SAMPLERS, Sampler};
+use crate::scheduler::{Allowance, Assignment, SCHEDULERS, Scheduler};
+use crate::space::{Point, Space, SpaceError, Value};
+use crate::spec::{POLICY_VERSION, PolicySpec, Spec};
+use crate::study::{FoldError, Study};
+
+/// Finite spaces up to this many points are searched without any repetition.
+pub const COUNTABLE: u64 = 1 << 20;
+/// Proposals asked of a sampler before the engine draws by itself, when they repeat a trial.
+const REPEATS: u64 = 32;
+/// Proposals asked of a sampler before the engine draws by itself, when they break a constraint.
+const REFUSALS: u64 = 64;
+/// Uniform draws before the constraints count as impossible.
+const DRAWS: u64 = 10_000;
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Append this decision and ask again.
+    Decide(Event),
+    /// This work may be claimed now.
+    Claim(Work),
+    /// Nothing until something that runs has reported, or somebody has enqueued a trial.
+    Wait,
+    /// Nothing more to start.
+    Done(Done),
+}
+
+/// Why nothing more is started.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Done {
+    /// The limit of trials.
+    #[error("all {0} trials have been run")]
+    Trials(u64),
+    /// The limit of seconds.
+    #[error("the {0} seconds of work are used up")]
+    Seconds(f64),
+    /// The limit of steps.
+    #[error("the {0} steps are used up")]
+    Steps(u64),
+    /// The target value.
+    #[error("the target {0} is reached")]
+    Target(f64),
+    /// Too many failures in a row.
+    #[error("the last {0} trials failed")]
+    Failures(u64),
+    /// A finite space is used up.
+    #[error("every point of the space has been tried")]
+    Exhausted,
+    /// The scheduler has nothing more to promote.
+    #[error("the scheduler has nothing more to run")]
+    Scheduler,
+    /// No point keeps the constraints.
+    #[error("none of {draws} points drawn keeps constraint {constraint}; relax it")]
+    Impossible {
+        /// How many were drawn.
+        draws: u64,
+        /// The constraint broken by the last one, from 1.
+        constraint: usize,
+    },
+    /// A queued trial does not fit the space.
+    #[error("a queued trial does not fit the space: {0}")]
+    Queue(SpaceError),
+}
+
+/// The machine for one study.
+pub struct Engine {
+    policy: PolicySpec,
+    sampler: Box<dyn Sampler>,
+    scheduler: Box<dyn Scheduler>,
+    sampler_memo: Memo,
+    scheduler_memo: Memo,
+    tried: Tried,
+    space_version: u32,
+}
+
+/// The policy of `spec` with every option spelled out, or what is wrong with it.
+pub fn resolve(spec: &Spec) -> Result<PolicySpec, PolicyError> {
+    let (_, sampler) = registry::build("sampler", SAMPLERS, &spec.policy.sampler)?;
+    let (built, scheduler) = registry::build("scheduler", SCHEDULERS, &spec.policy.scheduler)?;
+    built.check(spec).map_err(|problem| PolicyError::Options {
+        kind: "scheduler",
+        name: scheduler.name.to_string(),
+        problem,
+    })?;
+    Ok(PolicySpec { version: POLICY_VERSION, sampler, scheduler })
+}
+
+impl Engine {
+    /// The machine for a study under its current policy.
+    pub fn new(study: &Study) -> Result<Self, PolicyError> {
+        let policy = study.spec().policy.clone();
+        let (sampler, _) = registry::build("sampler", SAMPLERS, &policy.sampler)?;
+        let (scheduler, _) = registry::build("scheduler", SCHEDULERS, &policy.scheduler)?;
+        Ok(Self {
+            policy,
+            sampler,
+            scheduler,
+            sampler_memo: Memo::default(),
+            scheduler_memo: Memo::default(),
+            tried: Tried::default(),
+            space_version: study.space_version(),
+        })
+    }
+
+    /// Drops every memo; no answer changes.
+    pub fn forget(&mut self) {
+        self.sampler_memo.clear();
+        self.scheduler_memo.clear();
+        self.tried = Tried::default();
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, study: &Study) -> Result<Next, PolicyError> {
+        self.follow(study)?;
+        if let Some(&work) = study.waiting().first() {
+            return Ok(Next::Claim(work));
+        }
+        if let Some(done) = limit_reached(study) {
+            return Ok(Next::Done(done));
+        }
+        let limit = study.spec().limits.trials;
+        let started = study.trials().len() as u64 - study.tally().replaced;
+        let allowance = Allowance { may_start: limit.is_none_or(|limit| started < limit) };
+        let mut rng =
+            Rng::stream(study.spec().seed, study.trials().len() as u64, Purpose::Scheduler, u64::MAX);
+        let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
+        Ok(match assignment {
+            Assignment::Start { budget } if allowance.may_start => self.start(study, budget),
+            Assignment::Resume { work, budget } => Next::Decide(Event::Resumed { work, budget }),
+            Assignment::Wait => Next::Wait,
+            Assignment::Start { .. } | Assignment::Done => match limit {
+                Some(limit) if !allowance.may_start => Next::Done(Done::Trials(limit)),
+                _ => Next::Done(Done::Scheduler),
+            },
+        })
+    }
+
+    /// What `work` does after its latest report, which the study already holds; `None` for going on.
+    pub fn judge(&mut self, study: &Study, work: Work) -> Result<Option<Event>, PolicyError> {
+        self.follow(study)?;
+        let step = study.piece(work).map_or(0, |piece| piece.step());
+        let trial = u64::from(work.trial);
+        let mut rng = Rng::stream(study.spec().seed, trial, Purpose::Scheduler, step);
+        let verdict = self.scheduler.judge(study, work, &mut self.scheduler_memo, &mut rng);
+        Ok(match verdict.decision {
+            Decision::Continue => None,
+            decision => Some(Event::Judged { work, decision, why: verdict.why }),
+        })
+    }
+
+    /// Keeps up with changes of policy and space.
+    fn follow(&mut self, study: &Study) -> Result<(), PolicyError> {
+        if self.policy != study.spec().policy {
+            *self = Self::new(study)?;
+        }
+        if self.space_version != study.space_version() {
+            self.space_version = study.space_version();
+            self.forget();
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, study: &Study, budget: Option<u64>) -> Next {
+        let space = study.space();
+        let trial = study.trials().len() as u32;
+        let chosen = match study.queue().front() {
+            Some(wish) => self.enqueued(study, wish, Request { trial, draw: 0, budget }),
+            None if self.sampler.waits_for_queue() => return Next::Wait,
+            None => self.chosen(study, trial, budget),
+        };
+        match chosen {
+            Ok((point, why)) => Next::Decide(Event::Started {
+                trial,
+                space: study.space_version(),
+                params: written(space, &point),
+                budget,
+                parent: None,
+                why,
+            }),
+            Err(done) => Next::Done(done),
+        }
+    }
+
+    fn chosen(&mut self, study: &Study, trial: u32, budget: Option<u64>) -> Result<(Point, Origin), Done> {
+        let space = study.space();
+        let has_defaults = space.parameters().iter().any(|p| p.default.is_some() && !p.retired);
+        if trial == 0 && has_defaults && self.sampler.starts_with_defaults() {
+            let point = space.default_point();
+            if space.allows(&point.0) {
+                return Ok((point, Origin::Default));
+            }
+        }
+        let unique = self.sampler.avoids_repeats() && !space.is_empty();
+        if unique {
+            self.tried.advance(study);
+            if self.tried.is_exhausted(space) {
+                return Err(Done::Exhausted);
+            }
+        }
+        let (mut repeats, mut refusals, mut draw) = (0, 0, 0);
+        while repeats < REPEATS && refusals < REFUSALS {
+            let mut rng = Rng::stream(study.spec().seed, u64::from(trial), Purpose::Sampler, draw);
+            let request = Request { trial, draw, budget };
+            let point = match self.sampler.propose(study, &request, &mut self.sampler_memo, &mut rng) {
+                Proposal::Point(point) => point,
+                Proposal::Exhausted => return Err(Done::Exhausted),
+            };
+            if !space.allows(&point.0) {
+                refusals += 1;
+            } else if unique && self.tried.contains(&point) {
+                repeats += 1;
+            } else {
+                return Ok((point, Origin::Sampler));
+            }
+            draw += 1;
+        }
+        self.fallback(study, trial, draw).map(|point| (point, Origin::Fallback))
+    }
+
+    /// A point when the sampler finds none that is allowed and new: one of the untried if they can be listed, else
+    /// the first allowed of many uniform draws, new if possible.
+    fn fallback(&mut self, study: &Study, trial: u32, draw: u64) -> Result<Point, Done> {
+        let space = study.space();
+        let mut rng = Rng::stream(study.spec().seed, u64::from(trial), Purpose::Sampler, draw);
+        if self.sampler.avoids_repeats()
+            && !space.is_empty()
+            && let Some(untried) = self.tried.untried(space)
+        {
+            let count = untried.len() as u64;
+            return if count == 0 {
+                Err(Done::Exhausted)
+            } else {
+                Ok(untried[rng.below(count) as usize].clone())
+            };
+        }
+        let mut repeated = None;
+        let mut broken = 0;
+        for _ in 0..DRAWS {
+            let point = space.draw(&rng.uniforms(space.len()));
+            match space.broken_constraint(&point.0) {
+                Some(constraint) => broken = constraint,
+                None if self.tried.contains(&point) => repeated = Some(point),
+                None => return Ok(point),
+            }
+        }
+        repeated.ok_or(Done::Impossible { draws: DRAWS, constraint: broken + 1 })
+    }
+
+    /// A queued trial: values and ranges given by hand, the rest from the sampler.
+    fn enqueued(&mut self, study: &Study, wish: &Wish, request: Request) -> Result<(Point, Origin), Done> {
+        let space = study.space();
+        let mut given = vec![f64::NAN; space.len()];
+        let missing = |name: &str| SpaceError::Value {
+            name: name.into(),
+            problem: "the space has no such parameter".into(),
+        };
+        for (name, value) in wish.params.iter() {
+            let k = space.find(name).ok_or_else(|| Done::Queue(missing(name)))?;
+            given[k] = space.encode_one(k, value).map_err(Done::Queue)?;
+        }
+        let seed = study.spec().seed;
+        for draw in 0..REFUSALS {
+            let mut hand = Rng::stream(seed, u64::from(request.trial), Purpose::Enqueued, draw);
+            for range in &wish.within {
+                let k = space.find(&range.name).ok_or_else(|| Done::Queue(missing(&range.name)))?;
+                let unit = |value: &Value| {
+                    let coded = space.encode_one(k, value).map_err(Done::Queue)?;
+                    Ok(space.parameters()[k].distribution.to_unit(coded))
+                };
+                let (low, high) = (unit(&range.low)?, unit(&range.high)?);
+                given[k] = space.parameters()[k].distribution.from_unit(low + hand.uniform() * (high - low));
+            }
+            let mut rng = Rng::stream(seed, u64::from(request.trial), Purpose::Sampler, draw);
+            let request = Request { draw, ..request };
+            let rest = match self.sampler.propose(study, &request, &mut self.sampler_memo, &mut rng) {
+                Proposal::Point(point) if !self.sampler.waits_for_queue() => point,
+                Proposal::Point(_) | Proposal::Exhausted => space.default_point(),
+            };
+            let fill = space.default_point();
+            let point = space.complete(|k| {
+                let own = Some(given[k]).filter(|x| !x.is_nan());
+                own.or_else(|| rest.get(k))
+                    .or_else(|| fill.get(k))
+                    .unwrap_or_else(|| space.draw_one(k, rng.uniform()))
+            });
+            if space.allows(&point.0) || wish.within.is_empty() && wish.params.len() >= space.len() {
+                return Ok((point, Origin::Enqueued));
+            }
+        }
+        let problem = format!("no completion of {} keeps the constraints", wish.params);
+        Err(Done::Queue(SpaceError::Constraint { index: 0, problem }))
+    }
+}
+
+/// The value of a parameter that trial `number` asks for although its point does not hold it: a draw from the prior.
+pub fn drawn_value(study: &Study, number: u32, index: usize) -> Value {
+    let space = study.space();
+    let mut rng = Rng::stream(study.spec().seed, u64::from(number), Purpose::Drawn, index as u64);
+    space.parameters()[index].distribution.decode(space.draw_one(index, rng.uniform()))
+}
+
+/// A point as an event writes it.
+pub fn written(space: &Space, point: &Point) -> Vec<Option<Value>> {
+    let parameters = space.parameters().iter().enumerate();
+    parameters.map(|(k, p)| point.get(k).map(|coded| p.distribution.decode(coded))).collect()
+}
+
+fn limit_reached(study: &Study) -> Option<Done> {
+    let (limits, tally) = (&study.spec().limits, study.tally());
+    if let Some(failures) = limits.failures.filter(|&n| tally.failures_in_a_row >= n.max(1)) {
+        return Some(Done::Failures(failures));
+    }
+    if let Some(target) = limits.target {
+        let metric = &study.metrics().objectives[0];
+        let reached = |loss: f64| loss <= metric.direction.turn(target);
+        if study.incumbent().and_then(|best| best.loss(study.metrics(), 0)).is_some_and(reached) {
+            return Some(Done::Target(target));
+        }
+    }
+    if let Some(seconds) = limits.seconds.filter(|&s| tally.seconds >= s) {
+        return Some(Done::Seconds(seconds));
+    }
+    limits.steps.filter(|&steps| tally.steps >= steps).map(Done::Steps)
+}
+
+/// Points that trials have had, for spaces without continuous parameters.
+#[derive(Default)]
+struct Tried {
+    /// Whether the study is traced: then only finished trials are looked at.
+    traced: bool,
+    seen: usize,
+    hashes: HashSet<u64>,
+    /// Counted once: is the space discrete, and how many points has it.
+    size: Option<Size>,
+    untried: Option<Vec<Point>>,
+}
+
+#[derive(Clone, Copy)]
+struct Size {
+    discrete: bool,
+    points: Option<u64>,
+}
+
+impl Tried {
+    fn advance(&mut self, study: &Study) {
+        let space = study.space();
+        let size = *self.size.get_or_insert_with(|| {
+            let cells = space.parameters().iter().filter(|p| !p.retired).map(|p| p.distribution.cells());
+            let discrete = cells.clone().all(|c| c.is_some());
+            let bound = cells.map(|c| c.unwrap_or(1) as f64).product::<f64>();
+            // An unconditional space too large to count is not walked; conditions can only make it smaller.
+            let countable = discrete && (bound <= COUNTABLE as f64 || space.is_conditional());
+            Size { discrete, points: countable.then(|| space.cardinality(COUNTABLE)).flatten() }
+        });
+        if self.traced != study.is_traced() {
+            *self = Self { traced: study.is_traced(), size: self.size, ..Self::default() };
+        }
+        if !size.discrete {
+            return;
+        }
+        // A traced trial's point changes until it has finished.
+        let settled = if self.traced { study.finished().len() } else { study.trials().len() };
+        for k in self.seen..settled {
+            let number = if self.traced { study.finished()[k] as usize } else { k };
+            self.hashes.insert(hash(&study.trials()[number].point));
+        }
+        self.seen = settled;
+    }
+
+    fn contains(&self, point: &Point) -> bool {
+        self.size.is_some_and(|size| size.discrete) && self.hashes.contains(&hash(point))
+    }
+
+    fn is_exhausted(&self, space: &Space) -> bool {
+        let points = self.size.and_then(|size| size.points);
+        !space.is_empty() && points.is_some_and(|points| self.hashes.len() as u64 >= points)
+    }
+
+    /// The untried points in odometer order, if the space can be listed.
+    fn untried(&mut self, space: &Space) -> Option<&[Point]> {
+        self.size?.points?;
+        let hashes = &self.hashes;
+        let untried = self.untried.get_or_insert_with(|| {
+            let mut all = Vec::new();
+            space.visit_points(&mut |point| {
+                all.push(Point(point.into()));
+                true
+            });
+            all
+        });
+        untried.retain(|point| !hashes.contains(&hash(point)));
+        Some(untried)
+    }
+}
+
+/// A fixed 64-bit hash of a point (the finaliser of `SplitMix64`, chained).
+fn hash(point: &Point) -> u64 {
+    point.0.iter().fold(0x9e37_79b9_7f4a_7c15, |state, x| {
+        let bits = if x.is_nan() { u64::MAX } else { x.to_bits() };
+        let mut z = state.rotate_left(5) ^ bits;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
+/// Re-derives the decisions of a log, event by event.
+pub struct Verifier {
+    study: Study,
+    engine: Engine,
+    /// The verdict that must come next, after a report.
+    due: Option<Event>,
+    outcome: Verification,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verification {
+    /// Decisions that were re-derived and agree.
+    pub agreed: u64,
+    /// Decisions made under another version of the rules, which are not re-derived.
+    pub other_version: u64,
+    /// The first disagreements, at most ten.
+    pub disagreements: Vec<Disagreement>,
+}
+
+/// A decision in the log that the engine would not have made.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("event {position}: the log says {found}, the rules say {expected}")]
+pub struct Disagreement {
+    /// The event's position, from 1.
+    pub position: u64,
+    /// What the log holds.
+    pub found: String,
+    /// What the engine derives.
+    pub expected: String,
+}
+
+/// Why a log cannot be verified at all.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum VerifyError {
+    /// The log does not fold.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The policy cannot be built.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+impl Verifier {
+    /// Begins with the first event.
+    pub fn new(first: &Event) -> Result<Self, VerifyError> {
+        let Event::Created(spec) = first else { return Err(FoldError::Created.into()) };
+        let study = Study::new((**spec).clone());
+        let engine = Engine::new(&study)?;
+        Ok(Self { study, engine, due: None, outcome: Verification::default() })
+    }
+
+    /// Checks the event at `position` if it is a decision, and folds it.
+    pub fn check(&mut self, position: u64, event: &Event) -> Result<(), VerifyError> {
+        let ours = self.study.spec().policy.version == POLICY_VERSION;
+        if let Some(due) = self.due.take() {
+            match event {
+                Event::Judged { .. } if same(&due, event, self.study.space()) => self.outcome.agreed += 1,
+                _ => self.disagree(position, event, format!("{due:?}")),
+            }
+        } else if !ours && event.class() == crate::event::Class::Decision {
+            self.outcome.other_version += 1;
+        } else if let Event::Started { .. } | Event::Resumed { .. } = event {
+            match self.engine.next(&self.study)? {
+                Next::Decide(expected) if same(&expected, event, self.study.space()) => {
+                    self.outcome.agreed += 1
+                }
+                other => self.disagree(position, event, format!("{other:?}")),
+            }
+        } else if let Event::Judged { .. } = event {
+            self.disagree(position, event, "no verdict here".into());
+        }
+        self.study.apply(event)?;
+        if let (true, Event::Reported { work, .. }) = (ours, event) {
+            self.due = self.engine.judge(&self.study, *work)?;
+            self.outcome.agreed += u64::from(self.due.is_none());
+        }
+        Ok(())
+    }
+
+    /// What was found.
+    pub fn finish(mut self, position: u64) -> (Study, Verification) {
+        if let Some(due) = self.due.take() {
+            let found = "the end of the log".into();
+            let expected = format!("{due:?}");
+            self.outcome.disagreements.push(Disagreement { position, found, expected });
+        }
+        (self.study, self.outcome)
+    }
+
+    fn disagree(&mut self, position: u64, event: &Event, expected: String) {
+        if self.outcome.disagreements.len() < 10 {
+            let found = format!("{event:?}");
+            self.outcome.disagreements.push(Disagreement { position, found, expected });
+        }
+    }
+}
+
+/// Equal, with floats within 1e-9 of the unit cube: `ln` and `exp` differ between targets in the last place.
+fn same(expected: &Event, found: &Event, space: &Space) -> bool {
+    match (expected, found) {
+        (
+            Event::Started { trial: a, space: va, params: pa, budget: ba, parent: qa, why: wa },
+            Event::Started { trial: b, space: vb, params: pb, budget: bb, parent: qb, why: wb },
+        ) => {
+            (a, va, ba, qa, wa) == (b, vb, bb, qb, wb)
+                && pa.len() == pb.len()
+                && pa.iter().zip(pb).enumerate().all(|(k, (x, y))| close(space, k, x.as_ref(), y.as_ref()))
+        }
+        (Event::Judged { work: a, decision: da, .. }, Event::Judged { work: b, decision: db, .. }) => {
+            (a, da) == (b, db)
+        }
+        _ => expected == found,
+    }
+}
+
+fn close(space: &Space, index: usize, a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) if a != b => {
+            let distribution = &space.parameters()[index].distribution;
+            let unit =
+                |value: &Value| distribution.encode(value).ok().map(|coded| distribution.to_unit(coded));
+            distribution.cells().is_none() && unit(a).zip(unit(b)).is_some_and(|(x, y)| (x - y).abs() <= 1e-9)
+        }
+        _ => a == b,
+    }
+}
+
+/// Folds a log and re-derives its decisions.
+pub fn verify<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Verification, VerifyError> {
+    let mut events = events.into_iter();
+    let first = events.next().ok_or(FoldError::Created)?;
+    let mut verifier = Verifier::new(first)?;
+    let mut position = 1;
+    for event in events {
+        position += 1;
+        verifier.check(position, event)?;
+    }
+    Ok(verifier.finish(position).1)
+}
+
+/// The space of a traced trial: adds or finds the parameter that a trial asks for.
+///
+/// Returns the edit to append when the space does not know the name, or says why the declaration clashes.
+pub fn trace(
+    space: &Space,
+    asked: &crate::space::Parameter,
+) -> Result<Option<crate::event::SpaceEdit>, SpaceError> {
+    use crate::event::SpaceEdit;
+    let Some(index) = space.find(&asked.name) else {
+        let edit = SpaceEdit::Add(asked.clone());
+        crate::study::edited(space, &edit)?;
+        return Ok(Some(edit));
+    };
+    let known = &space.parameters()[index];
+    if known.distribution == asked.distribution && !known.retired {
+        return Ok(None);
+    }
+    let edit = SpaceEdit::Change(crate::space::Parameter {
+        retired: false,
+        when: known.when.clone(),
+        ..asked.clone()
+    });
+    crate::study::edited(space, &edit)?;
+    Ok(Some(edit))
+}
+
+/// Names as they are shared in events.
+pub fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Arc<str>> {
+    names.into_iter().map(Into::into).collect()
+}

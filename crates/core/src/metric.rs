@@ -1,0 +1,116 @@
+//! What is measured and which way is better. Direction and non-finite values are settled here, once, where a
+//! value enters; inside, everything is a finite [`Loss`], smaller is better.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Smaller is better.
+    #[default]
+    Minimize,
+    /// Larger is better.
+    Maximize,
+}
+
+impl Direction {
+    /// Turns a value so that smaller is better; the same call turns it back.
+    pub fn turn(self, value: f64) -> f64 {
+        match self {
+            Self::Minimize => value,
+            Self::Maximize => -value,
+        }
+    }
+}
+
+/// An objective's metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metric {
+    /// The name under which the objective reports it.
+    pub name: Arc<str>,
+    /// Which way is better.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+/// Which value of a learning curve stands for the trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CurveValue {
+    /// The one at the last step.
+    #[default]
+    Last,
+    /// The best of all steps.
+    Best,
+}
+
+/// Everything a study measures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// What is optimised; at least one.
+    pub objectives: Vec<Metric>,
+    /// Metrics that must be ≤ 0 for a trial to be feasible.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Arc<str>>,
+    /// What one step is: `epoch`, `tree`, `batch`; for display.
+    #[serde(default = "step_unit")]
+    pub step: Arc<str>,
+    /// Which value of a curve counts.
+    #[serde(default)]
+    pub curve: CurveValue,
+}
+
+fn step_unit() -> Arc<str> {
+    "step".into()
+}
+
+impl Metrics {
+    /// One objective.
+    pub fn single(name: &str, direction: Direction) -> Self {
+        Self {
+            objectives: vec![Metric { name: name.into(), direction }],
+            constraints: Vec::new(),
+            step: step_unit(),
+            curve: CurveValue::Last,
+        }
+    }
+
+    /// The index of objective `name`.
+    pub fn objective(&self, name: &str) -> Option<usize> {
+        self.objectives.iter().position(|metric| &*metric.name == name)
+    }
+}
+
+/// A finite number, smaller is better.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Loss(f64);
+
+impl Loss {
+    /// The loss of a raw value, or `None` if the value is not finite.
+    pub fn new(value: f64, direction: Direction) -> Option<Self> {
+        value.is_finite().then(|| Self(direction.turn(value)))
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl Eq for Loss {}
+impl PartialOrd for Loss {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Loss {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}

@@ -1,0 +1,61 @@
+//! Who proposes params. A sampler is a function of the study and a random stream; it holds configuration only.
+//!
+//! To add one: write a file with an `ENTRY`, and name it in [`SAMPLERS`]. Help, docs, contract tests and
+//! benchmark rows follow from the entry.
+
+mod random;
+
+use crate::memo::Memo;
+use crate::registry::Entry;
+use crate::rng::Rng;
+use crate::space::Point;
+use crate::study::Study;
+
+/// Every sampler there is.
+pub static SAMPLERS: &[Entry<dyn Sampler>] = &[random::ENTRY];
+
+/// For which trial a proposal is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// The number the trial will have.
+    pub trial: u32,
+    /// How often the engine has asked for this trial before, because the proposal was already tried or not allowed.
+    pub draw: u64,
+    /// How far the trial may go at first; none means to its end.
+    pub budget: Option<u64>,
+}
+
+/// A sampler's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Proposal {
+    /// Try this.
+    Point(Point),
+    /// Nothing is left to try.
+    Exhausted,
+}
+
+/// Proposes params.
+///
+/// The same study, request and stream give the same proposal, whatever the memo holds. Trials whose `outside` flag
+/// is set no longer fit the space and must be skipped.
+pub trait Sampler: Send + Sync {
+    /// A point for the next trial, active parameters set and inactive ones NaN.
+    ///
+    /// It may break a constraint or repeat a trial: the engine then asks again with another stream.
+    fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal;
+
+    /// Whether trial 0 should be the user's defaults, where there are any. Samplers with an order of their own say no.
+    fn starts_with_defaults(&self) -> bool {
+        true
+    }
+
+    /// Whether the engine should ask again when a point of a discrete space has been tried.
+    fn avoids_repeats(&self) -> bool {
+        true
+    }
+
+    /// Whether trials come only from the queue, so that an empty queue means waiting rather than the end.
+    fn waits_for_queue(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,34 @@
+//! Every trial runs to its end.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Allowance, Assignment, Scheduler, Verdict};
+use crate::event::Work;
+use crate::memo::Memo;
+use crate::registry::{Entry, configure};
+use crate::rng::Rng;
+use crate::study::Study;
+
+pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
+    name: "run_all",
+    summary: "every trial runs to its end",
+    options: &[],
+    build: |options| configure::<RunAll>(options).map(|(all, complete)| (Box::new(all) as _, complete)),
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunAll {}
+
+impl Scheduler for RunAll {
+    fn assign(&self, study: &Study, allowance: Allowance, _: &mut Memo, _: &mut Rng) -> Assignment {
+        if let Some(&work) = study.paused().first() {
+            return Assignment::Resume { work, budget: None };
+        }
+        if allowance.may_start { Assignment::Start { budget: None } } else { Assignment::Done }
+    }
+
+    fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {
+        Verdict::go_on()
+    }
+}

@@ -1,0 +1,614 @@
+//! A study's state: the fold of its events, and nothing else.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::event::{Decision, Event, Outcome, SpaceEdit, Wish, Work};
+use crate::metric::Metrics;
+use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
+use crate::spec::Spec;
+use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState, combine};
+
+/// Everything that happened while tuning one objective.
+#[derive(Clone, Debug)]
+pub struct Study {
+    spec: Spec,
+    /// Every version of the space; the last one is current.
+    spaces: Vec<Arc<Space>>,
+    trials: Vec<Trial>,
+    queue: VecDeque<Wish>,
+    /// Finished trials in the order of the log.
+    finished: Vec<u32>,
+    /// Pieces that may be claimed.
+    waiting: BTreeSet<Work>,
+    running: BTreeSet<Work>,
+    paused: BTreeSet<Work>,
+    /// Trials that a user asked to stop and that have not ended.
+    stopping: BTreeSet<u32>,
+    incumbent: Option<u32>,
+    trajectory: Vec<Incumbent>,
+    tally: Tally,
+    /// Names of metrics that are reported but not the first objective, in order of appearance.
+    metric_names: Vec<Arc<str>>,
+    metric_index: HashMap<Arc<str>, u32>,
+    /// What the user wrote for trials whose values have no place in the current space.
+    originals: HashMap<u32, Params>,
+    notes: Vec<(Option<u32>, Arc<str>, serde_json::Value)>,
+    /// Some trial asked for a parameter that its params did not have.
+    traced: bool,
+}
+
+/// A moment at which the best trial changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Incumbent {
+    /// How many trials were finished then.
+    pub finished: u64,
+    /// Seconds of work spent by then.
+    pub seconds: f64,
+    /// The trial.
+    pub trial: u32,
+    /// Its loss in the first objective.
+    pub loss: f64,
+}
+
+/// Counts over the study.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Trials that ran to their end.
+    pub completed: u64,
+    /// Trials stopped by the scheduler.
+    pub pruned: u64,
+    /// Trials continued by another.
+    pub replaced: u64,
+    /// Trials stopped by a user.
+    pub cancelled: u64,
+    /// Trials that failed.
+    pub failed: u64,
+    /// Failed trials since the last one that did not fail.
+    pub failures_in_a_row: u64,
+    /// Seconds of work, summed over pieces.
+    pub seconds: f64,
+    /// Steps, summed over pieces.
+    pub steps: u64,
+    /// Reports.
+    pub reports: u64,
+}
+
+impl Tally {
+    /// Finished trials that count towards the limit: all but those continued by another.
+    pub fn finished(&self) -> u64 {
+        self.completed + self.pruned + self.cancelled + self.failed
+    }
+}
+
+/// An event that does not follow from those before it: the log is damaged or was written by something else.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FoldError {
+    /// The first event is not `created`, or a later one is.
+    #[error("a study's first event, and only the first, is \"created\"")]
+    Created,
+    /// An event about a trial or replicate that does not exist.
+    #[error("an event mentions trial {} replicate {}, which does not exist", .0.trial, .0.replicate)]
+    NoSuchWork(Work),
+    /// An event that cannot happen to work in this state.
+    #[error("trial {} replicate {} cannot be {what} while it is {state}", work.trial, work.replicate)]
+    State {
+        /// Which.
+        work: Work,
+        /// What the event does.
+        what: &'static str,
+        /// Where the work stands.
+        state: &'static str,
+    },
+    /// A trial number out of turn.
+    #[error("trial {got} was started where trial {expected} was due")]
+    Number {
+        /// The number in the event.
+        got: u32,
+        /// The next number.
+        expected: u32,
+    },
+    /// A space or a value that is not valid.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// A claim whose token is not the next one.
+    #[error("trial {} replicate {} was claimed with token {got} where {expected} was due", work.trial, work.replicate)]
+    Token {
+        /// Which.
+        work: Work,
+        /// The token in the event.
+        got: u32,
+        /// The next token.
+        expected: u32,
+    },
+    /// A value that is not finite where only finite ones are written.
+    #[error("trial {0} has a value that is not finite")]
+    NonFinite(u32),
+}
+
+impl Study {
+    /// The study at its first event.
+    pub fn new(spec: Spec) -> Self {
+        let mut study = Self {
+            spaces: vec![Arc::new(spec.space.clone())],
+            spec,
+            trials: Vec::new(),
+            queue: VecDeque::new(),
+            finished: Vec::new(),
+            waiting: BTreeSet::new(),
+            running: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            stopping: BTreeSet::new(),
+            incumbent: None,
+            trajectory: Vec::new(),
+            tally: Tally::default(),
+            metric_names: Vec::new(),
+            metric_index: HashMap::new(),
+            originals: HashMap::new(),
+            notes: Vec::new(),
+            traced: false,
+        };
+        for k in 0..study.spec.metrics.objectives.len() {
+            let name = study.spec.metrics.objectives[k].name.clone();
+            study.metric_id(&name);
+        }
+        study
+    }
+
+    /// Folds a whole log.
+    pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self, FoldError> {
+        let mut events = events.into_iter();
+        let Some(Event::Created(spec)) = events.next() else { return Err(FoldError::Created) };
+        let mut study = Self::new((**spec).clone());
+        for event in events {
+            study.apply(event)?;
+        }
+        Ok(study)
+    }
+
+    /// What the study is asked to do, with later changes of policy and limits.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// What is measured.
+    pub fn metrics(&self) -> &Metrics {
+        &self.spec.metrics
+    }
+
+    /// The current space.
+    pub fn space(&self) -> &Space {
+        &self.spaces[self.spaces.len() - 1]
+    }
+
+    /// The current space, shared.
+    pub fn shared_space(&self) -> Arc<Space> {
+        self.spaces[self.spaces.len() - 1].clone()
+    }
+
+    /// The current space's version, from 0.
+    pub fn space_version(&self) -> u32 {
+        self.spaces.len() as u32 - 1
+    }
+
+    /// All trials by number.
+    pub fn trials(&self) -> &[Trial] {
+        &self.trials
+    }
+
+    /// One trial.
+    pub fn trial(&self, number: u32) -> Option<&Trial> {
+        self.trials.get(number as usize)
+    }
+
+    /// One piece of work.
+    pub fn piece(&self, work: Work) -> Option<&Piece> {
+        self.trial(work.trial)?.piece(work.replicate)
+    }
+
+    /// Finished trials in the order in which they finished.
+    pub fn finished(&self) -> &[u32] {
+        &self.finished
+    }
+
+    /// Work that may be claimed, lowest trial first.
+    pub fn waiting(&self) -> &BTreeSet<Work> {
+        &self.waiting
+    }
+
+    /// Work that workers hold.
+    pub fn running(&self) -> &BTreeSet<Work> {
+        &self.running
+    }
+
+    /// Work that stopped at its budget.
+    pub fn paused(&self) -> &BTreeSet<Work> {
+        &self.paused
+    }
+
+    /// Trials that a user asked to stop and that have not ended.
+    pub fn stopping(&self) -> &BTreeSet<u32> {
+        &self.stopping
+    }
+
+    /// Trials that have not finished: waiting, running or paused.
+    pub fn unfinished(&self) -> u64 {
+        self.trials.len() as u64 - self.finished.len() as u64
+    }
+
+    /// Params waiting in the queue.
+    pub fn queue(&self) -> &VecDeque<Wish> {
+        &self.queue
+    }
+
+    /// Counts.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The best completed trial by the first objective; ties go to the lower number.
+    pub fn incumbent(&self) -> Option<&Trial> {
+        self.incumbent.and_then(|number| self.trial(number))
+    }
+
+    /// Every moment at which the best trial changed.
+    pub fn trajectory(&self) -> &[Incumbent] {
+        &self.trajectory
+    }
+
+    /// Notes in order: about which trial (none: the study), key, value.
+    pub fn notes(&self) -> &[(Option<u32>, Arc<str>, serde_json::Value)] {
+        &self.notes
+    }
+
+    /// Names of all metrics seen; a curve's `others` index into it. The first objective is number 0.
+    pub fn metric_names(&self) -> &[Arc<str>] {
+        &self.metric_names
+    }
+
+    /// Whether some trial asked for a parameter that its params did not have (define-by-run).
+    pub fn is_traced(&self) -> bool {
+        self.traced
+    }
+
+    /// A trial's params as users write them.
+    pub fn params(&self, trial: &Trial) -> Params {
+        match self.originals.get(&trial.number) {
+            Some(params) => params.clone(),
+            None => self.space().decode(&trial.point),
+        }
+    }
+
+    /// The raw value of metric `name` at a curve's point.
+    pub fn curve_value(&self, point: &CurvePoint, name: &str) -> Option<f64> {
+        let id = *self.metric_index.get(name)?;
+        if id == 0 {
+            let direction = self.spec.metrics.objectives.first()?.direction;
+            return Some(direction.turn(point.loss)).filter(|value| !value.is_nan());
+        }
+        point.others.iter().find(|(k, _)| *k == id).map(|(_, value)| *value)
+    }
+
+    /// The objectives' raw values that a piece's curve stands for, or the first objective without one.
+    pub fn curve_values(&self, piece: &Piece) -> Result<Vec<f64>, Arc<str>> {
+        let pick = |metric: &crate::metric::Metric| {
+            let values = piece.curve.iter().filter_map(|point| self.curve_value(point, &metric.name));
+            match self.spec.metrics.curve {
+                crate::metric::CurveValue::Last => values.last(),
+                crate::metric::CurveValue::Best => {
+                    values.min_by(|a, b| metric.direction.turn(*a).total_cmp(&metric.direction.turn(*b)))
+                }
+            }
+            .ok_or_else(|| metric.name.clone())
+        };
+        self.spec.metrics.objectives.iter().map(pick).collect()
+    }
+
+    /// Folds one event.
+    pub fn apply(&mut self, event: &Event) -> Result<(), FoldError> {
+        match event {
+            Event::Created(_) => return Err(FoldError::Created),
+            Event::Started { trial, space, params, budget, parent, why } => {
+                self.start(*trial, *space, params, *budget)?;
+                let started = &mut self.trials[*trial as usize];
+                started.parent = *parent;
+                started.origin = *why;
+                if *why == crate::event::Origin::Enqueued {
+                    self.queue.pop_front();
+                }
+            }
+            Event::Resumed { work, budget } => {
+                let piece = self.piece_in(*work, &[WorkState::Paused], "resumed")?;
+                piece.state = WorkState::Waiting;
+                piece.budget = *budget;
+                self.paused.remove(work);
+                self.waiting.insert(*work);
+            }
+            Event::Judged { work, decision, .. } => {
+                let piece = self.piece_in(*work, &[WorkState::Running], "judged")?;
+                if *decision == Decision::Pause {
+                    piece.budget = Some(piece.step());
+                }
+            }
+            Event::Claimed { work, attempt } => {
+                let piece = self.piece_in(*work, &[WorkState::Waiting], "claimed")?;
+                if *attempt != piece.attempt + 1 {
+                    return Err(FoldError::Token { work: *work, got: *attempt, expected: piece.attempt + 1 });
+                }
+                piece.attempt = *attempt;
+                piece.state = WorkState::Running;
+                self.waiting.remove(work);
+                self.running.insert(*work);
+            }
+            Event::Drawn { trial, name, value } => self.draw(*trial, name, value)?,
+            Event::Reported { work, step, values, seconds } => self.report(*work, *step, values, *seconds)?,
+            Event::Paused { work, seconds, .. } => {
+                let piece = self.piece_in(*work, &[WorkState::Running], "paused")?;
+                piece.state = WorkState::Paused;
+                piece.seconds += seconds;
+                self.tally.seconds += seconds;
+                self.running.remove(work);
+                self.paused.insert(*work);
+            }
+            Event::Ended { work, outcome, seconds, used } => {
+                if let Some(used) = used {
+                    self.keep_only(work.trial, used)?;
+                }
+                self.end(*work, outcome, *seconds)?;
+            }
+            Event::Lost { work } => {
+                let piece = self.piece_in(*work, &[WorkState::Running], "lost")?;
+                piece.state = WorkState::Waiting;
+                piece.lost += 1;
+                self.running.remove(work);
+                self.waiting.insert(*work);
+            }
+            Event::SpaceChanged(edit) => self.change_space(edit)?,
+            Event::PolicyChanged(policy) => self.spec.policy = policy.clone(),
+            Event::LimitsChanged(limits) => self.spec.limits = *limits,
+            Event::Enqueued(wish) => self.queue.push_back(wish.clone()),
+            Event::StopAsked { trial } => {
+                let known = self.trial(*trial).ok_or(FoldError::NoSuchWork(Work::of(*trial)))?;
+                if !known.is_finished() {
+                    self.stopping.insert(*trial);
+                }
+            }
+            Event::Noted { trial, key, value } => self.notes.push((*trial, key.clone(), value.clone())),
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        number: u32,
+        version: u32,
+        params: &[Option<Value>],
+        budget: Option<u64>,
+    ) -> Result<(), FoldError> {
+        let expected = self.trials.len() as u32;
+        if number != expected {
+            return Err(FoldError::Number { got: number, expected });
+        }
+        let space =
+            self.spaces.get(version as usize).cloned().ok_or(FoldError::NoSuchWork(Work::of(number)))?;
+        let mut point = vec![f64::NAN; space.len()];
+        for (k, value) in params.iter().enumerate().take(space.len()) {
+            if let Some(value) = value {
+                point[k] = space.encode_one(k, value)?;
+            }
+        }
+        let replicates = self.spec.replicates.max(1);
+        let trial = Trial::new(
+            number,
+            Point(point.into()),
+            version,
+            crate::event::Origin::Sampler,
+            budget,
+            replicates,
+        );
+        for replicate in 0..replicates {
+            self.waiting.insert(Work { trial: number, replicate });
+        }
+        self.trials.push(trial);
+        if version != self.space_version() {
+            let current = self.shared_space();
+            self.recode(number as usize, &space, &current);
+        }
+        Ok(())
+    }
+
+    fn report(
+        &mut self,
+        work: Work,
+        step: u64,
+        values: &[(Arc<str>, f64)],
+        seconds: f64,
+    ) -> Result<(), FoldError> {
+        let mut point = CurvePoint { step, loss: f64::NAN, others: Box::default() };
+        let direction = self.spec.metrics.objectives.first().map(|metric| metric.direction);
+        let mut others = Vec::with_capacity(values.len().saturating_sub(1));
+        for (name, value) in values {
+            if !value.is_finite() {
+                return Err(FoldError::NonFinite(work.trial));
+            }
+            match (self.metric_id(name), direction) {
+                (0, Some(direction)) => point.loss = direction.turn(*value),
+                (id, _) => others.push((id, *value)),
+            }
+        }
+        point.others = others.into();
+        let piece = self.piece_in(work, &[WorkState::Running], "reported")?;
+        let before = piece.step();
+        piece.report(point);
+        piece.seconds += seconds;
+        let gained = piece.step() - before;
+        self.tally.steps += gained;
+        self.tally.seconds += seconds;
+        self.tally.reports += 1;
+        Ok(())
+    }
+
+    fn end(&mut self, work: Work, outcome: &Outcome, seconds: f64) -> Result<(), FoldError> {
+        if let Outcome::Completed { values } = outcome
+            && (values.len() != self.spec.metrics.objectives.len() || values.iter().any(|v| !v.is_finite()))
+        {
+            return Err(FoldError::NonFinite(work.trial));
+        }
+        let states = [WorkState::Running, WorkState::Waiting, WorkState::Paused];
+        let piece = self.piece_in(work, &states, "ended")?;
+        piece.state = WorkState::Ended;
+        piece.seconds += seconds;
+        piece.outcome = Some(outcome.clone());
+        self.tally.seconds += seconds;
+        self.running.remove(&work);
+        self.waiting.remove(&work);
+        self.paused.remove(&work);
+        if let Some(outcome) = combine(&self.trials[work.trial as usize]) {
+            self.finish(work.trial, outcome);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, number: u32, outcome: Outcome) {
+        match &outcome {
+            Outcome::Completed { .. } => self.tally.completed += 1,
+            Outcome::Pruned => self.tally.pruned += 1,
+            Outcome::Replaced { .. } => self.tally.replaced += 1,
+            Outcome::Cancelled => self.tally.cancelled += 1,
+            Outcome::Failed { .. } => self.tally.failed += 1,
+        }
+        self.tally.failures_in_a_row = match &outcome {
+            Outcome::Failed { .. } => self.tally.failures_in_a_row + 1,
+            Outcome::Cancelled => self.tally.failures_in_a_row,
+            Outcome::Completed { .. } | Outcome::Pruned | Outcome::Replaced { .. } => 0,
+        };
+        self.trials[number as usize].outcome = Some(outcome);
+        self.finished.push(number);
+        self.stopping.remove(&number);
+        self.consider_incumbent(number);
+    }
+
+    fn consider_incumbent(&mut self, number: u32) {
+        let metrics = &self.spec.metrics;
+        let Some(loss) = self.trials[number as usize].loss(metrics, 0) else { return };
+        let rival = self.incumbent().and_then(|trial| Some((trial.loss(metrics, 0)?, trial.number)));
+        let better = rival.is_none_or(|(best, holder)| loss < best || (loss == best && number < holder));
+        if better {
+            self.incumbent = Some(number);
+            let (finished, seconds) = (self.tally.finished(), self.tally.seconds);
+            self.trajectory.push(Incumbent { finished, seconds, trial: number, loss });
+        }
+    }
+
+    fn draw(&mut self, number: u32, name: &str, value: &Value) -> Result<(), FoldError> {
+        let space = self.shared_space();
+        let work = FoldError::NoSuchWork(Work::of(number));
+        let index = space.find(name).ok_or_else(|| work.clone())?;
+        let coded = space.encode_one(index, value)?;
+        let trial = self.trials.get_mut(number as usize).ok_or(work)?;
+        let mut point = trial.point.0.to_vec();
+        point.resize(space.len(), f64::NAN);
+        point[index] = coded;
+        trial.point = Point(point.into());
+        self.traced = true;
+        Ok(())
+    }
+
+    /// A parameter that a traced trial did not ask for was inactive in it.
+    fn keep_only(&mut self, number: u32, used: &[Arc<str>]) -> Result<(), FoldError> {
+        let space = self.shared_space();
+        let trial = self.trials.get_mut(number as usize).ok_or(FoldError::NoSuchWork(Work::of(number)))?;
+        for (k, parameter) in space.parameters().iter().enumerate() {
+            if k < trial.point.0.len() && !used.contains(&parameter.name) {
+                trial.point.0[k] = f64::NAN;
+            }
+        }
+        Ok(())
+    }
+
+    fn change_space(&mut self, edit: &SpaceEdit) -> Result<(), FoldError> {
+        let old = self.shared_space();
+        let new = Arc::new(edited(&old, edit)?);
+        self.spaces.push(new.clone());
+        if let SpaceEdit::Add(_) = edit {
+            return Ok(());
+        }
+        for k in 0..self.trials.len() {
+            self.recode(k, &old, &new);
+        }
+        Ok(())
+    }
+
+    /// Moves a trial's codes from one space version to the next; a value without a place marks it outside.
+    fn recode(&mut self, number: usize, old: &Space, new: &Space) {
+        let trial = &self.trials[number];
+        let written = self.originals.get(&trial.number).cloned().unwrap_or_else(|| old.decode(&trial.point));
+        let mut point = vec![f64::NAN; new.len()];
+        let mut outside = false;
+        for (name, value) in written.iter() {
+            match new.find(name).map(|k| (k, new.encode_one(k, value))) {
+                Some((k, Ok(coded))) => point[k] = coded,
+                Some((_, Err(_))) | None => outside = true,
+            }
+        }
+        let trial = &mut self.trials[number];
+        trial.point = Point(point.into());
+        trial.outside = outside;
+        if outside {
+            self.originals.insert(number as u32, written);
+        } else {
+            self.originals.remove(&(number as u32));
+        }
+    }
+
+    fn metric_id(&mut self, name: &Arc<str>) -> u32 {
+        if let Some(&id) = self.metric_index.get(name) {
+            return id;
+        }
+        let id = self.metric_names.len() as u32;
+        self.metric_names.push(name.clone());
+        self.metric_index.insert(name.clone(), id);
+        id
+    }
+
+    fn piece_in(
+        &mut self,
+        work: Work,
+        allowed: &[WorkState],
+        what: &'static str,
+    ) -> Result<&mut Piece, FoldError> {
+        let trial = self.trials.get_mut(work.trial as usize).ok_or(FoldError::NoSuchWork(work))?;
+        let piece = trial.piece_mut(work.replicate).ok_or(FoldError::NoSuchWork(work))?;
+        if allowed.contains(&piece.state) {
+            return Ok(piece);
+        }
+        let state = match piece.state {
+            WorkState::Waiting => TrialState::Waiting.name(),
+            WorkState::Running => TrialState::Running.name(),
+            WorkState::Paused => TrialState::Paused.name(),
+            WorkState::Ended => "ended",
+        };
+        Err(FoldError::State { work, what, state })
+    }
+}
+
+/// The space after an edit.
+pub fn edited(space: &Space, edit: &SpaceEdit) -> Result<Space, SpaceError> {
+    let SpaceData { mut parameters, constraints } = space.clone().into();
+    let unknown = |name: &Arc<str>| SpaceError::Value {
+        name: name.to_string(),
+        problem: "the space has no such parameter".into(),
+    };
+    match edit {
+        SpaceEdit::Add(parameter) => parameters.push(parameter.clone()),
+        SpaceEdit::Change(parameter) => {
+            let slot = parameters.iter_mut().find(|p| p.name == parameter.name);
+            *slot.ok_or_else(|| unknown(&parameter.name))? = parameter.clone();
+        }
+        SpaceEdit::Retire { name } => {
+            let slot = parameters.iter_mut().find(|p| p.name == *name);
+            slot.ok_or_else(|| unknown(name))?.retired = true;
+        }
+    }
+    Space::new(parameters, constraints)
+}
