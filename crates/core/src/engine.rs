@@ -149,8 +149,13 @@ impl Engine {
     }
 
     /// What `work` does after its latest report, which the study already holds; `None` for going on.
+    ///
+    /// Where the last point of the curve has no value of the first objective there is nothing to judge.
     pub fn judge(&mut self, study: &Study, work: Work) -> Result<Option<Event>, PolicyError> {
         self.follow(study)?;
+        if study.piece(work).and_then(|piece| piece.curve.last()).is_none_or(|last| last.loss.is_nan()) {
+            return Ok(None);
+        }
         let step = study.piece(work).map_or(0, |piece| piece.step());
         let trial = u64::from(work.trial);
         let mut rng = Rng::stream(study.spec().seed, trial, Purpose::Scheduler, step);

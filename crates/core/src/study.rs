@@ -356,10 +356,10 @@ impl Study {
                 }
                 self.end(*work, outcome, *seconds)?;
             }
-            Event::Lost { work } => {
+            Event::Lost { work, returned } => {
                 let piece = self.piece_in(*work, &[WorkState::Running], "lost")?;
                 piece.state = WorkState::Waiting;
-                piece.lost += 1;
+                piece.lost += u32::from(!returned);
                 self.running.remove(work);
                 self.waiting.insert(*work);
             }

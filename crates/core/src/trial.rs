@@ -15,6 +15,17 @@ pub struct CurvePoint {
     pub others: Box<[(u32, f64)]>,
 }
 
+impl CurvePoint {
+    fn merge(&mut self, later: Self) {
+        if !later.loss.is_nan() {
+            self.loss = later.loss;
+        }
+        let kept = self.others.iter().filter(|(id, _)| later.others.iter().all(|(other, _)| other != id));
+        let merged = kept.copied().chain(later.others.iter().copied()).collect();
+        self.others = merged;
+    }
+}
+
 /// Where a piece of work stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkState {
@@ -82,11 +93,12 @@ impl Piece {
         self.curve.iter().rev().find(|point| !point.loss.is_nan()).map(|point| (point.step, point.loss))
     }
 
+    /// Enters a report at its step; what an earlier report at the same step said and this one does not, stays.
     pub(crate) fn report(&mut self, point: CurvePoint) {
         match self.curve.last() {
             Some(last) if last.step >= point.step => {
                 match self.curve.binary_search_by_key(&point.step, |p| p.step) {
-                    Ok(k) => self.curve[k] = point,
+                    Ok(k) => self.curve[k].merge(point),
                     Err(k) => self.curve.insert(k, point),
                 }
             }

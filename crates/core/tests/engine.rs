@@ -111,7 +111,7 @@ fn work_of_a_lost_worker_is_claimed_again_with_the_next_token() {
     study.apply(&event).unwrap();
     let work = Work::of(0);
     study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
-    study.apply(&Event::Lost { work }).unwrap();
+    study.apply(&Event::Lost { work, returned: false }).unwrap();
     assert_eq!(engine.next(&study).unwrap(), Next::Claim(work));
     assert!(study.apply(&Event::Claimed { work, attempt: 1 }).is_err());
     study.apply(&Event::Claimed { work, attempt: 2 }).unwrap();

@@ -55,7 +55,9 @@ impl Log for MemoryLog {
         match guard {
             Guard::End(seq) if seq != end => return Err(LogError::Conflict { end }),
             Guard::Decisions(seq) if self.last_decision > seq => return Err(LogError::Conflict { end }),
-            Guard::Holds { work, attempt } if self.leases.get(&work).is_none_or(|(held, _)| *held != attempt) => {
+            Guard::Holds { work, attempt }
+                if self.leases.get(&work).is_none_or(|(held, _)| *held != attempt) =>
+            {
                 return Err(LogError::Fenced { work, attempt });
             }
             Guard::End(_) | Guard::Decisions(_) | Guard::Holds { .. } | Guard::None => {}
@@ -99,7 +101,11 @@ impl Log for MemoryLog {
             attempt: *attempt,
             writer: 0,
             holder: String::new(),
-            expired_for: if now > *until { (now - *until).as_secs_f64() } else { -(*until - now).as_secs_f64() },
+            expired_for: if now > *until {
+                (now - *until).as_secs_f64()
+            } else {
+                -(*until - now).as_secs_f64()
+            },
         };
         Ok(self.leases.iter().map(lease).collect())
     }
