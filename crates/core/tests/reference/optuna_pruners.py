@@ -43,8 +43,10 @@ def play(pruner, direction, curves, order):
             study.tell(trials[number], state=optuna.trial.TrialState.PRUNED)
             stopped.add(number)
         elif position[number] == len(curves[number]):
-            finite = not math.isnan(value)
-            study.tell(trials[number], value if finite else None, state=None if finite else optuna.trial.TrialState.FAIL)
+            if math.isnan(value):
+                study.tell(trials[number], state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(trials[number], value)
             stopped.add(number)
     completed = [t.number for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     return {"reports": arrivals, "pruned": pruned, "completed": completed}
