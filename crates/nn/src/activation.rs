@@ -1,5 +1,8 @@
 //! Activation functions with their slopes, one pair of numbers at a time; loops over them are the engine's.
-#![allow(clippy::inline_always, reason = "these must be inlined into a loop compiled for the machine's SIMD level")]
+#![allow(
+    clippy::inline_always,
+    reason = "these must be inlined into a loop compiled for the machine's SIMD level"
+)]
 
 use crate::elementary::{exp, ln_1p, logistic, normal_distribution, tanh};
 use crate::naming::named_choices;
@@ -15,7 +18,7 @@ named_choices! {
         Tanh = "tanh",
         /// max(x, 0); slope 0 at 0.
         Relu = "relu",
-        /// x, or 0.01 x where x is negative (Maas et al. 2013; PyTorch's slope, Keras has 0.2).
+        /// x, or 0.01 x where x is negative (Maas et al. 2013; `PyTorch`'s slope, Keras has 0.2).
         LeakyRelu = "leaky_relu",
         /// x, or eˣ − 1 where x is negative (Clevert et al. 2016, α = 1).
         Elu = "elu",
@@ -36,16 +39,46 @@ macro_rules! with_activation {
     ($activation:expr, $function:ident => $body:expr) => {{
         use $crate::activation as choices;
         match $activation {
-            choices::Activation::Linear => { let $function = choices::linear; $body }
-            choices::Activation::Sigmoid => { let $function = choices::sigmoid; $body }
-            choices::Activation::Tanh => { let $function = choices::hyperbolic; $body }
-            choices::Activation::Relu => { let $function = choices::relu; $body }
-            choices::Activation::LeakyRelu => { let $function = choices::leaky_relu; $body }
-            choices::Activation::Elu => { let $function = choices::elu; $body }
-            choices::Activation::Selu => { let $function = choices::selu; $body }
-            choices::Activation::Gelu => { let $function = choices::gelu; $body }
-            choices::Activation::Silu => { let $function = choices::silu; $body }
-            choices::Activation::Softplus => { let $function = choices::softplus; $body }
+            choices::Activation::Linear => {
+                let $function = choices::linear;
+                $body
+            }
+            choices::Activation::Sigmoid => {
+                let $function = choices::sigmoid;
+                $body
+            }
+            choices::Activation::Tanh => {
+                let $function = choices::hyperbolic;
+                $body
+            }
+            choices::Activation::Relu => {
+                let $function = choices::relu;
+                $body
+            }
+            choices::Activation::LeakyRelu => {
+                let $function = choices::leaky_relu;
+                $body
+            }
+            choices::Activation::Elu => {
+                let $function = choices::elu;
+                $body
+            }
+            choices::Activation::Selu => {
+                let $function = choices::selu;
+                $body
+            }
+            choices::Activation::Gelu => {
+                let $function = choices::gelu;
+                $body
+            }
+            choices::Activation::Silu => {
+                let $function = choices::silu;
+                $body
+            }
+            choices::Activation::Softplus => {
+                let $function = choices::softplus;
+                $body
+            }
         }
     }};
 }

@@ -182,7 +182,8 @@ impl DenseEngine {
 
     fn add_penalties(&mut self) {
         for layer in self.layers.iter().filter(|layer| layer.spec.l1 > 0.0 || layer.spec.l2 > 0.0) {
-            let (gradient, kernel) = (&mut self.gradients[layer.kernel.clone()], &self.weights[layer.kernel.clone()]);
+            let (gradient, kernel) =
+                (&mut self.gradients[layer.kernel.clone()], &self.weights[layer.kernel.clone()]);
             kernels::add_penalty(self.arch, gradient, kernel, layer.spec.l1, layer.spec.l2);
         }
     }
@@ -190,7 +191,11 @@ impl DenseEngine {
     /// Cuts a slice that is laid out like the weights into named tensors.
     fn tensors(&self, values: &[f32], prefix: &str) -> Vec<Tensor> {
         self.places()
-            .map(|(name, shape, range)| Tensor { name: format!("{prefix}{name}"), shape, data: values[range].to_vec() })
+            .map(|(name, shape, range)| Tensor {
+                name: format!("{prefix}{name}"),
+                shape,
+                data: values[range].to_vec(),
+            })
             .collect()
     }
 
@@ -228,13 +233,22 @@ impl DenseEngine {
 impl Engine for DenseEngine {
     fn train(&mut self, batch: Batch<'_>, learning_rate: f64, dropout: &mut Stream) -> f64 {
         let rows = batch.targets.len();
-        let Some(optimizer) = self.optimizer else { unreachable!("an engine for inference was asked to train") };
+        let Some(optimizer) = self.optimizer else {
+            unreachable!("an engine for inference was asked to train")
+        };
         self.forward_training(batch.inputs, rows, dropout);
         let loss = self.loss_gradient(batch.targets);
         self.backward(batch.inputs, rows);
         self.add_penalties();
         self.steps += 1;
-        optimizer.update(self.arch, &mut self.weights, &self.gradients, &mut self.slots, learning_rate, self.steps);
+        optimizer.update(
+            self.arch,
+            &mut self.weights,
+            &self.gradients,
+            &mut self.slots,
+            learning_rate,
+            self.steps,
+        );
         loss
     }
 

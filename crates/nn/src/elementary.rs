@@ -3,8 +3,11 @@
 //! results saturate where a network no longer cares.
 //!
 //! Polynomials: Cephes (S. Moshier), `expf`, `logf`, `tanhf`; Abramowitz and Stegun 7.1.26. Absolute errors stay
-//! below 2e-7 relative to the largest value involved; NaN goes in, NaN comes out.
-#![allow(clippy::inline_always, reason = "these must be inlined into a loop compiled for the machine's SIMD level")]
+//! below 3e-7 relative to the largest value involved; NaN goes in, NaN comes out.
+#![allow(
+    clippy::inline_always,
+    reason = "these must be inlined into a loop compiled for the machine's SIMD level"
+)]
 #![allow(clippy::excessive_precision, reason = "coefficients are kept as published")]
 
 use std::f32::consts::LOG2_E;
@@ -106,7 +109,7 @@ mod tests {
         for i in 0..=20_000 {
             let x = (range.0 + (range.1 - range.0) * f64::from(i) / 20_000.0) as f32;
             let (got, want) = (f64::from(ours(x)), exact(f64::from(x)));
-            assert!((got - want).abs() <= 2e-7 * want.abs().max(1.0), "{name}({x}) is {got}, not {want}");
+            assert!((got - want).abs() <= 3e-7 * want.abs().max(1.0), "{name}({x}) is {got}, not {want}");
         }
     }
 

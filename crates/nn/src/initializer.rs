@@ -17,7 +17,7 @@ named_choices! {
         Uniform = "uniform",
         /// Normal with standard deviation 0.05, not cut.
         Normal = "normal",
-        /// Variance 1 / `fan_in`, uniform (LeCun et al. 1998).
+        /// Variance 1 / `fan_in`, uniform (`LeCun` et al. 1998).
         LecunUniform = "lecun_uniform",
         /// Variance 1 / `fan_in`, cut normal.
         LecunNormal = "lecun_normal",
@@ -100,7 +100,10 @@ mod tests {
         assert!(mean.abs() < 6.0 * variance.sqrt() / 245.0, "{initializer}: mean {mean}");
         assert!((spread / variance - 1.0).abs() < 0.04, "{initializer}: variance {spread}, not {variance}");
         assert!(extreme <= largest * 1.000_001, "{initializer}: {extreme} is beyond {largest}");
-        assert!(extreme > largest * 0.95 || largest.is_infinite(), "{initializer}: {extreme}, never near {largest}");
+        assert!(
+            extreme > largest * 0.95 || largest.is_infinite(),
+            "{initializer}: {extreme}, never near {largest}"
+        );
     }
 
     #[test]

@@ -64,20 +64,22 @@ pub(crate) fn through_slope(arch: Arch, delta: &mut [f32], slope: &[f32], bias_g
     });
 }
 
-
 /// Softmax cross-entropy: turns scores into the gradient of the mean loss, (softmax − one-hot) / rows, and returns
 /// the summed loss in nats. Each row's largest score is taken off first, so nothing overflows.
 pub(crate) fn cross_entropy(arch: Arch, scores: &mut [f32], classes: &[u32]) -> f64 {
     let width = scores.len() / classes.len();
     let inverse_rows = 1.0 / classes.len() as f32;
     subtract_row_maxima(scores, width);
-    let right: f64 = scores.chunks_exact(width).zip(classes).map(|(row, &c)| f64::from(row[c as usize])).sum();
-    arch.dispatch(|| scores.iter_mut().for_each(|score| *score = exp(*score)));
+    let right: f64 =
+        scores.chunks_exact(width).zip(classes).map(|(row, &c)| f64::from(row[c as usize])).sum();
+    exponentials(arch, scores);
     let mut log_sums = 0.0;
     for (row, &class) in scores.chunks_exact_mut(width).zip(classes) {
         let sum: f32 = row.iter().sum();
         let scale = inverse_rows / sum;
-        row.iter_mut().for_each(|p| *p *= scale);
+        for p in &mut *row {
+            *p *= scale;
+        }
         row[class as usize] -= inverse_rows;
         log_sums += f64::from(ln(sum));
     }
@@ -100,10 +102,12 @@ pub(crate) fn squared_error(outputs: &mut [f32], targets: &[f32]) -> f64 {
 /// Softmax of each row, in place.
 pub(crate) fn softmax(arch: Arch, scores: &mut [f32], width: usize) {
     subtract_row_maxima(scores, width);
-    arch.dispatch(|| scores.iter_mut().for_each(|score| *score = exp(*score)));
+    exponentials(arch, scores);
     for row in scores.chunks_exact_mut(width) {
         let sum: f32 = row.iter().sum();
-        row.iter_mut().for_each(|p| *p /= sum);
+        for p in row {
+            *p /= sum;
+        }
     }
 }
 
@@ -118,10 +122,68 @@ pub(crate) fn add_penalty(arch: Arch, gradient: &mut [f32], kernel: &[f32], l1: 
     });
 }
 
+fn exponentials(arch: Arch, values: &mut [f32]) {
+    arch.dispatch(|| {
+        for x in values {
+            *x = exp(*x);
+        }
+    });
+}
+
 /// NaN stays NaN: a maximum that skips it still leaves it in its own place.
 fn subtract_row_maxima(scores: &mut [f32], width: usize) {
     for row in scores.chunks_exact_mut(width) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        row.iter_mut().for_each(|score| *score -= largest);
+        for score in row {
+            *score -= largest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, Stream};
+
+    #[test]
+    fn dropped_units_are_zero_and_the_others_scaled_with_their_slopes() {
+        let mut noise = vec![0; 20_000];
+        Stream::new(&[4; 32], Purpose::Dropout, 1).fill(&mut noise);
+        let (mut outputs, mut slopes) = (vec![3.0; 10_000], vec![0.5; 10_000]);
+        drop_units(Arch::new(), 0.2, &mut outputs, &mut slopes, &noise);
+        let dropped = outputs.iter().filter(|y| **y == 0.0).count();
+        // 2,000 expected with a standard error of 40.
+        assert!((1800..2200).contains(&dropped), "{dropped} of 10,000 dropped at rate 0.2");
+        for (y, slope) in outputs.iter().zip(&slopes) {
+            assert!((*y == 0.0 && *slope == 0.0) || (*y == 3.75 && *slope == 0.625), "{y}, {slope}");
+        }
+    }
+
+    #[test]
+    fn cross_entropy_survives_huge_scores_and_shows_not_a_number() {
+        let mut scores = [1e30, -1e30, 0.0, 500.0, 499.0, -500.0];
+        let loss = cross_entropy(Arch::new(), &mut scores, &[0, 1]);
+        let expected = (1.0 + 1f64.exp()).ln();
+        assert!((loss - expected).abs() < 1e-6, "{loss}, not {expected}");
+        assert!(scores.iter().all(|g| g.is_finite()));
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert!(!cross_entropy(Arch::new(), &mut [0.0, bad], &[0]).is_finite());
+        }
+    }
+
+    #[test]
+    fn two_classes_reduce_to_the_logistic_loss() {
+        let loss = cross_entropy(Arch::new(), &mut [0.3, 1.5], &[1]);
+        assert!((loss - (-1.2f64).exp().ln_1p()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn softmax_rows_sum_to_one() {
+        let mut scores = [1.0, 2.0, 3.0, -100.0, 100.0, 0.0];
+        softmax(Arch::new(), &mut scores, 3);
+        for row in scores.chunks_exact(3) {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        }
+        assert!((scores[2] - 0.665_241).abs() < 1e-6);
     }
 }

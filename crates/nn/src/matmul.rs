@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn products_and_transposed_products_agree_with_sums() {
-        for (rows, depth, columns) in [(1, 1, 1), (2, 3, 4), (32, 16, 3), (7, 64, 33), (64, 1, 5), (1, 70, 1)] {
+        for (rows, depth, columns) in [(1, 1, 1), (2, 3, 4), (32, 16, 3), (7, 64, 33), (64, 1, 5), (1, 70, 1)]
+        {
             let left: Vec<f32> = (0..rows * depth).map(|i| ((i * 7) % 11) as f32 - 5.0).collect();
             let right: Vec<f32> = (0..depth * columns).map(|i| ((i * 5) % 13) as f32 - 6.0).collect();
             let mut expected = vec![0.0; rows * columns];

@@ -37,7 +37,7 @@ impl OptimizerKind {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Optimizer {
-    /// v ← μ v + g, then w ← w − η v; with `nesterov` w ← w − η (g + μ v). PyTorch's convention: the learning rate
+    /// v ← μ v + g, then w ← w − η v; with `nesterov` w ← w − η (g + μ v). `PyTorch`'s convention: the learning rate
     /// is outside the velocity, so that changing it acts at once.
     Sgd {
         /// μ, in [0, 1).
@@ -115,7 +115,14 @@ fn power(base: f64, mut exponent: u64) -> f64 {
 }
 
 #[inline]
-fn sgd(weights: &mut [f32], gradients: &[f32], velocity: &mut [f32], rate: f32, momentum: f32, nesterov: bool) {
+fn sgd(
+    weights: &mut [f32],
+    gradients: &[f32],
+    velocity: &mut [f32],
+    rate: f32,
+    momentum: f32,
+    nesterov: bool,
+) {
     let (own, along) = if nesterov { (1.0, momentum) } else { (0.0, 1.0) };
     for ((w, &g), v) in weights.iter_mut().zip(gradients).zip(velocity) {
         *v = momentum * *v + g;

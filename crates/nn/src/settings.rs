@@ -56,7 +56,7 @@ pub struct Settings {
     pub beta1: f64,
     /// β₂ of adam, [0, 1); default 0.999.
     pub beta2: f64,
-    /// ε of adam, above 0; default 1e-8 (the paper's and PyTorch's; Keras has 1e-7).
+    /// ε of adam, above 0; default 1e-8 (the paper's and `PyTorch`'s; Keras has 1e-7).
     pub epsilon: f64,
     /// Rows in a step, 1 … 1,048,576; default 32. No more than the training part has are used.
     pub batch_size: usize,
@@ -128,9 +128,8 @@ impl Settings {
         for (name, value) in [("l1", self.l1), ("l2", self.l2)] {
             within(name, value, 0.0, f64::from(f32::MAX), "at least 0")?;
         }
-        let positive = |name, value| {
-            within(name, value, f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX), "above 0")
-        };
+        let positive =
+            |name, value| within(name, value, f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX), "above 0");
         positive("learning_rate", self.initial_learning_rate())?;
         positive("epsilon", self.epsilon)?;
         for (name, value) in [("momentum", self.momentum), ("beta1", self.beta1), ("beta2", self.beta2)] {
@@ -204,14 +203,11 @@ impl<T: Copy> PerLayer<T> {
 
     /// Replaces the value of one layer (counted from 1), or of all.
     pub fn set(&mut self, layer: Option<usize>, value: T) {
-        match layer {
-            Some(layer) => {
-                self.own.insert(layer, value);
-            }
-            None => {
-                let own = (1..=self.listed).map(|layer| (layer, value)).collect();
-                *self = Self { shared: value, own, listed: self.listed };
-            }
+        if let Some(layer) = layer {
+            self.own.insert(layer, value);
+        } else {
+            self.own = (1..=self.listed).map(|layer| (layer, value)).collect();
+            self.shared = value;
         }
     }
 
@@ -225,7 +221,12 @@ impl<T: Copy> PerLayer<T> {
         self.listed
     }
 
-    fn check(&self, name: &str, valid: impl Fn(&T) -> bool, expected: &'static str) -> Result<(), SettingsError>
+    fn check(
+        &self,
+        name: &str,
+        valid: impl Fn(&T) -> bool,
+        expected: &'static str,
+    ) -> Result<(), SettingsError>
     where
         T: std::fmt::Display,
     {
@@ -251,7 +252,10 @@ impl<T: Copy + PartialEq + Serialize> Serialize for PerLayer<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let form = if self.own.is_empty() && self.listed == 0 {
             PerLayerForm::One(self.shared)
-        } else if self.listed > 0 && self.own.keys().copied().eq(1..=self.listed) && self.at(self.listed) == self.shared {
+        } else if self.listed > 0
+            && self.own.keys().copied().eq(1..=self.listed)
+            && self.at(self.listed) == self.shared
+        {
             PerLayerForm::List(self.own.values().copied().collect())
         } else {
             let own = self.own.iter().map(|(layer, &value)| (layer.to_string(), value));
@@ -264,12 +268,13 @@ impl<T: Copy + PartialEq + Serialize> Serialize for PerLayer<T> {
 impl<'de, T: Copy + Deserialize<'de>> Deserialize<'de> for PerLayer<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let table = match PerLayerForm::deserialize(deserializer)
-            .map_err(|_| D::Error::custom("expected one value, a list, or a table with `all` and layer numbers"))?
-        {
+        let table = match PerLayerForm::deserialize(deserializer).map_err(|_| {
+            D::Error::custom("expected one value, a list, or a table with `all` and layer numbers")
+        })? {
             PerLayerForm::One(value) => return Ok(Self::all(value)),
             PerLayerForm::List(values) => {
-                return Self::list(&values).ok_or_else(|| D::Error::custom("expected at least one value in the list"));
+                return Self::list(&values)
+                    .ok_or_else(|| D::Error::custom("expected at least one value in the list"));
             }
             PerLayerForm::Table(table) => table,
         };
@@ -342,7 +347,9 @@ impl std::fmt::Display for ParamValue {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SettingsError {
     /// No setting has this name.
-    #[error("`{name}` is not a network setting; the settings are {known} (those of hidden layers also as `units[1]`, `units[2]`, …)")]
+    #[error(
+        "`{name}` is not a network setting; the settings are {known} (those of hidden layers also as `units[1]`, `units[2]`, …)"
+    )]
     Unknown {
         /// The name given.
         name: String,
@@ -398,7 +405,10 @@ struct Field {
 }
 
 impl Field {
-    const fn new(name: &'static str, set: fn(&mut Settings, Option<usize>, &ParamValue) -> Result<(), String>) -> Self {
+    const fn new(
+        name: &'static str,
+        set: fn(&mut Settings, Option<usize>, &ParamValue) -> Result<(), String>,
+    ) -> Self {
         Self { name, alias: None, per_layer: false, set }
     }
 
@@ -460,7 +470,11 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     Ok(())
 }
 
-fn put_layer<T: Copy>(place: &mut PerLayer<T>, layer: Option<usize>, value: Result<T, String>) -> Result<(), String> {
+fn put_layer<T: Copy>(
+    place: &mut PerLayer<T>,
+    layer: Option<usize>,
+    value: Result<T, String>,
+) -> Result<(), String> {
     place.set(layer, value?);
     Ok(())
 }
