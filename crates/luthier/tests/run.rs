@@ -166,7 +166,11 @@ fn define_by_run_grows_the_space() {
     assert_eq!(study.tally().completed, 30);
     for trial in study.trials() {
         let params = study.params(trial);
-        assert_eq!(params.get("y").is_some(), params.get("kind").unwrap().as_str() == Some("bowl"), "{params}");
+        assert_eq!(
+            params.get("y").is_some(),
+            params.get("kind").unwrap().as_str() == Some("bowl"),
+            "{params}"
+        );
     }
     assert!(verify(&events(&log)).unwrap().disagreements.is_empty());
 }
