@@ -116,7 +116,7 @@ fn failures_are_data() {
         _ => Ok(1.0),
     });
     let (session, _) = tune(spec(8), &objective, 2);
-    let states: Vec<_> = session.study().trials().iter().map(|t| format!("{:?}", t.outcome)).collect();
+    let states: Vec<_> = session.study().trials().iter().map(|t| format!("{:?}", t.outcome())).collect();
     assert!(states[0].contains("no luck") && states[1].contains("NonFinite") && states[2].contains("boom"));
     assert_eq!(session.study().tally().failed, 6);
     assert_eq!(session.study().tally().completed, 2);
