@@ -7,7 +7,7 @@ use crate::event::{Decision, Event, Outcome, SpaceEdit, Wish, Work};
 use crate::metric::Metrics;
 use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
 use crate::spec::Spec;
-use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState, combine};
+use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState};
 
 /// Everything that happened while tuning one objective.
 #[derive(Clone, Debug)]
@@ -463,26 +463,26 @@ impl Study {
         self.running.remove(&work);
         self.waiting.remove(&work);
         self.paused.remove(&work);
-        if let Some(outcome) = combine(&self.trials[work.trial as usize]) {
-            self.finish(work.trial, outcome);
+        if self.trials[work.trial as usize].conclude() {
+            self.finish(work.trial);
         }
         Ok(())
     }
 
-    fn finish(&mut self, number: u32, outcome: Outcome) {
-        match &outcome {
+    fn finish(&mut self, number: u32) {
+        let Some(outcome) = self.trials[number as usize].outcome() else { return };
+        match outcome {
             Outcome::Completed { .. } => self.tally.completed += 1,
             Outcome::Pruned => self.tally.pruned += 1,
             Outcome::Replaced { .. } => self.tally.replaced += 1,
             Outcome::Cancelled => self.tally.cancelled += 1,
             Outcome::Failed { .. } => self.tally.failed += 1,
         }
-        self.tally.failures_in_a_row = match &outcome {
+        self.tally.failures_in_a_row = match outcome {
             Outcome::Failed { .. } => self.tally.failures_in_a_row + 1,
             Outcome::Cancelled => self.tally.failures_in_a_row,
             Outcome::Completed { .. } | Outcome::Pruned | Outcome::Replaced { .. } => 0,
         };
-        self.trials[number as usize].outcome = Some(outcome);
         self.finished.push(number);
         self.stopping.remove(&number);
         self.consider_incumbent(number);

@@ -122,10 +122,10 @@ pub struct Trial {
     pub origin: Origin,
     /// The trial and step whose checkpoint it began with.
     pub parent: Option<(u32, u64)>,
-    /// How it ended; `None` while some of its work has not.
-    pub outcome: Option<Outcome>,
     first: Piece,
     rest: Box<[Piece]>,
+    /// How a trial of several replicates ended; with one, its piece says so.
+    combined: Option<Box<Outcome>>,
 }
 
 /// What a trial is doing, for people.
@@ -186,10 +186,23 @@ impl Trial {
             outside: false,
             origin,
             parent: None,
-            outcome: None,
             first: Piece::new(budget),
             rest: (1..replicates).map(|_| Piece::new(budget)).collect(),
+            combined: None,
         }
+    }
+
+    /// How it ended; `None` while some of its work has not.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        if self.rest.is_empty() { self.first.outcome.as_ref() } else { self.combined.as_deref() }
+    }
+
+    /// Notes that all the work has ended, if it has; returns whether it has.
+    pub(crate) fn conclude(&mut self) -> bool {
+        if !self.rest.is_empty() {
+            self.combined = combine(self).map(Box::new);
+        }
+        self.outcome().is_some()
     }
 
     /// Its pieces of work, replicate 0 first.
@@ -232,7 +245,7 @@ impl Trial {
 
     /// What it is doing.
     pub fn state(&self) -> TrialState {
-        match &self.outcome {
+        match self.outcome() {
             Some(Outcome::Completed { .. }) => TrialState::Completed,
             Some(Outcome::Pruned) => TrialState::Pruned,
             Some(Outcome::Replaced { .. }) => TrialState::Replaced,
@@ -253,12 +266,12 @@ impl Trial {
 
     /// Whether nothing more will happen to it.
     pub fn is_finished(&self) -> bool {
-        self.outcome.is_some()
+        self.outcome().is_some()
     }
 
     /// Raw values of a completed trial: the mean over its replicates.
     pub fn values(&self) -> Option<&[f64]> {
-        match &self.outcome {
+        match self.outcome() {
             Some(Outcome::Completed { values }) => Some(values),
             _ => None,
         }
@@ -299,7 +312,7 @@ impl Trial {
 }
 
 /// The outcome of a trial whose replicates have all ended: the mean of what completed, or the worst that happened.
-pub(crate) fn combine(trial: &Trial) -> Option<Outcome> {
+fn combine(trial: &Trial) -> Option<Outcome> {
     let mut ended = Vec::new();
     for (_, piece) in trial.pieces() {
         ended.push(piece.outcome.as_ref()?);

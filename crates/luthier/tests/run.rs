@@ -116,7 +116,7 @@ fn failures_are_data() {
         _ => Ok(1.0),
     });
     let (session, _) = tune(spec(8), &objective, 2);
-    let states: Vec<_> = session.study().trials().iter().map(|t| format!("{:?}", t.outcome)).collect();
+    let states: Vec<_> = session.study().trials().iter().map(|t| format!("{:?}", t.outcome())).collect();
     assert!(states[0].contains("no luck") && states[1].contains("NonFinite") && states[2].contains("boom"));
     assert_eq!(session.study().tally().failed, 6);
     assert_eq!(session.study().tally().completed, 2);
@@ -166,7 +166,11 @@ fn define_by_run_grows_the_space() {
     assert_eq!(study.tally().completed, 30);
     for trial in study.trials() {
         let params = study.params(trial);
-        assert_eq!(params.get("y").is_some(), params.get("kind").unwrap().as_str() == Some("bowl"), "{params}");
+        assert_eq!(
+            params.get("y").is_some(),
+            params.get("kind").unwrap().as_str() == Some("bowl"),
+            "{params}"
+        );
     }
     assert!(verify(&events(&log)).unwrap().disagreements.is_empty());
 }

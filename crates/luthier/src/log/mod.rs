@@ -5,12 +5,16 @@
 //! function of an exact prefix of the log, and one commit serves all the workers of a process.
 
 mod memory;
+mod replay;
+mod sqlite;
 
 use std::time::Duration;
 
 use luthier_core::event::{Class, Event, Seq, Work};
 
 pub use memory::MemoryLog;
+pub use replay::{ReplayError, replay};
+pub use sqlite::{Durability, Options, SqliteLog};
 
 /// One writer's identity: a random number drawn when it opens the log.
 pub type Writer = u64;
