@@ -36,6 +36,8 @@ pub struct Study {
     notes: Vec<(Option<u32>, Arc<str>, serde_json::Value)>,
     /// Every report in the order of the log.
     reports: Vec<ReportAt>,
+    /// Work that ended while other replicates of its trial had not, in the order of the log.
+    ended_ahead: Vec<Work>,
     /// How many trials there were when the current policy began.
     policy_from: u32,
     /// Some trial asked for a parameter that its params did not have.
@@ -160,6 +162,7 @@ impl Study {
             originals: HashMap::new(),
             notes: Vec::new(),
             reports: Vec::new(),
+            ended_ahead: Vec::new(),
             policy_from: 0,
             traced: false,
         };
@@ -279,6 +282,12 @@ impl Study {
     /// Every report in the order of the log, so that a memo can catch up with the curves that changed.
     pub fn reports(&self) -> &[ReportAt] {
         &self.reports
+    }
+
+    /// Work that ended while other replicates of its trial had not, in the order of the log; with [`Self::finished`],
+    /// everything that ended.
+    pub fn ended_ahead(&self) -> &[Work] {
+        &self.ended_ahead
     }
 
     /// The step of the latest report of `work`. Quick when that report is among the last in the log.
@@ -499,6 +508,8 @@ impl Study {
         self.paused.remove(&work);
         if let Some(outcome) = combine(&self.trials[work.trial as usize]) {
             self.finish(work.trial, outcome);
+        } else {
+            self.ended_ahead.push(work);
         }
         Ok(())
     }

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::ranking::{Ranked, Ranking};
-use super::rungs::{self, arrival, check_options, concerns, follower, is_paused, loss_at, loss_of, sent_to};
+use super::rungs::{
+    self, arrival, check_options, concerns, ended_since, follower, is_over, is_paused, loss_at, loss_of,
+    sent_to,
+};
 use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, run_to_end, with_sibling};
 use crate::event::Work;
 use crate::memo::Memo;
@@ -87,7 +90,7 @@ struct Field {
     from: u32,
     rungs: Vec<u64>,
     reports: usize,
-    finished: usize,
+    ended: (usize, usize),
     replicates: Vec<Replicate>,
 }
 
@@ -188,14 +191,13 @@ impl Asha {
         }
         field.reports = study.reports().len();
         if self.mode == Mode::Promote {
-            for &number in &study.finished()[field.finished..] {
+            for number in ended_since(study, &mut field.ended) {
                 let piece = study.trials()[number as usize].piece(0);
                 let sent = piece.map_or(0, |piece| sent_to(piece, &field.rungs));
                 for k in 0..sent.min(field.rungs.len()) {
                     self.refresh(study, field, Work::of(number), k);
                 }
             }
-            field.finished = study.finished().len();
         }
     }
 
@@ -266,7 +268,7 @@ impl Field {
             for &candidate in &rung.open {
                 let trial = &study.trials()[candidate.trial as usize];
                 let left = trial.piece(0).is_none_or(|piece| sent_to(piece, rungs) > k + 1);
-                if left || trial.is_finished() {
+                if left || is_over(trial) {
                     gone.push(candidate);
                 } else if is_paused(trial) {
                     chosen = Some(candidate.trial);
@@ -291,7 +293,9 @@ impl Field {
         for (k, rung) in self.replicates.first()?.ranked.iter().enumerate().rev() {
             let waits = |number: u32| {
                 let trial = &study.trials()[number as usize];
-                is_paused(trial) && trial.piece(0).is_some_and(|piece| sent_to(piece, &self.rungs) == k + 1)
+                is_paused(trial)
+                    && !is_over(trial)
+                    && trial.piece(0).is_some_and(|piece| sent_to(piece, &self.rungs) == k + 1)
             };
             if let Some(ranked) = rung.ranking.iter().find(|ranked| waits(ranked.trial)) {
                 let budget = self.rungs.get(k + 1).copied();

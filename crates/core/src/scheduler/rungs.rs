@@ -3,6 +3,7 @@
 //! Nothing about a rung is stored in a study. Who is at a rung, and with which loss, follows from the curves, the
 //! budgets and the outcomes of the trials that the current policy has started.
 
+use crate::event::Outcome;
 use crate::metric::{CurveValue, Metrics};
 use crate::spec::Spec;
 use crate::study::Study;
@@ -61,11 +62,32 @@ pub(super) fn loss_at(metrics: &Metrics, piece: &Piece, rung: u64) -> Option<f64
     }
 }
 
-/// The loss of a trial at a rung it was sent to. Once it is finished and has not come so far, its final loss counts if
-/// it completed; else it is the worst there is, so that a rung neither waits for it nor loses sight of it.
+/// The loss of a trial at a rung it was sent to. Once it is over and has not come so far, its final loss counts if it
+/// completed; else it is the worst there is, so that a rung neither waits for it nor loses sight of it.
 pub(super) fn loss_of(metrics: &Metrics, trial: &Trial, rung: u64) -> Option<f64> {
-    let own = trial.piece(0).and_then(|piece| loss_at(metrics, piece, rung));
-    own.or_else(|| trial.is_finished().then(|| trial.loss(metrics, 0).unwrap_or(f64::INFINITY)))
+    let piece = trial.piece(0)?;
+    let last = || match &piece.outcome {
+        Some(Outcome::Completed { values }) => metrics.objectives[0].direction.turn(values[0]),
+        _ => f64::INFINITY,
+    };
+    loss_at(metrics, piece, rung).or_else(|| is_over(trial).then(last))
+}
+
+/// Whether no rung can send a trial further: its replicate 0 has ended, or another has and not by completing.
+pub(super) fn is_over(trial: &Trial) -> bool {
+    trial.pieces().any(|(work, piece)| match &piece.outcome {
+        Some(Outcome::Completed { .. }) => work.replicate == 0,
+        Some(_) => true,
+        None => false,
+    })
+}
+
+/// Trials of which something has ended since `seen` entries of the study's two lists of ends were read.
+pub(super) fn ended_since(study: &Study, seen: &mut (usize, usize)) -> Vec<u32> {
+    let ahead = study.ended_ahead()[seen.1..].iter().map(|work| work.trial);
+    let ended = study.finished()[seen.0..].iter().copied().chain(ahead).collect();
+    *seen = (study.finished().len(), study.ended_ahead().len());
+    ended
 }
 
 /// How many of `rungs` a piece has been sent to or has passed; one more than all of them once it may run to its end.

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::ranking::Ranked;
-use super::rungs::{self, check_options, concerns, follower, is_paused, loss_at, loss_of, sent_to};
+use super::rungs::{
+    self, check_options, concerns, ended_since, follower, is_over, is_paused, loss_at, loss_of, sent_to,
+};
 use super::{Allowance, Assignment, Scheduler, Verdict};
 use crate::event::Work;
 use crate::memo::Memo;
@@ -78,7 +80,7 @@ struct Brackets {
     /// Trials per bracket.
     size: u32,
     reports: usize,
-    finished: usize,
+    ended: (usize, usize),
     trials: u32,
     known: Vec<Bracket>,
     /// Brackets in which something may be left to decide.
@@ -141,7 +143,7 @@ impl SuccessiveHalving {
             let rung = brackets.rungs.iter().position(|&rung| concerns(piece, rung, report.step));
             brackets.touch(trial.number, rung);
         }
-        for &number in &study.finished()[brackets.finished..] {
+        for number in ended_since(study, &mut brackets.ended) {
             let piece = study.trials()[number as usize].piece(0);
             let reached = |&&rung: &&u64| piece.is_some_and(|p| loss_at(study.metrics(), p, rung).is_some());
             let lacking = brackets.rungs.iter().take_while(reached).count();
@@ -152,7 +154,6 @@ impl SuccessiveHalving {
             brackets.touch(number, Some(0));
         }
         brackets.reports = study.reports().len();
-        brackets.finished = study.finished().len();
         brackets.trials = trials;
     }
 
@@ -262,7 +263,7 @@ impl Bracket {
 
 /// Whether a trial that belongs to a rung has not been sent there; nobody is behind at the first.
 fn is_behind(trial: &Trial, rungs: &[u64], rung: usize) -> bool {
-    !trial.is_finished() && trial.piece(0).is_some_and(|piece| sent_to(piece, rungs) <= rung)
+    !is_over(trial) && trial.piece(0).is_some_and(|piece| sent_to(piece, rungs) <= rung)
 }
 
 /// The loss with which a trial counts at a rung it was sent to, once it is known.
