@@ -791,3 +791,168 @@ proptest! {
         prop_assert!(run.study.running().is_empty() && run.study.waiting().is_empty());
     }
 }
+
+// ---- against running everything, at equal cost
+
+/// A learning curve over the unit cube: dimensions, and the loss after a step; the noise is even in −1 … 1.
+struct Problem {
+    name: &'static str,
+    dimensions: usize,
+    curve: fn(&[f64], f64, f64) -> f64,
+}
+
+/// Branin and Hoo's function over its usual box, less its minimum.
+fn branin(x: &[f64]) -> f64 {
+    use std::f64::consts::PI;
+    let (u, v) = (15.0 * x[0] - 5.0, 15.0 * x[1]);
+    let valley = v - 5.1 / (4.0 * PI * PI) * u * u + 5.0 / PI * u - 6.0;
+    valley * valley + 10.0 * (1.0 - 1.0 / (8.0 * PI)) * u.cos() + 10.0 - 0.397_887
+}
+
+/// The sixth function of Hartmann (as in Dixon and Szegő 1978), less its minimum.
+fn hartmann6(x: &[f64]) -> f64 {
+    const A: [[f64; 6]; 4] = [
+        [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
+        [0.05, 10.0, 17.0, 0.1, 8.0, 14.0],
+        [3.0, 3.5, 1.7, 10.0, 17.0, 8.0],
+        [17.0, 8.0, 0.05, 10.0, 0.1, 14.0],
+    ];
+    const P: [[f64; 6]; 4] = [
+        [0.1312, 0.1696, 0.5569, 0.0124, 0.8283, 0.5886],
+        [0.2329, 0.4135, 0.8307, 0.3736, 0.1004, 0.9991],
+        [0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650],
+        [0.4047, 0.8828, 0.8732, 0.5743, 0.1091, 0.0381],
+    ];
+    let well = |k: usize| (0..6).map(|j| A[k][j] * (x[j] - P[k][j]).powi(2)).sum::<f64>();
+    3.32237 - [1.0, 1.2, 3.0, 3.2].iter().enumerate().map(|(k, c)| c * (-well(k)).exp()).sum::<f64>()
+}
+
+/// Lévy's function over −10 … 10 (Laguna and Martí 2005).
+fn levy(x: &[f64]) -> f64 {
+    use std::f64::consts::PI;
+    let w: Vec<f64> = x.iter().map(|x| 1.0 + (20.0 * x - 11.0) / 4.0).collect();
+    let last = w[w.len() - 1];
+    let middle = |w: &f64| (w - 1.0).powi(2) * (1.0 + 10.0 * (PI * w + 1.0).sin().powi(2));
+    (PI * w[0]).sin().powi(2)
+        + w[..w.len() - 1].iter().map(middle).sum::<f64>()
+        + (last - 1.0).powi(2) * (1.0 + (2.0 * PI * last).sin().powi(2))
+}
+
+/// Rosenbrock's valley over −2 … 2, as a logarithm.
+fn rosenbrock(x: &[f64]) -> f64 {
+    let x: Vec<f64> = x.iter().map(|x| 4.0 * x - 2.0).collect();
+    x.windows(2).map(|w| 100.0 * (w[1] - w[0] * w[0]).powi(2) + (1.0 - w[0]).powi(2)).sum::<f64>().ln_1p()
+}
+
+/// Ackley's function over −5 … 5, its minimum off the centre.
+fn ackley(x: &[f64]) -> f64 {
+    use std::f64::consts::{E, TAU};
+    let (n, x) = (x.len() as f64, x.iter().map(|x| 10.0 * x - 6.0));
+    let square = x.clone().map(|x| x * x).sum::<f64>() / n;
+    let wave = x.map(|x| (TAU * x).cos()).sum::<f64>() / n;
+    20.0 - 20.0 * (-0.2 * square.sqrt()).exp() + E - wave.exp()
+}
+
+/// How fast the curves fall, whether they cross and how much they shake differs; early order tells something in all.
+static PROBLEMS: &[Problem] = &[
+    Problem {
+        name: "branin, exponential",
+        dimensions: 2,
+        curve: |x, t, _| branin(x) + 50.0 * (-t / 6.0).exp(),
+    },
+    Problem {
+        name: "hartmann6, power law, speeds differ",
+        dimensions: 6,
+        curve: |x, t, _| hartmann6(x) + (1.0 + x[0]) * t.powf(-0.4 - 0.6 * x[1]),
+    },
+    Problem {
+        name: "levy4, noise",
+        dimensions: 4,
+        curve: |x, t, noise| levy(x) + 30.0 * (-t / 5.0).exp() + 10.0 * noise / t,
+    },
+    Problem {
+        name: "rosenbrock4, slow learners cross fast ones",
+        dimensions: 4,
+        curve: |x, t, noise| rosenbrock(x) + 4.0 * (-t / (1.0 + 7.0 * x[2])).exp() + 0.5 * noise / t,
+    },
+    Problem {
+        name: "ackley5, the better the slower",
+        dimensions: 5,
+        curve: |x, t, noise| {
+            let level = ackley(x);
+            level + 4.0 * (-t / (3.0 + 20.0 / (1.0 + level))).exp() + 0.3 * noise / t.sqrt()
+        },
+    },
+];
+
+const LAST: u64 = 27;
+
+impl Problem {
+    fn value(&self, seed: u64, params: &[f64], moment: Moment) -> f64 {
+        let noise = 2.0 * chance(&[seed, u64::from(moment.work.trial), moment.step]) - 1.0;
+        (self.curve)(params, moment.step as f64, noise)
+    }
+
+    /// The best final loss that a scheduler has found after as many steps as 40 whole trials take.
+    fn best(&self, scheduler: &Component, seed: u64) -> f64 {
+        let mut spec = spec(self.dimensions, LAST, scheduler);
+        spec.seed = seed;
+        let value = |params: &[f64], moment: Moment| self.value(seed, params, moment);
+        let run = simulate(spec, World { steps: 40 * LAST, compare: false, ..World::new(LAST, &value) });
+        assert_eq!(run.study.tally().steps, 40 * LAST);
+        run.study.incumbent().map_or(f64::INFINITY, |best| best.values().unwrap()[0])
+    }
+
+    /// Seeds of 40 on which a scheduler finds a better trial than running all of the same random draws, and those
+    /// on which it finds a worse one.
+    fn wins(&self, scheduler: &Component) -> (usize, usize) {
+        let pairs: Vec<_> =
+            (0..40).map(|seed| (self.best(scheduler, seed), self.best(&named("run_all"), seed))).collect();
+        let count = |better: fn(&(f64, f64)) -> bool| pairs.iter().filter(|pair| better(pair)).count();
+        (count(|(own, all)| own < all), count(|(own, all)| own > all))
+    }
+
+    /// What the best tenth of random trials have reached at `step`: a bound such as a user knows from earlier runs.
+    fn usual(&self, step: u64) -> f64 {
+        let mut losses: Vec<f64> = (0..500)
+            .map(|trial| {
+                let params: Vec<f64> = (0..self.dimensions as u64).map(|k| chance(&[99, trial, k])).collect();
+                self.value(99, &params, Moment { work: Work::of(trial as u32), attempt: 1, step })
+            })
+            .collect();
+        losses.sort_by(f64::total_cmp);
+        losses[50]
+    }
+}
+
+/// If a scheduler were no better than running everything, 29 wins of 40 or more would have probability 0.003.
+/// The seeds are fixed, so the test cannot fail by chance; ties count against the scheduler.
+#[test]
+fn every_scheduler_beats_running_everything_at_equal_cost() {
+    let mut weak = Vec::new();
+    for problem in PROBLEMS {
+        let bound = named("threshold").with("upper", problem.usual(3)).with("warmup_steps", 3);
+        for (label, scheduler) in [
+            ("median", named("median")),
+            ("threshold", bound.with("interval_steps", LAST)),
+            ("halving", named("successive_halving")),
+            ("asha, stop", named("asha")),
+            ("asha, promote", named("asha").with("mode", "promote")),
+        ] {
+            let (wins, losses) = problem.wins(&scheduler);
+            println!("{:45} {label:15} {wins:2} wins, {losses:2} losses", problem.name);
+            if wins < 29 {
+                weak.push((problem.name, label, wins));
+            }
+        }
+    }
+    assert!(weak.is_empty(), "{weak:?}");
+}
+
+#[test]
+fn stopping_the_best_trials_loses_against_running_everything() {
+    let problem = &PROBLEMS[0];
+    let (wins, losses) =
+        problem.wins(&named("threshold").with("lower", problem.usual(3)).with("warmup_steps", 3));
+    assert!(wins <= 2 && losses >= 29, "{wins} wins, {losses} losses");
+}
