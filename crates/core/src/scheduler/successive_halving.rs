@@ -192,8 +192,10 @@ impl SuccessiveHalving {
                     return None;
                 }
                 Stage::Promotes { rung, trials } => {
-                    trials.retain(|&number| is_behind(&study.trials()[number as usize], rungs, *rung));
-                    let ready = |number: &&u32| is_paused(&study.trials()[**number as usize]);
+                    let behind = |number: u32| is_behind(&study.trials()[number as usize], rungs, *rung);
+                    while trials.pop_if(|number| !behind(*number)).is_some() {}
+                    let ready =
+                        |number: &&u32| is_paused(&study.trials()[**number as usize]) && behind(**number);
                     if let Some(&number) = trials.iter().rev().find(ready) {
                         let budget = rungs.get(*rung).copied();
                         return Some(Assignment::Resume { work: Work::of(number), budget });
@@ -249,14 +251,18 @@ impl Brackets {
 }
 
 impl Bracket {
-    /// Whether a survey could find another stage. As long as one trial is missing at a rung and nothing changed below,
-    /// the bracket waits, whoever else has come.
+    /// Whether a survey could find another stage.
+    ///
+    /// As long as one trial is missing at a rung and nothing changed below, the bracket waits, whoever else has come;
+    /// and who is promoted to a rung depends only on the rungs below.
     fn is_stale(&self, study: &Study, rungs: &[u64]) -> bool {
+        let changed_below = |rung| self.stale.is_some_and(|stale| stale < rung);
         match self.stage {
-            Stage::Waits { trial, rung } if self.stale.is_none_or(|stale| stale >= rung) => {
-                entry(study, &study.trials()[trial as usize], rungs, rung).is_some()
+            Stage::Waits { trial, rung } => {
+                changed_below(rung) || entry(study, &study.trials()[trial as usize], rungs, rung).is_some()
             }
-            _ => self.stale.is_some(),
+            Stage::Promotes { rung, .. } => changed_below(rung),
+            Stage::Over => self.stale.is_some(),
         }
     }
 }
