@@ -137,14 +137,25 @@ impl Engine {
         let mut rng =
             Rng::stream(study.spec().seed, study.trials().len() as u64, Purpose::Scheduler, u64::MAX);
         let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
+        let nothing_to_start = match assignment {
+            Assignment::Start { budget } if allowance.may_start => match self.start(study, budget) {
+                // What is paused can still be promoted when the space is used up.
+                Next::Done(done) => done,
+                next => return Ok(next),
+            },
+            Assignment::Resume { work, budget } => return Ok(Next::Decide(Event::Resumed { work, budget })),
+            Assignment::Wait => return Ok(Next::Wait),
+            Assignment::Start { .. } | Assignment::Done => {
+                let trials = limit.filter(|_| !allowance.may_start).map(Done::Trials);
+                return Ok(Next::Done(trials.unwrap_or(Done::Scheduler)));
+            }
+        };
+        let allowance = Allowance { may_start: false };
+        let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
         Ok(match assignment {
-            Assignment::Start { budget } if allowance.may_start => self.start(study, budget),
             Assignment::Resume { work, budget } => Next::Decide(Event::Resumed { work, budget }),
             Assignment::Wait => Next::Wait,
-            Assignment::Start { .. } | Assignment::Done => match limit {
-                Some(limit) if !allowance.may_start => Next::Done(Done::Trials(limit)),
-                _ => Next::Done(Done::Scheduler),
-            },
+            Assignment::Start { .. } | Assignment::Done => Next::Done(nothing_to_start),
         })
     }
 
