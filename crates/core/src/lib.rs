@@ -12,6 +12,7 @@ pub mod registry;
 pub mod rng;
 pub mod sampler;
 pub mod scheduler;
+pub mod sobol;
 pub mod space;
 pub mod spec;
 pub mod study;

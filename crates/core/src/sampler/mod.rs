@@ -3,7 +3,10 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SAMPLERS`]. Help, docs, contract tests and
 //! benchmark rows follow from the entry.
 
+mod grid;
+mod manual;
 mod random;
+mod sobol;
 
 use crate::memo::Memo;
 use crate::registry::Entry;
@@ -13,7 +16,7 @@ use crate::spec::Spec;
 use crate::study::Study;
 
 /// Every sampler there is.
-pub static SAMPLERS: &[Entry<dyn Sampler>] = &[random::ENTRY];
+pub static SAMPLERS: &[Entry<dyn Sampler>] = &[random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]
