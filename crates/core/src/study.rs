@@ -555,6 +555,9 @@ impl Study {
         point.resize(space.len(), f64::NAN);
         point[index] = coded;
         trial.point = Point(point.into());
+        if let Some(params) = self.originals.get_mut(&number) {
+            params.set(name, value.clone());
+        }
         self.traced = true;
         Ok(())
     }
@@ -568,6 +571,11 @@ impl Study {
                 trial.point.0[k] = f64::NAN;
             }
         }
+        if let Some(params) = self.originals.get_mut(&number) {
+            let kept = params.iter().filter(|(name, _)| used.iter().any(|asked| &**asked == *name));
+            *params = kept.fold(Params::new(), |kept, (name, value)| kept.with(name, value.clone()));
+        }
+        self.traced = true;
         Ok(())
     }
 
