@@ -65,7 +65,7 @@ impl Coverage {
         let point = &trial.point.0;
         let held: Vec<usize> = (0..point.len()).filter(|&k| !point[k].is_nan()).collect();
         // A trial that died before it asked for anything says nothing about any point.
-        let spoke = !held.is_empty() || matches!(trial.outcome, Some(Outcome::Completed { .. }));
+        let spoke = !held.is_empty() || matches!(trial.outcome(), Some(Outcome::Completed { .. }));
         if trial.outside || !spoke {
             return;
         }
