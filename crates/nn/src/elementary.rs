@@ -37,7 +37,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     mantissa * f32::from_bits(exponent << 23)
 }
 
-/// ln x for positive, normal x.
+/// ln x for positive, normal x; infinity gives NaN.
 #[inline(always)]
 pub(crate) fn ln(x: f32) -> f32 {
     const SQRT_HALF: u32 = 0x3F35_04F3;
@@ -54,7 +54,8 @@ pub(crate) fn ln(x: f32) -> f32 {
     p = p * m + 2.000_071_476_5e-1;
     p = p * m - 2.499_999_399_3e-1;
     p = p * m + 3.333_333_117_4e-1;
-    m + (p * m * z + e * LN2_LOW - 0.5 * z) + e * LN2_HIGH
+    // Taking the bits apart would make a number of NaN; a zero times x brings it back.
+    m + (p * m * z + e * LN2_LOW - 0.5 * z) + e * LN2_HIGH + 0.0 * x
 }
 
 /// ln(1 + u) for u from 0 to 1, with small u kept.
@@ -135,7 +136,13 @@ mod tests {
     #[test]
     fn not_a_number_is_never_hidden() {
         let nan = f32::NAN;
-        assert!(exp(nan).is_nan() && tanh(nan).is_nan() && logistic(nan).is_nan());
+        assert!(
+            exp(nan).is_nan()
+                && ln(nan).is_nan()
+                && ln_1p(nan).is_nan()
+                && tanh(nan).is_nan()
+                && logistic(nan).is_nan()
+        );
         assert!(normal_distribution(nan).0.is_nan());
         assert!(exp(f32::INFINITY) > 1e38 && exp(f32::NEG_INFINITY) < 1e-37);
     }

@@ -389,3 +389,16 @@ impl BatchBuffer {
         Batch { inputs: &self.inputs[..chosen.len() * self.width], targets }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trainers_move_between_threads_and_problems_are_shared() {
+        fn moves<T: Send>() {}
+        fn is_shared<T: Send + Sync>() {}
+        moves::<Trainer>();
+        is_shared::<Problem>();
+    }
+}

@@ -3,7 +3,7 @@
 
 use luthier_nn::{
     Activation, Batch, Dense, DenseEngine, Engine, KernelInitializer, Loss, Network, Optimizer, Purpose,
-    Stream, Targets, Tensor,
+    Stream, Targets,
 };
 
 const ROWS: usize = 7;

@@ -43,8 +43,7 @@ pub struct NetworkSpec {
 pub struct DataSpec {
     /// A text table, also compressed with gzip; relative to the study's file.
     pub file: PathBuf,
-    /// Whether the first line names the columns. Default: it does if all its cells are distinct, not empty and not
-    /// numbers, unless the table is all text and the first line's cells occur again below it.
+    /// Whether the first line names the columns. Default: it does if none of its cells is empty or a number, unless the table is all text and the first line's cells occur again below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
     /// What separates cells. Default: tab for `.tsv` files (also `.tsv.gz`), comma for others.

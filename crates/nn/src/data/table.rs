@@ -166,9 +166,8 @@ fn check_shape(names: &[String], rows: &[StringRecord], delimiter: char) -> Resu
 /// See [`DataSpec::header`].
 fn looks_like_header(rows: &[StringRecord], missing: &[String]) -> bool {
     let Some((first, rest)) = rows.split_first() else { return false };
-    let mut seen = HashSet::new();
-    let could_be_names =
-        first.iter().all(|cell| !cell.is_empty() && cell.parse::<f64>().is_err() && seen.insert(cell));
+    let is_name = |cell: &str| !cell.is_empty() && cell.parse::<f64>().is_err();
+    let could_be_names = first.iter().all(is_name);
     if !could_be_names {
         return false;
     }
