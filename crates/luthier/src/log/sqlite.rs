@@ -200,10 +200,10 @@ impl SqliteLog {
         if found.len() != SCHEMA.len() || !found.iter().all(known) {
             return Err(self.place.damaged("its tables are not those of a study"));
         }
-        let (first, last) = self.patiently(|| Ok((edge(&self.conn, "ASC")?, edge(&self.conn, "DESC")?)))?;
-        match (first, last) {
-            (None, None) => Ok(()),
-            (Some((1, _)), Some((end, decided))) if decided <= end => Ok(()),
+        // The end first: the log may grow between the two looks, but never gets another beginning.
+        let Some((end, decided)) = self.patiently(|| edge(&self.conn, Edge::Last))? else { return Ok(()) };
+        match self.patiently(|| edge(&self.conn, Edge::First))? {
+            Some((1, _)) if decided <= end => Ok(()),
             _ => Err(self.place.damaged("the log's first or last record is missing or wrong")),
         }
     }
@@ -256,7 +256,8 @@ impl SqliteLog {
         if let Some(Turn { head: Some(head), .. }) = self.turn {
             return Ok(head);
         }
-        let head = self.patiently(|| edge(&self.conn, "DESC"))?.map(|(end, decided)| Head { end, decided });
+        let head =
+            self.patiently(|| edge(&self.conn, Edge::Last))?.map(|(end, decided)| Head { end, decided });
         let head = head.unwrap_or_default();
         if let Some(turn) = &mut self.turn {
             turn.head = Some(head);
@@ -437,7 +438,7 @@ impl Log for SqliteLog {
 
     fn has_news(&mut self, seq: Seq) -> Result<bool, LogError> {
         self.same_file()?;
-        let end = self.reading(|log| log.patiently(|| edge(&log.conn, "DESC")))?;
+        let end = self.reading(|log| log.patiently(|| edge(&log.conn, Edge::Last)))?;
         Ok(end.is_some_and(|(end, _)| end > seq))
     }
 
@@ -483,11 +484,17 @@ fn schema(conn: &Connection) -> rusqlite::Result<Vec<(String, String, String)>> 
     rows.collect()
 }
 
+#[derive(Clone, Copy)]
+enum Edge {
+    First,
+    Last,
+}
+
 /// The first or last record's position, and that of the last decision by then.
-fn edge(conn: &Connection, order: &str) -> rusqlite::Result<Option<(Seq, Seq)>> {
-    let sql = match order {
-        "ASC" => "SELECT seq, decided FROM log ORDER BY seq ASC LIMIT 1",
-        _ => "SELECT seq, decided FROM log ORDER BY seq DESC LIMIT 1",
+fn edge(conn: &Connection, edge: Edge) -> rusqlite::Result<Option<(Seq, Seq)>> {
+    let sql = match edge {
+        Edge::First => "SELECT seq, decided FROM log ORDER BY seq ASC LIMIT 1",
+        Edge::Last => "SELECT seq, decided FROM log ORDER BY seq DESC LIMIT 1",
     };
     let pair = |row: &Row<'_>| Ok((row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)? as Seq));
     conn.prepare_cached(sql)?.query_row([], pair).optional()

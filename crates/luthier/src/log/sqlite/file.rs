@@ -15,6 +15,11 @@ use crate::log::{FORMAT, LogError};
 /// `Luth` in the header of the file, by which `file` and this program know a study.
 pub(super) const APPLICATION: i32 = 0x4c75_7468;
 
+/// The smallest page of SQLite in bytes; it takes anything shorter for a database that is still empty.
+const SMALLEST: u64 = 512;
+
+const NOT_SQLITE: &str = "it is not an SQLite database, or its beginning is damaged";
+
 /// The tables of format 1; `docs/log-format.md` explains the columns.
 pub(super) const SCHEMA: [(&str, &str); 2] = [
     (
@@ -103,6 +108,9 @@ impl Place {
         if found.len() == 0 {
             return Err(self.not_ours("it is empty"));
         }
+        if found.len() < SMALLEST {
+            return Err(self.not_ours(NOT_SQLITE));
+        }
         // Not with `File::open`: closing a second descriptor drops every POSIX lock that this process has on the
         // file, and another thread may have it open. SQLite knows of this and keeps its descriptors apart.
         let header = open_still(&self.path).and_then(|conn| {
@@ -119,9 +127,7 @@ impl Place {
                 "it is an SQLite database of another program (application id {id:#010x})"
             ))),
             Err(error) => Err(match error.sqlite_error_code() {
-                Some(ErrorCode::NotADatabase) => {
-                    self.not_ours("it is not an SQLite database, or its beginning is damaged")
-                }
+                Some(ErrorCode::NotADatabase) => self.not_ours(NOT_SQLITE),
                 _ => self.explain(&error),
             }),
         }
