@@ -356,7 +356,19 @@ fn asha_promotes_as_algorithm_2_of_the_paper() {
     hand.reach(4, 3, 0.15);
     hand.reach(6, 3, 0.2);
     assert_eq!(hand.take(), (4, None), "the best of three at rung 3 runs to its end");
-    assert_eq!(hand.take(), (7, Some(1)));
+    // Two at once: rung 3 has three more, of whom trial 8 is the best of six, and rung 1 has trial 10.
+    for (number, loss) in [(7, 0.19), (8, 0.18), (9, 0.17)] {
+        assert_eq!(hand.take(), (number, Some(1)));
+        hand.reach(number, 1, loss);
+        assert_eq!(hand.take(), (number, Some(3)));
+    }
+    assert_eq!(hand.take(), (10, Some(1)));
+    for (number, loss) in [(7, 0.6), (8, 0.14), (9, 0.7)] {
+        hand.reach(number, 3, loss);
+    }
+    hand.reach(10, 1, 0.01);
+    assert_eq!(hand.take(), (8, None), "the top rung first");
+    assert_eq!(hand.take(), (10, Some(3)));
 }
 
 #[test]
@@ -391,6 +403,61 @@ fn a_halving_rung_waits_and_a_free_worker_fills_the_next_bracket() {
     assert_eq!(hand.take(), (3, Some(3)), "the last bracket has one trial, which goes on");
     hand.end(2, Outcome::Failed { reason: Failure::error("by plan"), detail: "".into() });
     assert_eq!(hand.take(), (1, Some(3)), "a failed trial does not block its rung");
+}
+
+#[test]
+fn a_value_replaced_after_a_loss_changes_who_is_promoted() {
+    let halving = named("successive_halving").with("eta", 2).with("bracket_trials", 4);
+    let mut spec = spec(1, 4, &halving);
+    spec.limits.trials = Some(4);
+    let mut hand = ByHand::new(spec);
+    for number in 0..4 {
+        assert_eq!(hand.take(), (number, Some(1)));
+        hand.reach(number, 1, 0.1 * f64::from(number));
+    }
+    assert_eq!(hand.take(), (0, Some(2)));
+    assert_eq!(hand.take(), (1, Some(2)));
+    assert_eq!(hand.next(), Next::Wait);
+    hand.add(&Event::Lost { work: Work::of(1) });
+    assert_eq!(hand.take(), (1, Some(2)));
+    hand.report(1, 1, Some(0.9));
+    assert_eq!(hand.take(), (2, Some(2)), "trial 1 is the worst now");
+}
+
+#[test]
+fn a_trial_of_which_a_replicate_failed_is_not_promoted() {
+    for scheduler in
+        [named("asha").with("mode", "promote"), named("successive_halving").with("bracket_trials", 3)]
+    {
+        let mut spec = spec(1, 9, &scheduler);
+        spec.replicates = 2;
+        spec.limits.trials = Some(3);
+        let fails = |moment: Moment| {
+            let second = moment.work == Work { trial: 0, replicate: 1 };
+            second.then_some(Mishap::Fails)
+        };
+        let value = |_: &[f64], moment: Moment| f64::from(moment.work.trial);
+        let run = simulate(spec, World { workers: 2, mishap: &fails, ..World::new(9, &value) });
+        let steps: Vec<u64> = run.study.trials().iter().map(luthier_core::trial::Trial::step).collect();
+        assert_eq!(steps, [1, 9, 1], "{}", scheduler.name);
+        assert_eq!(run.study.tally().completed, 1);
+    }
+}
+
+#[test]
+fn a_change_of_policy_begins_new_rungs_even_if_it_changes_nothing() {
+    for scheduler in all() {
+        let mut spec = spec(2, 27, &scheduler);
+        spec.limits.trials = Some(60);
+        let wishes = vec![(150, Event::PolicyChanged(spec.policy.clone()))];
+        let world = World { workers: 4, ticks: &uneven, wishes, ..World::new(27, &noisy) };
+        let run = simulate(spec, world);
+        let from = run.study.policy_from();
+        assert!(from > 3 && from < 50, "{from}");
+        check_end(&run, 60, &scheduler.name);
+        check_log(&run, &scheduler.name);
+        assert!(run.study.paused().iter().all(|work| work.trial >= from), "earlier trials go to their end");
+    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// A replicate is compared with the same replicate of the other trials.
 ///
 /// *Promote.* From the top rung down, the best paused trial among the best ⌊n/η⌋ goes on to the next rung; if there is
-/// none, a new trial starts. A trial that fails or is stopped on its way counts as the worst of the rung it was sent
+/// none, a new trial starts. A trial that fails or that a user stops counts as the worst of the last rung it was sent
 /// to; one that completes early counts there with its final loss. A trial that pauses without a loss at its rung is
 /// not among those compared. Once no trial may be started and none is running, and none has completed, the best of the
 /// highest rung goes on all the same: a study with few trials ends with a result. The others stay paused. Of several
@@ -182,9 +182,8 @@ impl Asha {
         }
         for report in &study.reports()[field.reports..] {
             let followed = self.mode == Mode::Stop || report.work.replicate == 0;
-            let Some(piece) = study.piece(report.work).filter(|_| followed) else { continue };
             for k in 0..field.rungs.len() {
-                if concerns(piece, field.rungs[k], report.step) {
+                if followed && concerns(study, report.work, field.rungs[k], report.step) {
                     self.refresh(study, field, report.work, k);
                 }
             }
@@ -207,7 +206,9 @@ impl Asha {
         let (rung, width) = (field.rungs[k], field.rungs.len());
         let loss = match self.mode {
             Mode::Stop => study.piece(work).and_then(|piece| loss_at(study.metrics(), piece, rung)),
-            Mode::Promote => study.trial(work.trial).and_then(|trial| loss_of(study.metrics(), trial, rung)),
+            Mode::Promote => {
+                study.trial(work.trial).and_then(|trial| loss_of(study.metrics(), trial, &field.rungs, k))
+            }
         };
         let index = usize::from(work.replicate);
         if field.replicates.len() <= index {

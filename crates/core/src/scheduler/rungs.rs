@@ -3,7 +3,7 @@
 //! Nothing about a rung is stored in a study. Who is at a rung, and with which loss, follows from the curves, the
 //! budgets and the outcomes of the trials that the current policy has started.
 
-use crate::event::Outcome;
+use crate::event::{Outcome, Work};
 use crate::metric::{CurveValue, Metrics};
 use crate::spec::Spec;
 use crate::study::Study;
@@ -48,9 +48,13 @@ pub(super) fn arrival(piece: &Piece, rung: u64) -> Option<&CurvePoint> {
     piece.curve[from..].iter().find(|point| !point.loss.is_nan())
 }
 
-/// Whether a report at `step`, already in the curve, can have changed the loss at `rung`.
-pub(super) fn concerns(piece: &Piece, rung: u64, step: u64) -> bool {
-    rung <= piece.step() && arrival(piece, rung).is_none_or(|point| step <= point.step)
+/// Whether a report at `step`, already in the curve of `work`, can have changed the loss at `rung`.
+///
+/// With a broken trial how far it was sent counts too, and it may run on beyond its budget.
+pub(super) fn concerns(study: &Study, work: Work, rung: u64, step: u64) -> bool {
+    let Some((trial, piece)) = study.trial(work.trial).zip(study.piece(work)) else { return false };
+    let reached = rung <= piece.step() && arrival(piece, rung).is_none_or(|point| step <= point.step);
+    reached || is_broken(trial)
 }
 
 /// The loss of a curve at `rung`: at its first report there, or the best so far where the best of a curve counts.
@@ -62,15 +66,29 @@ pub(super) fn loss_at(metrics: &Metrics, piece: &Piece, rung: u64) -> Option<f64
     }
 }
 
-/// The loss of a trial at a rung it was sent to. Once it is over and has not come so far, its final loss counts if it
-/// completed; else it is the worst there is, so that a rung neither waits for it nor loses sight of it.
-pub(super) fn loss_of(metrics: &Metrics, trial: &Trial, rung: u64) -> Option<f64> {
+/// The loss of a trial at rung `k`, to which it was sent.
+///
+/// Once it is over and has not come so far, its final loss counts if it completed; else it is the worst there is, so
+/// that a rung neither waits for it nor loses sight of it. It is also the worst of the last rung it came to if it
+/// failed or was stopped by a user there: the place of one who goes on is not for it.
+pub(super) fn loss_of(metrics: &Metrics, trial: &Trial, rungs: &[u64], k: usize) -> Option<f64> {
     let piece = trial.piece(0)?;
+    if is_broken(trial) && sent_to(piece, rungs) <= k + 1 {
+        return Some(f64::INFINITY);
+    }
     let last = || match &piece.outcome {
         Some(Outcome::Completed { values }) => metrics.objectives[0].direction.turn(values[0]),
         _ => f64::INFINITY,
     };
-    loss_at(metrics, piece, rung).or_else(|| is_over(trial).then(last))
+    loss_at(metrics, piece, rungs[k]).or_else(|| is_over(trial).then(last))
+}
+
+/// Whether a replicate has ended, and neither by completing nor by losing.
+fn is_broken(trial: &Trial) -> bool {
+    trial.pieces().any(|(_, piece)| match &piece.outcome {
+        Some(Outcome::Failed { .. } | Outcome::Cancelled | Outcome::Replaced { .. }) => true,
+        Some(Outcome::Completed { .. } | Outcome::Pruned) | None => false,
+    })
 }
 
 /// Whether no rung can send a trial further: its replicate 0 has ended, or another has and not by completing.
@@ -107,7 +125,7 @@ pub(super) fn follower(study: &Study) -> Option<super::Assignment> {
     if study.spec().replicates < 2 {
         return None;
     }
-    let behind = |work: &&crate::event::Work| {
+    let behind = |work: &&Work| {
         let budget = |replicate| study.trial(work.trial)?.piece(replicate).map(|piece| piece.budget);
         let (leader, own) = (budget(0).flatten(), budget(work.replicate).flatten());
         work.replicate > 0 && own.is_some_and(|own| leader.is_none_or(|leader| own < leader))

@@ -54,7 +54,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// smaller where the limit of trials or the space ends it, and fills up if the limit is raised later. Trials that are
 /// not promoted stay paused: their checkpoints are of no more use once the study is over.
 ///
-/// A trial that fails, or that a user stops, is the worst of its rung; one that completes early counts with its final
+/// A trial that fails, or that a user stops, is the worst of the last rung it was sent to; one that completes early counts with its final
 /// loss at all later rungs. A trial that pauses without a loss at its rung counts with its last one. Of several
 /// replicates, number 0 decides and the others follow it.
 #[derive(Serialize, Deserialize)]
@@ -138,16 +138,18 @@ impl SuccessiveHalving {
             *brackets = self.begin(study);
         }
         for report in &study.reports()[brackets.reports..] {
-            let Some(trial) = study.trial(report.work.trial) else { continue };
-            let Some(piece) = trial.piece(0).filter(|_| report.work.replicate == 0) else { continue };
-            let rung = brackets.rungs.iter().position(|&rung| concerns(piece, rung, report.step));
-            brackets.touch(trial.number, rung);
+            let concerned = |&rung: &u64| concerns(study, report.work, rung, report.step);
+            if report.work.replicate == 0 {
+                let rung = brackets.rungs.iter().position(concerned);
+                brackets.touch(report.work.trial, rung);
+            }
         }
         for number in ended_since(study, &mut brackets.ended) {
-            let piece = study.trials()[number as usize].piece(0);
-            let reached = |&&rung: &&u64| piece.is_some_and(|p| loss_at(study.metrics(), p, rung).is_some());
+            let Some(piece) = study.trials()[number as usize].piece(0) else { continue };
+            let reached = |&&rung: &&u64| loss_at(study.metrics(), piece, rung).is_some();
             let lacking = brackets.rungs.iter().take_while(reached).count();
-            brackets.touch(number, Some(lacking));
+            let last = sent_to(piece, &brackets.rungs).saturating_sub(1);
+            brackets.touch(number, Some(lacking.min(last)));
         }
         let trials = study.trials().len() as u32;
         for number in brackets.trials.max(brackets.from)..trials {
@@ -274,7 +276,7 @@ fn is_behind(trial: &Trial, rungs: &[u64], rung: usize) -> bool {
 
 /// The loss with which a trial counts at a rung it was sent to, once it is known.
 fn entry(study: &Study, trial: &Trial, rungs: &[u64], rung: usize) -> Option<f64> {
-    let known = loss_of(study.metrics(), trial, rungs[rung]);
+    let known = loss_of(study.metrics(), trial, rungs, rung);
     let silent = || {
         let piece = trial.piece(0)?;
         let left = is_paused(trial) || sent_to(piece, rungs) > rung + 1;
