@@ -149,7 +149,10 @@ impl Grid {
 
 /// `count` values evenly spaced on the distribution's scale, both ends included; a single one lies in the middle.
 fn evenly(distribution: &Distribution, count: u64) -> Vec<f64> {
-    let (low, high) = distribution.range().unwrap_or((0.0, 0.0));
+    let (low, high) = match distribution.cells() {
+        Some(cells) => (distribution.cell(0), distribution.cell(cells - 1)),
+        None => distribution.range().unwrap_or((0.0, 0.0)),
+    };
     let (from, to) = (distribution.to_unit(low), distribution.to_unit(high));
     let at = |i: u64| match i {
         _ if count == 1 => distribution.from_unit(f64::midpoint(from, to)),
