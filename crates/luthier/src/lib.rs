@@ -1,1 +1,3 @@
-//! 
+//! Luthier: sessions, logs, objectives and executors around the pure engine of `luthier-core`.
+
+pub mod process;
