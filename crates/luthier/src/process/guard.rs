@@ -154,26 +154,17 @@ impl Guard {
         (!self.memory_exceeded).then(|| LOOK.max(begun.elapsed() * LOOK_SHARE))
     }
 
-    /// Sends every process one `SIGTERM`: a second one often means "at once". Stopped ones are woken to hear it.
+    /// Sends every process exactly one `SIGTERM`: to some programs a second one means "at once", and what they start to
+    /// clean up should not get one at all. Stopped processes are woken to hear it.
     fn ask_to_end(&mut self) {
         if self.deadline.is_some() {
             return;
         }
         self.deadline = Some(Instant::now() + self.grace);
-        let mut asked = HashSet::new();
-        // The second pass finds what was forked during the first.
-        for _ in 0..2 {
-            let members = self.tree.members();
-            if !self.tree.lists_processes() && asked.insert(self.command) {
-                signal(-self.command, libc::SIGTERM);
-                signal(-self.command, libc::SIGCONT);
-            }
-            for member in members.iter().filter(|member| !member.zombie) {
-                if asked.insert(member.pid) {
-                    signal(member.pid, libc::SIGTERM);
-                    signal(member.pid, libc::SIGCONT);
-                }
-            }
+        let members = self.tree.members();
+        for target in targets(&members) {
+            signal(target, libc::SIGTERM);
+            signal(target, libc::SIGCONT);
         }
     }
 
@@ -201,11 +192,8 @@ impl Guard {
     }
 
     fn kill_all(&mut self, members: &[Member]) {
-        let own_group = std::process::id() as i32;
-        // A group is killed in one go: the kernel lets no fork slip through, however fast the group forks.
-        let groups: HashSet<i32> = members.iter().map(|member| member.group).collect();
-        for group in groups.into_iter().filter(|group| *group > 1 && *group != own_group) {
-            signal(-group, libc::SIGKILL);
+        for target in targets(members) {
+            signal(target, libc::SIGKILL);
         }
         for member in members.iter().filter(|member| !member.zombie) {
             signal(member.pid, libc::SIGKILL);
@@ -274,6 +262,15 @@ impl Guard {
         let count = self.signals.read(&mut heard).unwrap_or(0);
         heard[..count].to_vec()
     }
+}
+
+/// The process groups of `members`, as targets of `kill`. A group gets a signal in one go: the kernel lets no fork slip
+/// through, however fast the group forks. Every group but the supervisor's own was made by the command's processes,
+/// because a group lies within one session; who is still in the supervisor's group is a target alone.
+fn targets(members: &[Member]) -> HashSet<i32> {
+    let own_group = std::process::id() as i32;
+    let target = |member: &Member| if member.group == own_group { member.pid } else { -member.group };
+    members.iter().map(target).filter(|target| !(-1..=1).contains(target)).collect()
 }
 
 /// Starts the command and detaches the supervisor from the command's pipes and directory.
@@ -363,7 +360,7 @@ fn environment(order: &Order) -> Vec<(OsString, OsString)> {
 
 fn hear_order(control: &mut UnixStream) -> Option<(Order, Vec<u8>)> {
     let mut line = Vec::new();
-    let mut chunk = [0; 64 * 1024];
+    let mut chunk = [0; 8 * 1024];
     loop {
         let count = control.read(&mut chunk).ok().filter(|count| *count > 0)?;
         line.extend(&chunk[..count]);
@@ -415,7 +412,7 @@ fn close_on_exec(except: Option<RawFd>) {
 fn reset_signals() {
     // SAFETY: the set is initialised before use; default actions run no code of ours.
     unsafe {
-        for number in 1..32 {
+        for number in 1..=64 {
             libc::signal(number, libc::SIG_DFL);
         }
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);

@@ -103,6 +103,13 @@ pub(super) fn start_time(pid: u32) -> Option<u64> {
     Stat::of(pid as i32).filter(|stat| !stat.is_dead()).map(|stat| stat.start)
 }
 
+/// Whether the process may run although [`start_time`] does not tell, because it is another user's.
+pub(super) fn is_hidden(pid: u32) -> bool {
+    // SAFETY: signal 0 only asks whether there is a receiver.
+    let denied = unsafe { libc::kill(pid as i32, 0) } == -1;
+    denied && io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
 pub(super) fn host() -> String {
     line_of("/proc/sys/kernel/hostname")
 }
@@ -158,7 +165,7 @@ fn holds_mark(pid: i32, variable: &str, mark: &str) -> bool {
         .any(|marks| marks.split(|byte| *byte == b':').any(|one| one == mark.as_bytes()))
 }
 
-/// The fields of `/proc/PID/stat` that matter here, see proc_pid_stat(5).
+/// The fields of `/proc/PID/stat` that matter here, see `proc_pid_stat(5)`.
 struct Stat {
     state: u8,
     parent: i32,
@@ -222,7 +229,8 @@ fn processes() -> Vec<i32> {
 }
 
 fn resident(pid: i32) -> u64 {
-    let pages = || fs::read_to_string(format!("/proc/{pid}/statm")).ok()?.split(' ').nth(1)?.parse::<u64>().ok();
+    let pages =
+        || fs::read_to_string(format!("/proc/{pid}/statm")).ok()?.split(' ').nth(1)?.parse::<u64>().ok();
     // SAFETY: takes no pointer.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
     pages().unwrap_or(0) * page

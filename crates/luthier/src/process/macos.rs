@@ -44,7 +44,8 @@ impl Tree {
     pub(super) fn members(&mut self) -> Vec<Member> {
         let all: Vec<(i32, libc::proc_bsdinfo)> =
             processes().into_iter().filter_map(|pid| Some((pid, describe(pid)?))).collect();
-        self.known.retain(|pid, start| all.iter().any(|(other, info)| other == pid && started(info) == *start));
+        self.known
+            .retain(|pid, start| all.iter().any(|(other, info)| other == pid && started(info) == *start));
         // Parents may stand behind their children in the list.
         loop {
             let before = self.known.len();
@@ -85,7 +86,8 @@ pub(super) fn die_with_parent() -> io::Result<()> {
 
 /// Bytes resident in all of `members`.
 pub(super) fn memory(members: &[Member], _limit: Option<u64>) -> u64 {
-    let resident = |pid| about::<libc::proc_taskinfo>(pid, libc::PROC_PIDTASKINFO).map(|info| info.pti_resident_size);
+    let resident =
+        |pid| about::<libc::proc_taskinfo>(pid, libc::PROC_PIDTASKINFO).map(|info| info.pti_resident_size);
     members.iter().filter_map(|member| resident(member.pid)).sum()
 }
 
@@ -97,6 +99,13 @@ pub(super) fn peak_of(usage: &libc::rusage) -> u64 {
 /// Microseconds between 1970 and the start of a process that still runs.
 pub(super) fn start_time(pid: u32) -> Option<u64> {
     describe(pid as i32).filter(|info| info.pbi_status != libc::SZOMB).map(|info| started(&info))
+}
+
+/// Whether the process may run although [`start_time`] does not tell, because it is another user's.
+pub(super) fn is_hidden(pid: u32) -> bool {
+    // SAFETY: signal 0 only asks whether there is a receiver.
+    let denied = unsafe { libc::kill(pid as i32, 0) } == -1;
+    denied && io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
 pub(super) fn host() -> String {

@@ -154,7 +154,7 @@ pub enum Exit {
 #[non_exhaustive]
 pub enum LaunchError {
     /// No such program.
-    #[error("the program `{program}` was not found{}; check the spelling, or give its full path", searched(.path))]
+    #[error("the program `{program}` was not found{}; check the spelling, or give its full path", searched(.path.as_deref()))]
     NotFound {
         /// The program asked for.
         program: String,
@@ -162,25 +162,33 @@ pub enum LaunchError {
         path: Option<String>,
     },
     /// The program exists and the interpreter in its first line, or its dynamic loader, does not.
-    #[error("`{program}` exists, but what runs it does not: check the interpreter named in its first line (`#!`)")]
+    #[error(
+        "`{program}` exists, but what runs it does not: check the interpreter named in its first line (`#!`)"
+    )]
     InterpreterMissing {
         /// The program asked for.
         program: String,
     },
     /// The program exists but may not be executed.
-    #[error("`{program}` may not be executed: make it executable (`chmod +x`), or run it through its interpreter")]
+    #[error(
+        "`{program}` may not be executed: make it executable (`chmod +x`), or run it through its interpreter"
+    )]
     NotExecutable {
         /// The program asked for.
         program: String,
     },
     /// The file is no program of this machine.
-    #[error("`{program}` is no program this machine can run: it was built for another one, or is a script without a `#!` line")]
+    #[error(
+        "`{program}` is no program this machine can run: it was built for another one, or is a script without a `#!` line"
+    )]
     WrongFormat {
         /// The program asked for.
         program: String,
     },
     /// Arguments and environment exceed the system's limit.
-    #[error("the arguments of `{program}` are too long for this system ({bytes} bytes); pass large values in a file")]
+    #[error(
+        "the arguments of `{program}` are too long for this system ({bytes} bytes); pass large values in a file"
+    )]
     ArgumentsTooLong {
         /// The program asked for.
         program: String,
@@ -222,7 +230,9 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// Out of processes, memory or open files: trying again later may work.
-    #[error("no room to start `{program}` now ({source}); run fewer trials at once or raise the system's limits")]
+    #[error(
+        "no room to start `{program}` now ({source}); run fewer trials at once or raise the system's limits"
+    )]
     Resources {
         /// The program asked for.
         program: String,
@@ -362,8 +372,12 @@ impl Process {
 
     fn drain(&self) {
         drop(self.take_stdin());
-        self.take_stdout().map(throw_away);
-        self.take_stderr().map(throw_away);
+        if let Some(stdout) = self.take_stdout() {
+            throw_away(stdout);
+        }
+        if let Some(stderr) = self.take_stderr() {
+            throw_away(stderr);
+        }
     }
 }
 
@@ -425,8 +439,8 @@ fn throw_away(mut pipe: impl io::Read + Send + 'static) {
         .spawn(move || io::copy(&mut pipe, &mut io::sink()));
 }
 
-fn searched(path: &Option<String>) -> String {
-    path.as_ref().map(|path| format!(" in PATH ({path})")).unwrap_or_default()
+fn searched(path: Option<&str>) -> String {
+    path.map(|path| format!(" in PATH ({path})")).unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -38,7 +38,11 @@ impl Tree {
     pub(super) fn members(&mut self) -> Vec<Member> {
         // SAFETY: signal 0 only asks whether there is a receiver.
         let alive = unsafe { libc::kill(-self.command, 0) } == 0;
-        if alive { vec![Member { pid: self.command, group: self.command, zombie: false }] } else { Vec::new() }
+        if alive {
+            vec![Member { pid: self.command, group: self.command, zombie: false }]
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -64,6 +68,11 @@ pub(super) fn peak_of(usage: &libc::rusage) -> u64 {
 /// Unknown, except that this process has a start.
 pub(super) fn start_time(_pid: u32) -> Option<u64> {
     None
+}
+
+/// Always possible, since nothing is known.
+pub(super) fn is_hidden(_pid: u32) -> bool {
+    true
 }
 
 pub(super) fn host() -> String {

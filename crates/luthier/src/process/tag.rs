@@ -29,14 +29,18 @@ impl ProcessTag {
 }
 
 /// Whether the tagged process still runs. A process that was killed but not yet waited for is dead. `None` when this
-/// cannot be known from here: it ran on another machine, before a restart, in another container, or the system does
-/// not tell.
+/// cannot be known from here: it ran on another machine, before a restart, in another container, as another user
+/// whose processes are hidden, or the system does not tell.
 pub fn is_alive(tag: &ProcessTag) -> Option<bool> {
     let here = (system::host(), system::boot());
     if tag.start == 0 || here != (tag.host.clone(), tag.boot.clone()) || !system::CAN_LIST {
         return None;
     }
-    Some(system::start_time(tag.pid) == Some(tag.start))
+    match system::start_time(tag.pid) {
+        Some(start) => Some(start == tag.start),
+        None if system::is_hidden(tag.pid) => None,
+        None => Some(false),
+    }
 }
 
 #[cfg(test)]

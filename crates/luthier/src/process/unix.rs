@@ -212,9 +212,8 @@ fn supervisor_path(launch: &Launch) -> Result<PathBuf, LaunchError> {
         // This process was started as a supervisor and came here instead: going on would start ourselves for ever.
         _ if unheeded => Err(LaunchError::NoSupervisor),
         Some(path) => Ok(path.clone()),
-        None if is_installed() => {
-            system::this_executable().map_err(|source| LaunchError::Supervisor { path: PathBuf::new(), source })
-        }
+        None if is_installed() => system::this_executable()
+            .map_err(|source| LaunchError::Supervisor { path: PathBuf::new(), source }),
         None => Err(LaunchError::NoSupervisor),
     }
 }
@@ -295,7 +294,8 @@ fn resolve(launch: &Launch) -> Result<PathBuf, LaunchError> {
     }
     let path = launch.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let path = path.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| "/usr/bin:/bin".into());
-    let found = || std::env::split_paths(&path).map(|dir| dir.join(&launch.program)).filter(|file| file.is_file());
+    let found =
+        || std::env::split_paths(&path).map(|dir| dir.join(&launch.program)).filter(|file| file.is_file());
     if let Some(file) = found().find(|file| is_executable(file)).or_else(|| found().next()) {
         return resolve_path(launch, &file);
     }
