@@ -214,7 +214,7 @@ impl Distribution {
     }
 
     /// The share of the unit interval that rounds to the same value as `coded`, as `(from, to)`.
-    /// Empty (`from == to`) for a continuous parameter.
+    /// Empty (`from == to`) for a continuous parameter; everything for one with a single value.
     pub fn cell_bounds(&self, coded: f64) -> (f64, f64) {
         match self.grid() {
             Grid::Even(cells) => {
@@ -229,6 +229,7 @@ impl Distribution {
                 let upper = if coded + half >= high { 1.0 } else { at(coded + half) };
                 (lower, upper)
             }
+            Grid::Continuous { from, to, .. } if from >= to => (0.0, 1.0),
             Grid::Continuous { .. } => {
                 let unit = self.to_unit(coded);
                 (unit, unit)
