@@ -566,10 +566,10 @@ fn check(format: Format, text: &str, expected: &str) {
 /// `line` is the line of the error counted from there. In JSON every key stands on the same line as in TOML.
 #[track_caller]
 fn check_parameter(keys: &[(&str, &str)], line: usize, message: &str) {
-    let toml: String = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    let toml: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     check(
         Format::Toml,
-        &format!("[params.x]\n{toml}"),
+        &format!("[params.x]\n{}\n", toml.join("\n")),
         &format!("space.toml:{line}:{}: {message}", if line == 1 { 9 } else { 1 }),
     );
     let json: Vec<String> =
@@ -620,7 +620,16 @@ fn bad_ranges_are_refused() {
         4,
         &x("high", &format!("9223372036854775807 {edge}")),
     );
+}
 
+#[test]
+fn bad_scales_steps_and_hints_are_refused() {
+    let range = |kind: &'static str, low: &'static str, high: &'static str| {
+        vec![("type", kind), ("low", low), ("high", high)]
+    };
+    let x = |field: &str, problem: &str| format!("parameter \"x\", {field}: {problem}");
+    let float = "\"float\"";
+    let int = "\"int\"";
     let with = |mut keys: Vec<(&'static str, &'static str)>, key, value| {
         keys.push((key, value));
         keys

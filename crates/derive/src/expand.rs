@@ -114,7 +114,7 @@ enum Content {
     Nothing,
     Fields(Vec<Field>),
     /// A tunable type in a variant with one unnamed field.
-    Inner(Type),
+    Inner(Box<Type>),
 }
 
 impl Variant {
@@ -124,7 +124,7 @@ impl Variant {
             Fields::Unit => Content::Nothing,
             Fields::Named(fields) => Content::Fields(read_fields(fields)?),
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
-                Content::Inner(fields.unnamed[0].ty.clone())
+                Content::Inner(Box::new(fields.unnamed[0].ty.clone()))
             }
             Fields::Unnamed(fields) => {
                 return Err(Error::new(
@@ -549,13 +549,11 @@ fn check_range(said: &attribute::Field) -> syn::Result<()> {
 }
 
 fn all(statements: &[Statement], scope: &Ident, beside: &[(Ident, String)], at: &TokenStream) -> TokenStream {
-    match statements {
-        [one] => condition(one, scope, beside, at),
-        _ => {
-            let parts = statements.iter().map(|part| condition(part, scope, beside, at));
-            quote!(#at::Condition::All(::std::vec![#(#parts),*]))
-        }
+    if let [one] = statements {
+        return condition(one, scope, beside, at);
     }
+    let parts = statements.iter().map(|part| condition(part, scope, beside, at));
+    quote!(#at::Condition::All(::std::vec![#(#parts),*]))
 }
 
 fn condition(
@@ -599,10 +597,8 @@ fn named(name: &Name, scope: &Ident, beside: &[(Ident, String)]) -> TokenStream 
 }
 
 fn optional(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
-    }
+    let none = || quote!(::core::option::Option::None);
+    value.map_or_else(none, |value| quote!(::core::option::Option::Some(#value)))
 }
 
 /// An expression as a `Value`. Integer literals are given a type, so that large ones fit.

@@ -44,6 +44,14 @@ impl Scale {
 }
 
 /// The set of values of one parameter.
+///
+/// ```
+/// use luthier_core::space::{Distribution, Scale};
+/// let momentum = Distribution::Float { low: 0.9, high: 0.999, scale: Scale::Log1m, step: None };
+/// assert!((momentum.from_unit(0.5) - 0.99).abs() < 1e-12);
+/// let width = Distribution::Int { low: 0, high: 10, scale: Scale::Linear, step: 5 };
+/// assert_eq!((width.cells(), width.from_unit(0.5)), (Some(3), 5.0));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Distribution {
