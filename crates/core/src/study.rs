@@ -7,7 +7,7 @@ use crate::event::{Decision, Event, Outcome, SpaceEdit, Wish, Work};
 use crate::metric::Metrics;
 use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
 use crate::spec::Spec;
-use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState, combine};
+use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState};
 
 /// Everything that happened while tuning one objective.
 #[derive(Clone, Debug)]
@@ -34,6 +34,12 @@ pub struct Study {
     /// What the user wrote for trials whose values have no place in the current space.
     originals: HashMap<u32, Params>,
     notes: Vec<(Option<u32>, Arc<str>, serde_json::Value)>,
+    /// Every report in the order of the log.
+    reports: Vec<ReportAt>,
+    /// Work that ended while other replicates of its trial had not, in the order of the log.
+    ended_ahead: Vec<Work>,
+    /// How many trials there were when the current policy began.
+    policy_from: u32,
     /// Some trial asked for a parameter that its params did not have.
     traced: bool,
 }
@@ -49,6 +55,15 @@ pub struct Incumbent {
     pub trial: u32,
     /// Its loss in the first objective.
     pub loss: f64,
+}
+
+/// One entry of the list of reports: which curve changed, and where. 16 bytes; the values are in the curve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportAt {
+    /// Whose curve.
+    pub work: Work,
+    /// The step reported; not always the largest, because lost work may begin again.
+    pub step: u64,
 }
 
 /// Counts over the study.
@@ -146,6 +161,9 @@ impl Study {
             metric_index: HashMap::new(),
             originals: HashMap::new(),
             notes: Vec::new(),
+            reports: Vec::new(),
+            ended_ahead: Vec::new(),
+            policy_from: 0,
             traced: false,
         };
         for k in 0..study.spec.metrics.objectives.len() {
@@ -261,6 +279,27 @@ impl Study {
         &self.notes
     }
 
+    /// Every report in the order of the log, so that a memo can catch up with the curves that changed.
+    pub fn reports(&self) -> &[ReportAt] {
+        &self.reports
+    }
+
+    /// Work that ended while other replicates of its trial had not, in the order of the log; with [`Self::finished`],
+    /// everything that ended.
+    pub fn ended_ahead(&self) -> &[Work] {
+        &self.ended_ahead
+    }
+
+    /// The step of the latest report of `work`. Quick when that report is among the last in the log.
+    pub fn latest_report(&self, work: Work) -> Option<u64> {
+        self.reports.iter().rev().find(|report| report.work == work).map(|report| report.step)
+    }
+
+    /// The first trial that the current policy has started, or will start; earlier ones ran under another.
+    pub fn policy_from(&self) -> u32 {
+        self.policy_from
+    }
+
     /// Names of all metrics seen; a curve's `others` index into it. The first objective is number 0.
     pub fn metric_names(&self) -> &[Arc<str>] {
         &self.metric_names
@@ -356,15 +395,18 @@ impl Study {
                 }
                 self.end(*work, outcome, *seconds)?;
             }
-            Event::Lost { work } => {
+            Event::Lost { work, returned } => {
                 let piece = self.piece_in(*work, &[WorkState::Running], "lost")?;
                 piece.state = WorkState::Waiting;
-                piece.lost += 1;
+                piece.lost += u32::from(!returned);
                 self.running.remove(work);
                 self.waiting.insert(*work);
             }
             Event::SpaceChanged(edit) => self.change_space(edit)?,
-            Event::PolicyChanged(policy) => self.spec.policy = policy.clone(),
+            Event::PolicyChanged(policy) => {
+                self.spec.policy = policy.clone();
+                self.policy_from = self.trials.len() as u32;
+            }
             Event::LimitsChanged(limits) => self.spec.limits = *limits,
             Event::Enqueued(wish) => self.queue.push_back(wish.clone()),
             Event::StopAsked { trial } => {
@@ -445,6 +487,7 @@ impl Study {
         self.tally.steps += gained;
         self.tally.seconds += seconds;
         self.tally.reports += 1;
+        self.reports.push(ReportAt { work, step });
         Ok(())
     }
 
@@ -463,26 +506,28 @@ impl Study {
         self.running.remove(&work);
         self.waiting.remove(&work);
         self.paused.remove(&work);
-        if let Some(outcome) = combine(&self.trials[work.trial as usize]) {
-            self.finish(work.trial, outcome);
+        if self.trials[work.trial as usize].conclude() {
+            self.finish(work.trial);
+        } else {
+            self.ended_ahead.push(work);
         }
         Ok(())
     }
 
-    fn finish(&mut self, number: u32, outcome: Outcome) {
-        match &outcome {
+    fn finish(&mut self, number: u32) {
+        let Some(outcome) = self.trials[number as usize].outcome() else { return };
+        match outcome {
             Outcome::Completed { .. } => self.tally.completed += 1,
             Outcome::Pruned => self.tally.pruned += 1,
             Outcome::Replaced { .. } => self.tally.replaced += 1,
             Outcome::Cancelled => self.tally.cancelled += 1,
             Outcome::Failed { .. } => self.tally.failed += 1,
         }
-        self.tally.failures_in_a_row = match &outcome {
+        self.tally.failures_in_a_row = match outcome {
             Outcome::Failed { .. } => self.tally.failures_in_a_row + 1,
             Outcome::Cancelled => self.tally.failures_in_a_row,
             Outcome::Completed { .. } | Outcome::Pruned | Outcome::Replaced { .. } => 0,
         };
-        self.trials[number as usize].outcome = Some(outcome);
         self.finished.push(number);
         self.stopping.remove(&number);
         self.consider_incumbent(number);
@@ -510,6 +555,9 @@ impl Study {
         point.resize(space.len(), f64::NAN);
         point[index] = coded;
         trial.point = Point(point.into());
+        if let Some(params) = self.originals.get_mut(&number) {
+            params.set(name, value.clone());
+        }
         self.traced = true;
         Ok(())
     }
@@ -523,6 +571,11 @@ impl Study {
                 trial.point.0[k] = f64::NAN;
             }
         }
+        if let Some(params) = self.originals.get_mut(&number) {
+            let kept = params.iter().filter(|(name, _)| used.iter().any(|asked| &**asked == *name));
+            *params = kept.fold(Params::new(), |kept, (name, value)| kept.with(name, value.clone()));
+        }
+        self.traced = true;
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 //! Luthier as a library: studies kept in logs, objectives, and executors that run them.
 
+pub mod executor;
 pub mod log;
+pub mod objective;
+pub mod session;
 
 pub use luthier_core as core;

@@ -2,18 +2,26 @@
 //!
 //! To add one: write a file with an `ENTRY`, and name it in [`SCHEDULERS`]. A pruner is a scheduler that only judges.
 
+mod asha;
+mod median;
+mod ranking;
 mod run_all;
+mod rungs;
+mod successive_halving;
+mod threshold;
 
 use std::sync::Arc;
 
-use crate::event::{Decision, Work};
+use crate::event::{Decision, Outcome, Work};
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
 use crate::study::Study;
+use crate::trial::{CurvePoint, Piece};
 
 /// Every scheduler there is.
-pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[run_all::ENTRY];
+pub static SCHEDULERS: &[Entry<dyn Scheduler>] =
+    &[run_all::ENTRY, median::ENTRY, threshold::ENTRY, successive_halving::ENTRY, asha::ENTRY];
 
 /// What runs next.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,4 +86,47 @@ pub trait Scheduler: Send + Sync {
     fn check(&self, _spec: &crate::spec::Spec) -> Result<(), String> {
         Ok(())
     }
+}
+
+/// What a scheduler that only judges assigns: paused work goes on, then new trials begin, all of them to their end.
+fn run_to_end(study: &Study, allowance: Allowance) -> Assignment {
+    if let Some(&work) = study.paused().first() {
+        return Assignment::Resume { work, budget: None };
+    }
+    if allowance.may_start { Assignment::Start { budget: None } } else { Assignment::Done }
+}
+
+/// The piece to judge and its latest report, if that report holds the first objective.
+fn latest(study: &Study, work: Work) -> Option<(&Piece, &CurvePoint)> {
+    let (piece, step) = (study.piece(work)?, study.latest_report(work)?);
+    let at = piece.curve.binary_search_by_key(&step, |point| point.step).ok()?;
+    Some((piece, &piece.curve[at])).filter(|(_, point)| !point.loss.is_nan())
+}
+
+/// The verdict for a replicate of which a sibling was stopped: the trial can only come out as pruned.
+fn with_sibling(study: &Study, work: Work) -> Option<Verdict> {
+    let mut pieces = study.trial(work.trial)?.pieces();
+    let (sibling, _) = pieces.find(|(_, piece)| piece.outcome == Some(Outcome::Pruned))?;
+    Some(Verdict::stop(format!("replicate {} of the trial was stopped", sibling.replicate)))
+}
+
+/// Whether a report is due for a look: `warmup` steps are over, and it is the first in its window of `interval` steps.
+///
+/// The windows begin at `warmup`. An interval of 0 counts as 1.
+fn is_due(piece: &Piece, step: u64, warmup: u64, interval: u64) -> bool {
+    let Some(over) = step.checked_sub(warmup) else { return false };
+    let window = warmup + over - over % interval.max(1);
+    let earlier = piece.curve.partition_point(|point| point.step < step);
+    earlier == 0 || piece.curve[earlier - 1].step < window
+}
+
+/// A number for a verdict's reason: five significant digits.
+fn figure(x: f64) -> String {
+    let magnitude = x.abs();
+    if magnitude != 0.0 && !(1e-4..1e7).contains(&magnitude) {
+        return format!("{x:.4e}");
+    }
+    let whole = if magnitude < 1.0 { 0.0 } else { magnitude.log10().floor() };
+    let text = format!("{x:.*}", (4.0 - whole).max(0.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Allowance, Assignment, Scheduler, Verdict};
+use super::{Allowance, Assignment, Scheduler, Verdict, run_to_end};
 use crate::event::Work;
 use crate::memo::Memo;
 use crate::registry::{Entry, configure};
@@ -22,10 +22,7 @@ struct RunAll {}
 
 impl Scheduler for RunAll {
     fn assign(&self, study: &Study, allowance: Allowance, _: &mut Memo, _: &mut Rng) -> Assignment {
-        if let Some(&work) = study.paused().first() {
-            return Assignment::Resume { work, budget: None };
-        }
-        if allowance.may_start { Assignment::Start { budget: None } } else { Assignment::Done }
+        run_to_end(study, allowance)
     }
 
     fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {

@@ -13,8 +13,14 @@ pub struct MemoryLog {
     records: Vec<Record>,
     last_decision: Seq,
     leases: BTreeMap<Work, (u32, Instant)>,
-    /// The length at the beginning of the turn.
-    turn: Option<(usize, Seq)>,
+    turn: Option<Before>,
+}
+
+/// What the log was at the beginning of a turn.
+struct Before {
+    length: usize,
+    last_decision: Seq,
+    leases: BTreeMap<Work, (u32, Instant)>,
 }
 
 impl MemoryLog {
@@ -30,7 +36,9 @@ impl MemoryLog {
 
 impl Log for MemoryLog {
     fn lock(&mut self) -> Result<(), LogError> {
-        self.turn = Some((self.records.len(), self.last_decision));
+        assert!(self.turn.is_none(), "a turn is taken inside a turn");
+        let (length, last_decision) = (self.records.len(), self.last_decision);
+        self.turn = Some(Before { length, last_decision, leases: self.leases.clone() });
         Ok(())
     }
 
@@ -40,9 +48,10 @@ impl Log for MemoryLog {
     }
 
     fn abandon(&mut self) {
-        if let Some((length, last_decision)) = self.turn.take() {
-            self.records.truncate(length);
-            self.last_decision = last_decision;
+        if let Some(before) = self.turn.take() {
+            self.records.truncate(before.length);
+            self.last_decision = before.last_decision;
+            self.leases = before.leases;
         }
     }
 
@@ -55,7 +64,9 @@ impl Log for MemoryLog {
         match guard {
             Guard::End(seq) if seq != end => return Err(LogError::Conflict { end }),
             Guard::Decisions(seq) if self.last_decision > seq => return Err(LogError::Conflict { end }),
-            Guard::Holds { work, attempt } if self.leases.get(&work).is_none_or(|(held, _)| *held != attempt) => {
+            Guard::Holds { work, attempt }
+                if self.leases.get(&work).is_none_or(|(held, _)| *held != attempt) =>
+            {
                 return Err(LogError::Fenced { work, attempt });
             }
             Guard::End(_) | Guard::Decisions(_) | Guard::Holds { .. } | Guard::None => {}
@@ -99,7 +110,11 @@ impl Log for MemoryLog {
             attempt: *attempt,
             writer: 0,
             holder: String::new(),
-            expired_for: if now > *until { (now - *until).as_secs_f64() } else { -(*until - now).as_secs_f64() },
+            expired_for: if now > *until {
+                (now - *until).as_secs_f64()
+            } else {
+                -(*until - now).as_secs_f64()
+            },
         };
         Ok(self.leases.iter().map(lease).collect())
     }

@@ -5,12 +5,16 @@
 //! function of an exact prefix of the log, and one commit serves all the workers of a process.
 
 mod memory;
+mod replay;
+mod sqlite;
 
 use std::time::Duration;
 
 use luthier_core::event::{Class, Event, Seq, Work};
 
 pub use memory::MemoryLog;
+pub use replay::{ReplayError, replay};
+pub use sqlite::{Durability, Options, SqliteLog};
 
 /// One writer's identity: a random number drawn when it opens the log.
 pub type Writer = u64;
@@ -36,7 +40,8 @@ pub struct Record {
 impl Record {
     /// The event.
     pub fn event(&self) -> Result<Event, LogError> {
-        serde_json::from_str(&self.body).map_err(|e| LogError::Event { seq: self.seq, problem: e.to_string() })
+        serde_json::from_str(&self.body)
+            .map_err(|e| LogError::Event { seq: self.seq, problem: e.to_string() })
     }
 }
 
@@ -121,7 +126,9 @@ pub enum LogError {
         problem: String,
     },
     /// The file is ours, but of a version this program does not know.
-    #[error("{path} has log format {found}, and this program writes {known}. Nothing was changed; use a newer luthier")]
+    #[error(
+        "{path} has log format {found}, and this program writes {known}. Nothing was changed; use a newer luthier"
+    )]
     Newer {
         /// The file.
         path: String,
@@ -131,7 +138,9 @@ pub enum LogError {
         known: u32,
     },
     /// The file is ours and damaged.
-    #[error("{path} is damaged: {problem}. Nothing was changed; restore a copy, or export what can be read with `luthier export`")]
+    #[error(
+        "{path} is damaged: {problem}. Nothing was changed; restore a copy, or export what can be read with `luthier export`"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -139,7 +148,9 @@ pub enum LogError {
         problem: String,
     },
     /// A record's event cannot be read or written.
-    #[error("event {seq} cannot be understood: {problem}. It was written by a newer luthier, or the study is damaged")]
+    #[error(
+        "event {seq} cannot be understood: {problem}. It was written by a newer luthier, or the study is damaged"
+    )]
     Event {
         /// Its position.
         seq: Seq,

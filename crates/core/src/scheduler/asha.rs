@@ -1,0 +1,308 @@
+//! Asynchronous successive halving (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning").
+//!
+//! Nobody waits at a rung. Either the paused trials in the best 1/η of a rung are resumed as workers become free
+//! (`promote`, algorithm 2 of the paper), or a trial that comes to a rung and is not in its best 1/η ends there (`stop`).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::ranking::{Ranked, Ranking};
+use super::rungs::{
+    self, arrival, check_options, concerns, ended_since, follower, is_over, is_paused, loss_at, loss_of,
+    sent_to,
+};
+use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, run_to_end, with_sibling};
+use crate::event::Work;
+use crate::memo::Memo;
+use crate::metric::Direction;
+use crate::registry::{Entry, OptionDoc, configure};
+use crate::rng::Rng;
+use crate::spec::Spec;
+use crate::study::Study;
+
+pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
+    name: "asha",
+    summary: "trials are compared at rungs as they come; the best 1/eta go on, and nobody waits",
+    options: &[
+        OptionDoc {
+            name: "mode",
+            doc: "\"stop\": a trial not among the best ends at the rung (default); \
+                  \"promote\": all pause there, and the best are resumed from their checkpoints",
+        },
+        OptionDoc {
+            name: "eta",
+            doc: "one in eta goes on, and each rung is eta times further; from 2, default 3",
+        },
+        OptionDoc { name: "min_budget", doc: "the smallest rung, in steps; from 1, default 1" },
+        OptionDoc {
+            name: "min_early_stopping",
+            doc: "how many of the lowest rungs are left out, so that trials are compared later; default 0",
+        },
+    ],
+    build: |options| {
+        let (asha, complete) = configure::<Asha>(options)?;
+        check_options(asha.eta, asha.min_budget)?;
+        Ok((Box::new(asha), complete))
+    },
+};
+
+/// The rungs are at `min_budget`·ηˢ⁺ᵏ below the study's `max_budget`, where nobody is stopped any more. At a rung the
+/// first report at or beyond it counts. The first objective decides.
+///
+/// *Stop.* A trial goes on if its loss is no worse than the n/η-th best of the n that have come to the rung, itself
+/// among them, rounded down but at least the best (Optuna's rule; Ray Tune and Syne Tune interpolate, see the guide).
+/// So the first to come always goes on, and equal losses do. A report that passes several rungs is compared at each.
+/// A replicate is compared with the same replicate of the other trials.
+///
+/// *Promote.* From the top rung down, the best paused trial among the best ⌊n/η⌋ goes on to the next rung; if there is
+/// none, a new trial starts. A trial that fails or that a user stops counts as the worst of the last rung it was sent
+/// to; one that completes early counts there with its final loss. A trial that pauses without a loss at its rung is
+/// not among those compared. Once no trial may be started and none is running, and none has completed, the best of the
+/// highest rung goes on all the same: a study with few trials ends with a result. The others stay paused. Of several
+/// replicates, number 0 decides and the others follow it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Asha {
+    mode: Mode,
+    eta: u64,
+    min_budget: u64,
+    min_early_stopping: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Stop,
+    Promote,
+}
+
+impl Default for Asha {
+    fn default() -> Self {
+        Self { mode: Mode::Stop, eta: 3, min_budget: 1, min_early_stopping: 0 }
+    }
+}
+
+/// Everyone who has come to the rungs.
+#[derive(Default)]
+struct Field {
+    begun: bool,
+    from: u32,
+    rungs: Vec<u64>,
+    reports: usize,
+    ended: (usize, usize),
+    replicates: Vec<Replicate>,
+}
+
+/// The rungs of one replicate index.
+#[derive(Default)]
+struct Replicate {
+    /// Trial by trial, the loss at each rung as ranked; NaN where the trial has not come.
+    losses: Vec<f64>,
+    ranked: Vec<Rung>,
+}
+
+#[derive(Default)]
+struct Rung {
+    ranking: Ranking,
+    /// Those among the best who are not known to have gone on or ended.
+    open: BTreeSet<Ranked>,
+}
+
+impl Scheduler for Asha {
+    fn assign(&self, study: &Study, allowance: Allowance, memo: &mut Memo, _: &mut Rng) -> Assignment {
+        if self.mode == Mode::Stop {
+            return run_to_end(study, allowance);
+        }
+        if let Some(assignment) = follower(study) {
+            return assignment;
+        }
+        let field = memo.get::<Field>();
+        self.advance(study, field);
+        if let Some(assignment) = field.promotion(study) {
+            return assignment;
+        }
+        if allowance.may_start {
+            return Assignment::Start { budget: field.rungs.first().copied() };
+        }
+        if !study.running().is_empty() {
+            return Assignment::Wait;
+        }
+        let last = if study.incumbent().is_none() { field.leader(study) } else { None };
+        last.unwrap_or(Assignment::Done)
+    }
+
+    fn judge(&self, study: &Study, work: Work, memo: &mut Memo, _: &mut Rng) -> Verdict {
+        if self.mode == Mode::Promote || work.trial < study.policy_from() {
+            return Verdict::go_on();
+        }
+        if let Some(verdict) = with_sibling(study, work) {
+            return verdict;
+        }
+        let Some((piece, point)) = latest(study, work) else { return Verdict::go_on() };
+        let field = memo.get::<Field>();
+        self.advance(study, field);
+        for (k, &rung) in field.rungs.iter().enumerate() {
+            if arrival(piece, rung).is_none_or(|arrived| arrived.step != point.step) {
+                continue;
+            }
+            let ranking = &field.replicates[usize::from(work.replicate)].ranked[k].ranking;
+            let loss = loss_at(study.metrics(), piece, rung);
+            if let (Some(loss), Some(cut)) = (loss, ranking.cut())
+                && loss > cut.loss
+            {
+                return self.stop(study, (rung, point.step), (loss, cut.loss), ranking.len());
+            }
+        }
+        Verdict::go_on()
+    }
+
+    fn check(&self, spec: &Spec) -> Result<(), String> {
+        rungs::check(spec, self.first())
+    }
+}
+
+impl Asha {
+    fn first(&self) -> u64 {
+        self.min_budget.saturating_mul(self.eta.saturating_pow(self.min_early_stopping))
+    }
+
+    fn quota(&self, trials: usize) -> usize {
+        let share = trials / self.eta as usize;
+        match self.mode {
+            Mode::Stop => share.max(1),
+            Mode::Promote => share,
+        }
+    }
+
+    fn advance(&self, study: &Study, field: &mut Field) {
+        if !field.begun || field.from != study.policy_from() {
+            let rungs = rungs::rungs(self.first(), self.eta, study.spec().max_budget.unwrap_or(u64::MAX));
+            *field = Field { begun: true, from: study.policy_from(), rungs, ..Field::default() };
+        }
+        for report in &study.reports()[field.reports..] {
+            let followed = self.mode == Mode::Stop || report.work.replicate == 0;
+            for k in 0..field.rungs.len() {
+                if followed && concerns(study, report.work, field.rungs[k], report.step) {
+                    self.refresh(study, field, report.work, k);
+                }
+            }
+        }
+        field.reports = study.reports().len();
+        if self.mode == Mode::Promote {
+            for number in ended_since(study, &mut field.ended) {
+                let piece = study.trials()[number as usize].piece(0);
+                let sent = piece.map_or(0, |piece| sent_to(piece, &field.rungs));
+                for k in 0..sent.min(field.rungs.len()) {
+                    self.refresh(study, field, Work::of(number), k);
+                }
+            }
+        }
+    }
+
+    /// Ranks a piece at rung `k` by what the study now says.
+    fn refresh(&self, study: &Study, field: &mut Field, work: Work, k: usize) {
+        let Some(offset) = work.trial.checked_sub(field.from) else { return };
+        let (rung, width) = (field.rungs[k], field.rungs.len());
+        let loss = match self.mode {
+            Mode::Stop => study.piece(work).and_then(|piece| loss_at(study.metrics(), piece, rung)),
+            Mode::Promote => {
+                study.trial(work.trial).and_then(|trial| loss_of(study.metrics(), trial, &field.rungs, k))
+            }
+        };
+        let index = usize::from(work.replicate);
+        if field.replicates.len() <= index {
+            field.replicates.resize_with(index + 1, Replicate::default);
+        }
+        let replicate = &mut field.replicates[index];
+        replicate.ranked.resize_with(width, Rung::default);
+        let slot = offset as usize * width + k;
+        if replicate.losses.len() <= slot {
+            replicate.losses.resize((offset as usize + 1) * width, f64::NAN);
+        }
+        let before = std::mem::replace(&mut replicate.losses[slot], loss.unwrap_or(f64::NAN));
+        let Rung { ranking, open } = &mut replicate.ranked[k];
+        let mut moved = |ranked: Ranked, within: bool| {
+            if !within {
+                open.remove(&ranked);
+            } else if self.mode == Mode::Promote {
+                open.insert(ranked);
+            }
+        };
+        if loss == Some(before) {
+            return;
+        }
+        if !before.is_nan() {
+            ranking.remove(Ranked::new(before, work.trial), |n| self.quota(n), &mut moved);
+        }
+        if let Some(loss) = loss {
+            ranking.insert(Ranked::new(loss, work.trial), |n| self.quota(n), &mut moved);
+        }
+    }
+
+    fn stop(
+        &self,
+        study: &Study,
+        (rung, step): (u64, u64),
+        (loss, cut): (f64, f64),
+        trials: usize,
+    ) -> Verdict {
+        let direction = study.metrics().objectives[0].direction;
+        let (value, bar) = (figure(direction.turn(loss)), figure(direction.turn(cut)));
+        let side = match direction {
+            Direction::Minimize => "above",
+            Direction::Maximize => "below",
+        };
+        let place = self.quota(trials);
+        let best = if place == 1 { "the best".into() } else { format!("number {place}") };
+        Verdict::stop(format!("at step {step}: {value} is {side} {bar}, {best} of {trials} at rung {rung}"))
+    }
+}
+
+impl Field {
+    /// The best paused trial within the quota of the highest rung that has one.
+    fn promotion(&mut self, study: &Study) -> Option<Assignment> {
+        let rungs = &self.rungs;
+        let ranked = &mut self.replicates.first_mut()?.ranked;
+        for (k, rung) in ranked.iter_mut().enumerate().rev() {
+            let (mut gone, mut chosen) = (Vec::new(), None);
+            for &candidate in &rung.open {
+                let trial = &study.trials()[candidate.trial as usize];
+                let left = trial.piece(0).is_none_or(|piece| sent_to(piece, rungs) > k + 1);
+                if left || is_over(trial) {
+                    gone.push(candidate);
+                } else if is_paused(trial) {
+                    chosen = Some(candidate.trial);
+                    break;
+                }
+            }
+            for candidate in gone {
+                rung.open.remove(&candidate);
+            }
+            if let Some(number) = chosen {
+                return Some(Assignment::Resume {
+                    work: Work::of(number),
+                    budget: rungs.get(k + 1).copied(),
+                });
+            }
+        }
+        None
+    }
+
+    /// The best paused trial of the highest rung that has one, whatever the quota.
+    fn leader(&self, study: &Study) -> Option<Assignment> {
+        for (k, rung) in self.replicates.first()?.ranked.iter().enumerate().rev() {
+            let waits = |number: u32| {
+                let trial = &study.trials()[number as usize];
+                is_paused(trial)
+                    && !is_over(trial)
+                    && trial.piece(0).is_some_and(|piece| sent_to(piece, &self.rungs) == k + 1)
+            };
+            if let Some(ranked) = rung.ranking.iter().find(|ranked| waits(ranked.trial)) {
+                let budget = self.rungs.get(k + 1).copied();
+                return Some(Assignment::Resume { work: Work::of(ranked.trial), budget });
+            }
+        }
+        None
+    }
+}

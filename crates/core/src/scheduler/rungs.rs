@@ -1,0 +1,141 @@
+//! What a rung is and which loss counts there: shared by the schedulers that halve.
+//!
+//! Nothing about a rung is stored in a study. Who is at a rung, and with which loss, follows from the curves, the
+//! budgets and the outcomes of the trials that the current policy has started.
+
+use crate::event::{Outcome, Work};
+use crate::metric::{CurveValue, Metrics};
+use crate::spec::Spec;
+use crate::study::Study;
+use crate::trial::{CurvePoint, Piece, Trial, WorkState};
+
+/// The steps at which trials are compared: `first`·ηᵏ as long as that is below `max_budget`, which is not among them.
+pub(super) fn rungs(first: u64, eta: u64, max_budget: u64) -> Vec<u64> {
+    let next = |&rung: &u64| rung.checked_mul(eta);
+    std::iter::successors(Some(first), next).take_while(|&rung| rung < max_budget).collect()
+}
+
+/// Why a study cannot have rungs from `first` on, if it cannot.
+pub(super) fn check(spec: &Spec, first: u64) -> Result<(), String> {
+    match spec.max_budget {
+        None => {
+            Err("it compares trials at fractions of the largest budget, which the study does not declare; \
+                     give max_budget, the largest step a trial can reach"
+                .into())
+        }
+        Some(max) if first >= max => Err(format!(
+            "the first rung is at step {first}, which is not below max_budget = {max}; \
+             lower min_budget or raise max_budget"
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Refuses options that make no rungs.
+pub(super) fn check_options(eta: u64, min_budget: u64) -> Result<(), String> {
+    if eta < 2 {
+        return Err(format!("eta = {eta}, but 1/eta of the trials go on: give a whole number from 2"));
+    }
+    if min_budget < 1 {
+        return Err("min_budget = 0, but a trial has to run before it is compared: give a step from 1".into());
+    }
+    Ok(())
+}
+
+/// The first report at or beyond `rung` that holds the first objective.
+pub(super) fn arrival(piece: &Piece, rung: u64) -> Option<&CurvePoint> {
+    let from = piece.curve.partition_point(|point| point.step < rung);
+    piece.curve[from..].iter().find(|point| !point.loss.is_nan())
+}
+
+/// Whether a report at `step`, already in the curve of `work`, can have changed the loss at `rung`.
+///
+/// With a broken trial how far it was sent counts too, and it may run on beyond its budget.
+pub(super) fn concerns(study: &Study, work: Work, rung: u64, step: u64) -> bool {
+    let Some((trial, piece)) = study.trial(work.trial).zip(study.piece(work)) else { return false };
+    let reached = rung <= piece.step() && arrival(piece, rung).is_none_or(|point| step <= point.step);
+    reached || is_broken(trial)
+}
+
+/// The loss of a curve at `rung`: at its first report there, or the best so far where the best of a curve counts.
+pub(super) fn loss_at(metrics: &Metrics, piece: &Piece, rung: u64) -> Option<f64> {
+    let point = arrival(piece, rung)?;
+    match metrics.curve {
+        CurveValue::Last => Some(point.loss),
+        CurveValue::Best => piece.best_loss_to(point.step),
+    }
+}
+
+/// The loss of a trial at rung `k`, to which it was sent.
+///
+/// Once it is over and has not come so far, its final loss counts if it completed; else it is the worst there is, so
+/// that a rung neither waits for it nor loses sight of it. It is also the worst of the last rung it came to if it
+/// failed or was stopped by a user there: the place of one who goes on is not for it.
+pub(super) fn loss_of(metrics: &Metrics, trial: &Trial, rungs: &[u64], k: usize) -> Option<f64> {
+    let piece = trial.piece(0)?;
+    if is_broken(trial) && sent_to(piece, rungs) <= k + 1 {
+        return Some(f64::INFINITY);
+    }
+    let last = || match &piece.outcome {
+        Some(Outcome::Completed { values }) => metrics.objectives[0].direction.turn(values[0]),
+        _ => f64::INFINITY,
+    };
+    loss_at(metrics, piece, rungs[k]).or_else(|| is_over(trial).then(last))
+}
+
+/// Whether a replicate has ended, and neither by completing nor by losing.
+fn is_broken(trial: &Trial) -> bool {
+    trial.pieces().any(|(_, piece)| match &piece.outcome {
+        Some(Outcome::Failed { .. } | Outcome::Cancelled | Outcome::Replaced { .. }) => true,
+        Some(Outcome::Completed { .. } | Outcome::Pruned) | None => false,
+    })
+}
+
+/// Whether no rung can send a trial further: its replicate 0 has ended, or another has and not by completing.
+pub(super) fn is_over(trial: &Trial) -> bool {
+    trial.pieces().any(|(work, piece)| match &piece.outcome {
+        Some(Outcome::Completed { .. }) => work.replicate == 0,
+        Some(_) => true,
+        None => false,
+    })
+}
+
+/// Trials of which something has ended since `seen` entries of the study's two lists of ends were read.
+pub(super) fn ended_since(study: &Study, seen: &mut (usize, usize)) -> Vec<u32> {
+    let ahead = study.ended_ahead()[seen.1..].iter().map(|work| work.trial);
+    let ended = study.finished()[seen.0..].iter().copied().chain(ahead).collect();
+    *seen = (study.finished().len(), study.ended_ahead().len());
+    ended
+}
+
+/// How many of `rungs` a piece has been sent to or has passed; one more than all of them once it may run to its end.
+pub(super) fn sent_to(piece: &Piece, rungs: &[u64]) -> usize {
+    let Some(budget) = piece.budget else { return rungs.len() + 1 };
+    let reach = budget.max(piece.step());
+    rungs.partition_point(|&rung| rung <= reach)
+}
+
+/// Paused work that no rung decides about: trials of an earlier policy go to their end, and further replicates go as
+/// far as replicate 0 was sent.
+pub(super) fn follower(study: &Study) -> Option<super::Assignment> {
+    let &first = study.paused().first()?;
+    if first.trial < study.policy_from() {
+        return Some(super::Assignment::Resume { work: first, budget: None });
+    }
+    if study.spec().replicates < 2 {
+        return None;
+    }
+    let behind = |work: &&Work| {
+        let budget = |replicate| study.trial(work.trial)?.piece(replicate).map(|piece| piece.budget);
+        let (leader, own) = (budget(0).flatten(), budget(work.replicate).flatten());
+        work.replicate > 0 && own.is_some_and(|own| leader.is_none_or(|leader| own < leader))
+    };
+    let &work = study.paused().iter().find(behind)?;
+    let budget = study.trial(work.trial)?.piece(0)?.budget;
+    Some(super::Assignment::Resume { work, budget })
+}
+
+/// Whether a trial's replicate 0 waits at a rung to be promoted.
+pub(super) fn is_paused(trial: &Trial) -> bool {
+    trial.piece(0).is_some_and(|piece| piece.state == WorkState::Paused)
+}

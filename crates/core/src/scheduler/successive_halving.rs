@@ -1,0 +1,286 @@
+//! Synchronous successive halving (Jamieson and Talwalkar 2016; as algorithm 1 of Li et al. 2020).
+//!
+//! A bracket is a fixed number of trials that start together at the smallest budget. When all of them have come to a
+//! rung, the best 1/η of them go on from their checkpoints to the next, until one runs to its end.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::ranking::Ranked;
+use super::rungs::{
+    self, check_options, concerns, ended_since, follower, is_over, is_paused, loss_at, loss_of, sent_to,
+};
+use super::{Allowance, Assignment, Scheduler, Verdict};
+use crate::event::Work;
+use crate::memo::Memo;
+use crate::registry::{Entry, OptionDoc, configure};
+use crate::rng::Rng;
+use crate::spec::Spec;
+use crate::study::Study;
+use crate::trial::Trial;
+
+pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
+    name: "successive_halving",
+    summary: "brackets of trials; when all have come to a rung, the best 1/eta are resumed to the next",
+    options: &[
+        OptionDoc {
+            name: "eta",
+            doc: "one in eta goes on, and each rung is eta times further; from 2, default 3",
+        },
+        OptionDoc { name: "min_budget", doc: "the first rung, in steps; from 1, default 1" },
+        OptionDoc {
+            name: "bracket_trials",
+            doc: "trials in a bracket, from 1; by default eta to the number of rungs below max_budget, \
+                  so that one in each bracket runs to its end",
+        },
+    ],
+    build: |options| {
+        let (halving, complete) = configure::<SuccessiveHalving>(options)?;
+        check_options(halving.eta, halving.min_budget)?;
+        if halving.bracket_trials == Some(0) {
+            return Err("bracket_trials = 0, but a bracket has at least 1 trial".into());
+        }
+        Ok((Box::new(halving), complete))
+    },
+};
+
+/// The rungs are at `min_budget`·ηᵏ below the study's `max_budget`; beyond the last a trial runs to its end. The first
+/// objective decides, ties by trial number. At least one trial of a rung goes on, also where the bracket has fewer
+/// than η trials left.
+///
+/// Bracket *b* is the *b*-th group of trials by number since the policy began. While a rung waits for running trials,
+/// free workers fill the next bracket rather than idle; without leave to start trials they wait. The last bracket is
+/// smaller where the limit of trials or the space ends it, and fills up if the limit is raised later. Trials that are
+/// not promoted stay paused: their checkpoints are of no more use once the study is over.
+///
+/// A trial that fails, or that a user stops, is the worst of the last rung it was sent to; one that completes early counts with its final
+/// loss at all later rungs. A trial that pauses without a loss at its rung counts with its last one. Of several
+/// replicates, number 0 decides and the others follow it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SuccessiveHalving {
+    eta: u64,
+    min_budget: u64,
+    bracket_trials: Option<u32>,
+}
+
+impl Default for SuccessiveHalving {
+    fn default() -> Self {
+        Self { eta: 3, min_budget: 1, bracket_trials: None }
+    }
+}
+
+/// Where the brackets stand. Each is surveyed again only after something in it changed.
+#[derive(Default)]
+struct Brackets {
+    begun: bool,
+    from: u32,
+    rungs: Vec<u64>,
+    /// Trials per bracket.
+    size: u32,
+    reports: usize,
+    ended: (usize, usize),
+    trials: u32,
+    known: Vec<Bracket>,
+    /// Brackets in which something may be left to decide.
+    active: BTreeSet<usize>,
+}
+
+struct Bracket {
+    /// How many trials it had when surveyed.
+    trials: u32,
+    /// The lowest rung at which something has changed since.
+    stale: Option<usize>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// This trial has not come to this rung.
+    Waits { trial: u32, rung: usize },
+    /// These go on to this rung; best last.
+    Promotes { rung: usize, trials: Vec<u32> },
+    /// Nothing is left to decide.
+    Over,
+}
+
+impl Scheduler for SuccessiveHalving {
+    fn assign(&self, study: &Study, allowance: Allowance, memo: &mut Memo, _: &mut Rng) -> Assignment {
+        if let Some(assignment) = follower(study) {
+            return assignment;
+        }
+        let brackets = memo.get::<Brackets>();
+        self.advance(study, brackets);
+        let active: Vec<usize> = brackets.active.iter().copied().collect();
+        for index in active {
+            if let Some(assignment) = self.promotion(study, allowance, brackets, index) {
+                return assignment;
+            }
+        }
+        if allowance.may_start {
+            return Assignment::Start { budget: brackets.rungs.first().copied() };
+        }
+        if study.running().is_empty() { Assignment::Done } else { Assignment::Wait }
+    }
+
+    fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {
+        Verdict::go_on()
+    }
+
+    fn check(&self, spec: &Spec) -> Result<(), String> {
+        rungs::check(spec, self.min_budget)
+    }
+}
+
+impl SuccessiveHalving {
+    fn advance(&self, study: &Study, brackets: &mut Brackets) {
+        if !brackets.begun || brackets.from != study.policy_from() {
+            *brackets = self.begin(study);
+        }
+        for report in &study.reports()[brackets.reports..] {
+            let concerned = |&rung: &u64| concerns(study, report.work, rung, report.step);
+            if report.work.replicate == 0 {
+                let rung = brackets.rungs.iter().position(concerned);
+                brackets.touch(report.work.trial, rung);
+            }
+        }
+        for number in ended_since(study, &mut brackets.ended) {
+            let Some(piece) = study.trials()[number as usize].piece(0) else { continue };
+            let reached = |&&rung: &&u64| loss_at(study.metrics(), piece, rung).is_some();
+            let lacking = brackets.rungs.iter().take_while(reached).count();
+            let last = sent_to(piece, &brackets.rungs).saturating_sub(1);
+            brackets.touch(number, Some(lacking.min(last)));
+        }
+        let trials = study.trials().len() as u32;
+        for number in brackets.trials.max(brackets.from)..trials {
+            brackets.touch(number, Some(0));
+        }
+        brackets.reports = study.reports().len();
+        brackets.trials = trials;
+    }
+
+    fn begin(&self, study: &Study) -> Brackets {
+        let rungs = rungs::rungs(self.min_budget, self.eta, study.spec().max_budget.unwrap_or(u64::MAX));
+        let full = u32::try_from(self.eta.saturating_pow(rungs.len() as u32)).unwrap_or(u32::MAX);
+        let size = self.bracket_trials.unwrap_or(full);
+        Brackets { begun: true, from: study.policy_from(), rungs, size, ..Brackets::default() }
+    }
+
+    /// The next promotion in a bracket, if one is due.
+    fn promotion(
+        &self,
+        study: &Study,
+        allowance: Allowance,
+        brackets: &mut Brackets,
+        index: usize,
+    ) -> Option<Assignment> {
+        let first = brackets.from + index as u32 * brackets.size;
+        let trials = brackets.size.min(study.trials().len() as u32 - first);
+        if trials < brackets.size && allowance.may_start {
+            return None;
+        }
+        loop {
+            let rungs = &brackets.rungs;
+            let bracket = &mut brackets.known[index];
+            if bracket.trials != trials || bracket.is_stale(study, rungs) {
+                bracket.stage = self.survey(study, rungs, first..first + trials);
+                bracket.trials = trials;
+            }
+            bracket.stale = None;
+            match &mut bracket.stage {
+                Stage::Waits { .. } => return None,
+                Stage::Over => {
+                    brackets.active.remove(&index);
+                    return None;
+                }
+                Stage::Promotes { rung, trials } => {
+                    let behind = |number: u32| is_behind(&study.trials()[number as usize], rungs, *rung);
+                    while trials.pop_if(|number| !behind(*number)).is_some() {}
+                    let ready =
+                        |number: &&u32| is_paused(&study.trials()[**number as usize]) && behind(**number);
+                    if let Some(&number) = trials.iter().rev().find(ready) {
+                        let budget = rungs.get(*rung).copied();
+                        return Some(Assignment::Resume { work: Work::of(number), budget });
+                    }
+                    if !trials.is_empty() {
+                        return None;
+                    }
+                    bracket.stale = Some(0);
+                }
+            }
+        }
+    }
+
+    /// Follows a bracket from its first rung to where it stands.
+    fn survey(&self, study: &Study, rungs: &[u64], trials: std::ops::Range<u32>) -> Stage {
+        let mut alive: Vec<u32> = trials.collect();
+        for rung in 0..=rungs.len() {
+            let behind = |number: &&u32| is_behind(&study.trials()[**number as usize], rungs, rung);
+            let trials: Vec<u32> = alive.iter().rev().filter(behind).copied().collect();
+            if !trials.is_empty() {
+                return Stage::Promotes { rung, trials };
+            }
+            if rung == rungs.len() {
+                break;
+            }
+            let mut ranked = Vec::with_capacity(alive.len());
+            for &number in &alive {
+                match entry(study, &study.trials()[number as usize], rungs, rung) {
+                    Some(loss) => ranked.push(Ranked::new(loss, number)),
+                    None => return Stage::Waits { trial: number, rung },
+                }
+            }
+            ranked.sort_unstable();
+            ranked.truncate((ranked.len() / self.eta as usize).max(1));
+            alive = ranked.iter().map(|ranked| ranked.trial).collect();
+        }
+        Stage::Over
+    }
+}
+
+impl Brackets {
+    /// Something changed for a trial at this rung.
+    fn touch(&mut self, number: u32, rung: Option<usize>) {
+        let (Some(offset), Some(rung)) = (number.checked_sub(self.from), rung) else { return };
+        let index = (offset / self.size) as usize;
+        while self.known.len() <= index {
+            self.known.push(Bracket { trials: 0, stale: None, stage: Stage::Over });
+        }
+        let bracket = &mut self.known[index];
+        bracket.stale = Some(bracket.stale.map_or(rung, |stale| stale.min(rung)));
+        self.active.insert(index);
+    }
+}
+
+impl Bracket {
+    /// Whether a survey could find another stage.
+    ///
+    /// As long as one trial is missing at a rung and nothing changed below, the bracket waits, whoever else has come;
+    /// and who is promoted to a rung depends only on the rungs below.
+    fn is_stale(&self, study: &Study, rungs: &[u64]) -> bool {
+        let changed_below = |rung| self.stale.is_some_and(|stale| stale < rung);
+        match self.stage {
+            Stage::Waits { trial, rung } => {
+                changed_below(rung) || entry(study, &study.trials()[trial as usize], rungs, rung).is_some()
+            }
+            Stage::Promotes { rung, .. } => changed_below(rung),
+            Stage::Over => self.stale.is_some(),
+        }
+    }
+}
+
+/// Whether a trial that belongs to a rung has not been sent there; nobody is behind at the first.
+fn is_behind(trial: &Trial, rungs: &[u64], rung: usize) -> bool {
+    !is_over(trial) && trial.piece(0).is_some_and(|piece| sent_to(piece, rungs) <= rung)
+}
+
+/// The loss with which a trial counts at a rung it was sent to, once it is known.
+fn entry(study: &Study, trial: &Trial, rungs: &[u64], rung: usize) -> Option<f64> {
+    let known = loss_of(study.metrics(), trial, rungs, rung);
+    let silent = || {
+        let piece = trial.piece(0)?;
+        let left = is_paused(trial) || sent_to(piece, rungs) > rung + 1;
+        left.then(|| piece.last_loss().map_or(f64::INFINITY, |(_, loss)| loss))
+    };
+    known.or_else(silent)
+}
