@@ -3,6 +3,8 @@
 pub mod executor;
 pub mod log;
 pub mod objective;
+pub mod process;
 pub mod session;
+pub mod study_file;
 
 pub use luthier_core as core;

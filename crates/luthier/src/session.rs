@@ -15,7 +15,7 @@ use luthier_core::spec::{Limits, PolicySpec, Spec};
 use luthier_core::study::{FoldError, Study};
 use luthier_core::trial::{CurvePoint, WorkState};
 
-use crate::log::{Draft, Guard, Log, LogError};
+use crate::log::{Draft, Guard, Log, LogError, ReplayError, replay};
 
 /// How long a lease is good without a sign of life.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -42,12 +42,9 @@ pub enum SessionError {
     /// A value or an edit does not fit the space.
     #[error(transparent)]
     Space(#[from] SpaceError),
-    /// The log holds no study.
-    #[error("the log at {place} is empty")]
-    Empty {
-        /// Where.
-        place: String,
-    },
+    /// The log cannot be folded.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// There is no such trial.
     #[error("there is no trial {0}; `luthier trials` lists them")]
     NoTrial(u32),
@@ -244,29 +241,6 @@ impl Session {
             if count < CHUNK {
                 return Ok(());
             }
-        }
-    }
-}
-
-/// Folds a whole log.
-pub fn replay(log: &mut dyn Log) -> Result<(Study, u64), SessionError> {
-    let mut study = None;
-    let mut seen = 0;
-    loop {
-        let records = log.read(seen, CHUNK)?;
-        let count = records.len();
-        for record in records {
-            let fold = |problem| SessionError::Fold { seq: record.seq, problem };
-            match (&mut study, record.event()?) {
-                (None, Event::Created(spec)) => study = Some(Study::new(*spec)),
-                (None, _) => return Err(fold(FoldError::Created)),
-                (Some(study), event) => study.apply(&event).map_err(fold)?,
-            }
-            seen = record.seq;
-        }
-        if count < CHUNK {
-            let place = log.place();
-            return study.map(|study| (study, seen)).ok_or(SessionError::Empty { place });
         }
     }
 }

@@ -44,6 +44,7 @@ mod matmul;
 mod model;
 mod naming;
 mod network;
+pub mod objective;
 mod optimizer;
 mod rng;
 mod schedule;

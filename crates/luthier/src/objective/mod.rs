@@ -1,6 +1,7 @@
 //! The function under study. An objective knows its params and its budget; it has never heard of samplers.
 
 mod closure;
+pub mod command;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
