@@ -73,6 +73,14 @@ pub enum Operand {
 }
 
 /// A statement about the params of one trial. A comparison that mentions an inactive parameter is false.
+///
+/// ```
+/// use luthier_core::space::Condition;
+/// let written: Condition = serde_json::from_str(
+///     r#"{ "all": [{ "param": "optimizer", "eq": "sgd" }, { "param": "layers", "ge": 2 }] }"#)?;
+/// assert_eq!(written, Condition::All(vec![Condition::eq("optimizer", "sgd"), Condition::ge("layers", 2)]));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// `param SIGN operand`.

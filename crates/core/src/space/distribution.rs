@@ -44,6 +44,14 @@ impl Scale {
 }
 
 /// The set of values of one parameter.
+///
+/// ```
+/// use luthier_core::space::{Distribution, Scale};
+/// let momentum = Distribution::Float { low: 0.9, high: 0.999, scale: Scale::Log1m, step: None };
+/// assert!((momentum.from_unit(0.5) - 0.99).abs() < 1e-12);
+/// let width = Distribution::Int { low: 0, high: 10, scale: Scale::Linear, step: 5 };
+/// assert_eq!((width.cells(), width.from_unit(0.5)), (Some(3), 5.0));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Distribution {
@@ -214,7 +222,7 @@ impl Distribution {
     }
 
     /// The share of the unit interval that rounds to the same value as `coded`, as `(from, to)`.
-    /// Empty (`from == to`) for a continuous parameter.
+    /// Empty (`from == to`) for a continuous parameter; everything for one with a single value.
     pub fn cell_bounds(&self, coded: f64) -> (f64, f64) {
         match self.grid() {
             Grid::Even(cells) => {
@@ -229,6 +237,7 @@ impl Distribution {
                 let upper = if coded + half >= high { 1.0 } else { at(coded + half) };
                 (lower, upper)
             }
+            Grid::Continuous { from, to, .. } if from >= to => (0.0, 1.0),
             Grid::Continuous { .. } => {
                 let unit = self.to_unit(coded);
                 (unit, unit)

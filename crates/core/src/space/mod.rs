@@ -86,6 +86,16 @@ impl std::hash::Hash for Point {
 }
 
 /// A checked search space.
+///
+/// ```
+/// use luthier_core::space::{Params, Space};
+/// let space = Space::builder().float("dropout", 0.0..=0.5).bool("shuffle").build()?;
+/// let point = space.from_unit(&[0.5, 0.9]);
+/// assert_eq!(space.decode(&point).to_string(), "dropout=0.25 shuffle=true");
+/// let params = Params::new().with("dropout", 0.5).with("shuffle", false);
+/// assert_eq!(space.to_unit(&space.encode(&params)?), [1.0, 0.25]);
+/// # Ok::<(), luthier_core::space::SpaceError>(())
+/// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "SpaceData", into = "SpaceData")]
 pub struct Space {
@@ -579,3 +589,8 @@ fn key_of(value: &Value) -> String {
         None => format!("{value:?}"),
     }
 }
+
+/// The guide's Rust blocks, run as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/guide/spaces.md")]
+struct Guide;
