@@ -32,7 +32,11 @@ fn centred_discrepancy(points: &[Vec<f64>]) -> f64 {
 fn the_measure_agrees_with_scipy() {
     // scipy.stats.qmc.discrepancy([[1/6, 1/2], [1/2, 5/6], [5/6, 1/6]], method="CD") of scipy 1.17.
     let points = [vec![1.0 / 6.0, 0.5], vec![0.5, 5.0 / 6.0], vec![5.0 / 6.0, 1.0 / 6.0]];
-    assert!((centred_discrepancy(&points) - 0.029_578_189_300_411_23).abs() < 1e-12, "{}", centred_discrepancy(&points));
+    assert!(
+        (centred_discrepancy(&points) - 0.029_578_189_300_411_23).abs() < 1e-12,
+        "{}",
+        centred_discrepancy(&points)
+    );
 }
 
 /// Means over 5 fixed seeds; the bounds are about 1.5 times what was measured, and what scipy's scrambling gives too.
@@ -132,7 +136,8 @@ fn the_trials_of_a_study_are_the_points_of_the_sequence_in_order() {
 fn one_point_is_uniform_over_seeds() {
     // Kolmogorov and Smirnov at 0.001: of 4 comparisons with other seeds, one fails with probability 0.004.
     for (dimension, index) in [(0, 0), (1, 1), (900, 77), (DIMENSIONS + 3, 5)] {
-        let mut values: Vec<f64> = (0..2000).map(|seed| scrambled(dimension, index, keys(seed, dimension))).collect();
+        let mut values: Vec<f64> =
+            (0..2000).map(|seed| scrambled(dimension, index, keys(seed, dimension))).collect();
         values.sort_by(f64::total_cmp);
         let n = values.len() as f64;
         let gap = |(k, x): (usize, &f64)| (x - k as f64 / n).abs().max(((k + 1) as f64 / n - x).abs());
@@ -146,10 +151,12 @@ fn dimensions_past_the_table_are_drawn_independently() {
     let parameters = (0..DIMENSIONS + 2).map(|k| float(&format!("x{k}"), 0.0, 1.0)).collect();
     let mut play = Play::new(play::spec(space(parameters), "sobol"));
     play.run(64, |_| completed(1.0));
-    let last: Vec<(f64, f64)> = play.study.trials().iter().map(|t| (t.point.0[DIMENSIONS + 1], 0.0)).collect();
+    let last: Vec<(f64, f64)> =
+        play.study.trials().iter().map(|t| (t.point.0[DIMENSIONS + 1], 0.0)).collect();
     // 64 independent draws hit 64 strata with probability 64! / 64^64, about 10^-27.
     assert!(!one_per_box(&last, 6, 0));
-    let table: Vec<(f64, f64)> = play.study.trials().iter().map(|t| (t.point.0[DIMENSIONS - 1], 0.0)).collect();
+    let table: Vec<(f64, f64)> =
+        play.study.trials().iter().map(|t| (t.point.0[DIMENSIONS - 1], 0.0)).collect();
     assert!(one_per_box(&table, 6, 0));
 }
 

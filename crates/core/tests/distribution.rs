@@ -29,7 +29,8 @@ fn check_continuous(parameter: Parameter, cdf: impl Fn(f64) -> f64) {
     let mut values = drawn(parameter);
     values.sort_by(f64::total_cmp);
     let n = values.len() as f64;
-    let gap = |(k, x): (usize, &f64)| (cdf(*x) - k as f64 / n).abs().max(((k + 1) as f64 / n - cdf(*x)).abs());
+    let gap =
+        |(k, x): (usize, &f64)| (cdf(*x) - k as f64 / n).abs().max(((k + 1) as f64 / n - cdf(*x)).abs());
     let largest = values.iter().enumerate().map(gap).fold(0.0, f64::max);
     // 2 exp(−2 c²) = 0.001 at c = 1.9495.
     assert!(largest < 1.9495 / n.sqrt(), "{name}: {largest}");
@@ -153,7 +154,10 @@ fn a_key_is_seed_trial_purpose_and_draw() {
 fn streams_give_the_numbers_they_always_gave() {
     let stream = |purpose| Rng::stream(42, 7, purpose, 0);
     let mut bits = stream(Purpose::Sampler);
-    assert_eq!([bits.bits(), bits.bits(), bits.bits()], [5_952_004_014_005_906_206, 16_867_591_613_510_958_003, 13_163_694_625_274_847_114]);
+    assert_eq!(
+        [bits.bits(), bits.bits(), bits.bits()],
+        [5_952_004_014_005_906_206, 16_867_591_613_510_958_003, 13_163_694_625_274_847_114]
+    );
     let mut uniform = stream(Purpose::Scheduler);
     assert_eq!([uniform.uniform(), uniform.uniform()], [0.685_130_289_252_367_2, 0.977_899_099_982_783_5]);
     let mut below = stream(Purpose::Drawn);
@@ -174,7 +178,8 @@ fn samplers_give_the_points_they_always_gave() {
 
 /// Trials 10 and 11 of a study of seed 3 in which trial `n` had the loss `(5 n) mod 7`.
 fn check_snapshot(sampler: &str, expected: [[f64; 3]; 2]) {
-    let parameters = vec![on_scale("lr", 1e-5, 1.0, Scale::Log), int("n", 1, 6), choice("c", ["a", "b", "c"])];
+    let parameters =
+        vec![on_scale("lr", 1e-5, 1.0, Scale::Log), int("n", 1, 6), choice("c", ["a", "b", "c"])];
     let mut spec = play::spec(space(parameters), sampler);
     spec.seed = 3;
     let mut play = Play::new(spec);

@@ -37,7 +37,11 @@ fn values_are_even_on_the_scale_from_end_to_end() {
     let log_int = || space(vec![Parameter::new("n", log_int.clone())]);
     check(log_int(), json!({ "points": 4 }), &["n=1", "n=10", "n=100", "n=1000"]);
     let stepped = Distribution::Float { low: 0.0, high: 0.95, scale: Scale::Linear, step: Some(0.1) };
-    check(space(vec![Parameter::new("x", stepped)]), json!({ "points": 4 }), &["x=0", "x=0.3", "x=0.6", "x=0.9"]);
+    check(
+        space(vec![Parameter::new("x", stepped)]),
+        json!({ "points": 4 }),
+        &["x=0", "x=0.3", "x=0.6", "x=0.9"],
+    );
 
     let mut play = Play::new(grid(space(vec![on_scale("lr", 1e-4, 1.0, Scale::Log)]), json!({})));
     play.run_out(|_| completed(1.0));
@@ -45,7 +49,8 @@ fn values_are_even_on_the_scale_from_end_to_end() {
         assert!((trial.point.0[0].log10() - f64::from(power)).abs() < 1e-12);
     }
     assert_eq!((play.written()[0].as_str(), play.written()[4].as_str()), ("lr=0.0001", "lr=1"));
-    let mut play = Play::new(grid(space(vec![on_scale("m", 0.9, 0.999, Scale::Log1m)]), json!({ "points": 3 })));
+    let mut play =
+        Play::new(grid(space(vec![on_scale("m", 0.9, 0.999, Scale::Log1m)]), json!({ "points": 3 })));
     play.run_out(|_| completed(1.0));
     assert!((play.study.trials()[1].point.0[0] - 0.99).abs() < 1e-12);
 }
@@ -59,7 +64,8 @@ fn values_that_round_to_the_same_are_visited_once() {
 
 #[test]
 fn the_last_parameter_turns_fastest() {
-    let space = space(vec![choice("opt", ["sgd", "adam"]), float("x", 0.0, 1.0), choice("flag", [false, true])]);
+    let space =
+        space(vec![choice("opt", ["sgd", "adam"]), float("x", 0.0, 1.0), choice("flag", [false, true])]);
     check(
         space,
         json!({ "points": { "x": 2 } }),
@@ -170,7 +176,8 @@ fn parallel_failed_and_pruned_trials_are_not_repeated() {
 
 #[test]
 fn a_queued_trial_on_the_grid_counts_as_its_combination() {
-    let mut play = Play::new(grid(space(vec![int("a", 1, 3), float("x", 0.0, 1.0)]), json!({ "points": { "x": 2 } })));
+    let mut play =
+        Play::new(grid(space(vec![int("a", 1, 3), float("x", 0.0, 1.0)]), json!({ "points": { "x": 2 } })));
     play.run(1, |_| completed(1.0));
     play.enqueue(Params::new().with("a", 2).with("x", 1.0));
     play.enqueue(Params::new().with("a", 2).with("x", 0.75));
@@ -202,13 +209,17 @@ fn options_are_written_out_in_full() {
     };
     assert_eq!(options(json!({})), json!({ "points": { "*": 5 }, "values": {} }));
     assert_eq!(options(json!({ "points": 3 })), json!({ "points": { "*": 3 }, "values": {} }));
-    assert_eq!(options(json!({ "points": { "x": 2 } })), json!({ "points": { "*": 5, "x": 2 }, "values": {} }));
+    assert_eq!(
+        options(json!({ "points": { "x": 2 } })),
+        json!({ "points": { "*": 5, "x": 2 }, "values": {} })
+    );
 }
 
 #[test]
 fn wrong_options_are_named() {
     let check = |options: serde_json::Value, expected: &str| {
-        let mut spec = play::spec(space(vec![float("x", 0.0, 1.0), choice("opt", ["sgd", "adam"])]), "random");
+        let mut spec =
+            play::spec(space(vec![float("x", 0.0, 1.0), choice("opt", ["sgd", "adam"])]), "random");
         let options = options.as_object().unwrap().clone();
         spec.policy.sampler = Component { name: "grid".into(), options };
         let error = resolve(&spec).unwrap_err().to_string();
@@ -231,7 +242,8 @@ fn a_million_combinations_are_walked_once() {
     let mut play = Play::new(grid(space(digits), json!({ "points": 10 })));
     assert_eq!(play.run(100_000, |_| completed(1.0)), None);
     for trial in [0, 1, 9, 12_345, 99_999] {
-        let number = play.study.trials()[trial].point.0.iter().fold(0.0, |number, digit| number * 10.0 + digit);
+        let number =
+            play.study.trials()[trial].point.0.iter().fold(0.0, |number, digit| number * 10.0 + digit);
         assert_eq!(number, trial as f64);
     }
     let mut again = play.reopened();
