@@ -65,7 +65,7 @@ fn unit(bits: u64) -> f64 {
 
 /// Direction numbers of one dimension from its line of the table: equation (2) of Joe and Kuo, shifted to 32 digits.
 fn directions(line: &str) -> [u32; DIGITS as usize] {
-    let mut numbers = line.split(' ').map(|number| number.parse::<u32>());
+    let mut numbers = line.split(' ').map(str::parse::<u32>);
     let mut next = || match numbers.next() {
         Some(Ok(number)) => Some(number),
         Some(Err(_)) => unreachable!("the table holds numbers only"),
