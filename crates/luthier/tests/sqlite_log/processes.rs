@@ -206,8 +206,8 @@ fn a_worker_whose_work_was_taken_over_is_fenced() {
     let lease = &quick.leases().unwrap()[0];
     assert_eq!((&*lease.holder, lease.writer, lease.expired_for >= 0.0), ("host 7", slow.writer(), true));
     slow.append(&[note("late but not too late")], Guard::Holds { work, attempt: 1 }).unwrap();
-    quick.hold(work, 2, Duration::from_secs(60)).unwrap();
-    assert_eq!(slow.renew(&[(work, 1)], Duration::from_secs(60)).unwrap(), [work]);
+    quick.hold(work, 2, Duration::from_mins(1)).unwrap();
+    assert_eq!(slow.renew(&[(work, 1)], Duration::from_mins(1)).unwrap(), [work]);
     let refused = slow.append(&[ended(work)], Guard::Holds { work, attempt: 1 });
     assert_eq!(refused.unwrap_err().to_string(), "trial 0 replicate 0 is no longer held by attempt 1");
     quick.append(&[ended(work)], Guard::Holds { work, attempt: 2 }).unwrap();

@@ -5,7 +5,8 @@ use luthier_core::space::Space;
 use super::{CommandError, Filling};
 
 /// Placeholders that are not parameters.
-pub(super) const FIXED: [&str; 8] = ["budget", "step", "trial", "replicate", "seed", "params", "checkpoint", "folder"];
+pub(super) const FIXED: [&str; 8] =
+    ["budget", "step", "trial", "replicate", "seed", "params", "checkpoint", "folder"];
 
 /// A text with placeholders.
 #[derive(Clone, Debug, PartialEq)]
