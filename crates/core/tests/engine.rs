@@ -433,8 +433,12 @@ fn a_later_report_at_the_same_step_replaces_what_it_names() {
 
 #[test]
 fn constraints_that_no_point_keeps_end_the_study_as_impossible() {
-    let never = || vec![Constraint::Forbid(Condition::ge("x", 0.0))];
-    for parameters in [vec![float("x", 0.0, 1.0)], vec![int("x", 0, 3)]] {
+    // More than a space sees through when it is made: x < y and y < x, in more combinations than it looks at.
+    let less = |a, b| Condition::between(a, Comparison::Lt, b);
+    let never = || vec![Constraint::Require(less("x", "y").and(less("y", "x")))];
+    let floats = vec![float("x", 0.0, 1.0), float("y", 0.0, 1.0)];
+    let ints = vec![int("x", 0, 999), int("y", 0, 999)];
+    for parameters in [floats, ints] {
         let mut play = Play::new(spec(constrained(parameters, never())));
         let done = play.run_out(|_| completed(1.0));
         assert!(matches!(done, Done::Impossible { constraint: 1, .. }), "{done}");
