@@ -26,6 +26,7 @@ use crate::report;
 /// What to run, and how.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE)]
+#[allow(clippy::struct_excessive_bools)] // flags of a command line
 pub(crate) struct Arguments {
     /// A study file (`.toml`, `.json`), or the log (`.luthier`) of a study to continue
     #[arg(value_name = "STUDY")]

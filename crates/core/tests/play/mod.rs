@@ -78,6 +78,7 @@ impl Play {
     }
 
     /// Decides until some work can be claimed, and claims it.
+    #[allow(clippy::result_large_err)] // the answer that was no claim is what the test looks at
     pub(crate) fn claim(&mut self) -> Result<Work, Next> {
         loop {
             match self.next() {
