@@ -46,7 +46,7 @@ const STUBBORN: Duration = Duration::from_secs(10);
 /// The exit code of what is killed.
 const KILLED: u32 = 1;
 /// More processes than this in one job are not all counted for its memory.
-const LISTED: usize = 4096;
+const LISTED: usize = 1024;
 
 /// The tuner's hold on a running command.
 #[derive(Debug, Clone)]
