@@ -999,13 +999,17 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
     let mut weak = Vec::new();
     for problem in PROBLEMS {
         let bound = named("threshold").with("upper", problem.usual(3)).with("warmup_steps", 3);
-        for (label, scheduler) in [
+        let rivals = [
             ("median", named("median")),
             ("threshold", bound.with("interval_steps", LAST)),
             ("halving", named("successive_halving")),
             ("asha, stop", named("asha")),
             ("asha, promote", named("asha").with("mode", "promote")),
-        ] {
+        ];
+        for entry in SCHEDULERS.iter().filter(|entry| entry.name != "run_all") {
+            assert!(rivals.iter().any(|(_, rival)| *rival.name == *entry.name), "{} is missing", entry.name);
+        }
+        for (label, scheduler) in rivals {
             let (wins, losses) = problem.wins(&scheduler);
             println!("{:45} {label:15} {wins:2} wins, {losses:2} losses", problem.name);
             if wins < 29 {
