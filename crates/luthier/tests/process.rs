@@ -369,11 +369,12 @@ mod linux {
     }
 
     fn a_polite_end_is_a_polite_end() {
-        let process =
-            shell("trap 'exit 42' TERM; echo ready; while :; do sleep 0.01; done").start().expect("starts");
+        let mut launch = shell("trap 'exit 42' TERM; echo ready; while :; do sleep 0.01; done");
+        launch.grace = Duration::MAX;
+        let process = launch.start().expect("starts");
         wait_for_line(&process, "ready");
         process.terminate();
-        assert_eq!(process.wait().status, Exit::Code(42));
+        assert_eq!(process.wait_timeout(Duration::MAX).expect("asked to end").status, Exit::Code(42));
     }
 
     fn children_have_the_grace_too() {
