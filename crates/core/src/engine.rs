@@ -3,10 +3,10 @@
 //! [`Engine::next`] answers what to run, [`Engine::judge`] what running work does after a report. Both are functions
 //! of the study; the engine's own fields are memos. [`Verifier`] re-derives the decisions of a log.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::event::{Decision, Event, Origin, Wish, Work};
+use crate::coverage::Coverage;
+use crate::event::{Decision, Event, Origin, Wish, Within, Work};
 use crate::memo::Memo;
 use crate::registry::{self, PolicyError};
 use crate::rng::{Purpose, Rng};
@@ -88,7 +88,12 @@ pub struct Engine {
 
 /// The policy of `spec` with every option spelled out, or what is wrong with it.
 pub fn resolve(spec: &Spec) -> Result<PolicySpec, PolicyError> {
-    let (_, sampler) = registry::build("sampler", SAMPLERS, &spec.policy.sampler)?;
+    let (built, sampler) = registry::build("sampler", SAMPLERS, &spec.policy.sampler)?;
+    built.check(spec).map_err(|problem| PolicyError::Options {
+        kind: "sampler",
+        name: sampler.name.to_string(),
+        problem,
+    })?;
     let (built, scheduler) = registry::build("scheduler", SCHEDULERS, &spec.policy.scheduler)?;
     built.check(spec).map_err(|problem| PolicyError::Options {
         kind: "scheduler",
@@ -160,9 +165,14 @@ impl Engine {
     }
 
     /// What `work` does after its latest report, which the study already holds; `None` for going on.
+    ///
+    /// Where the last point of the curve has no value of the first objective there is nothing to judge.
     pub fn judge(&mut self, study: &Study, work: Work) -> Result<Option<Event>, PolicyError> {
         self.follow(study)?;
-        let step = study.piece(work).map_or(0, |piece| piece.step());
+        if study.piece(work).and_then(|piece| piece.curve.last()).is_none_or(|last| last.loss.is_nan()) {
+            return Ok(None);
+        }
+        let step = study.piece(work).map_or(0, crate::trial::Piece::step);
         let trial = u64::from(work.trial);
         let mut rng = Rng::stream(study.spec().seed, trial, Purpose::Scheduler, step);
         let verdict = self.scheduler.judge(study, work, &mut self.scheduler_memo, &mut rng);
@@ -201,6 +211,12 @@ impl Engine {
                 parent: None,
                 why,
             }),
+            // A traced trial that runs may still ask for a parameter nobody knows, or turn out to differ from another.
+            Err(Done::Exhausted)
+                if (study.is_traced() || space.is_empty()) && !study.running().is_empty() =>
+            {
+                Next::Wait
+            }
             Err(done) => Next::Done(done),
         }
     }
@@ -217,7 +233,7 @@ impl Engine {
         let unique = self.sampler.avoids_repeats() && !space.is_empty();
         if unique {
             self.tried.advance(study);
-            if self.tried.is_exhausted(space) {
+            if self.tried.is_exhausted() {
                 return Err(Done::Exhausted);
             }
         }
@@ -270,50 +286,91 @@ impl Engine {
         repeated.ok_or(Done::Impossible { draws: DRAWS, constraint: broken + 1 })
     }
 
-    /// A queued trial: values and ranges given by hand, the rest from the sampler.
+    /// A queued trial: values and ranges given by hand, the rest from the sampler, or drawn where the sampler's
+    /// proposals break a constraint. A wish that leaves nothing open is taken as it is, constraints or not.
     fn enqueued(&mut self, study: &Study, wish: &Wish, request: Request) -> Result<(Point, Origin), Done> {
         let space = study.space();
-        let mut given = vec![f64::NAN; space.len()];
-        let missing = |name: &str| SpaceError::Value {
-            name: name.into(),
-            problem: "the space has no such parameter".into(),
-        };
-        for (name, value) in wish.params.iter() {
-            let k = space.find(name).ok_or_else(|| Done::Queue(missing(name)))?;
-            given[k] = space.encode_one(k, value).map_err(Done::Queue)?;
-        }
         let seed = study.spec().seed;
+        let mut given = given_values(space, wish).map_err(Done::Queue)?;
+        let ranges = given_ranges(space, wish).map_err(Done::Queue)?;
+        let fill = space.default_point();
+        let mut broken = 0;
         for draw in 0..REFUSALS {
             let mut hand = Rng::stream(seed, u64::from(request.trial), Purpose::Enqueued, draw);
-            for range in &wish.within {
-                let k = space.find(&range.name).ok_or_else(|| Done::Queue(missing(&range.name)))?;
-                let unit = |value: &Value| {
-                    let coded = space.encode_one(k, value).map_err(Done::Queue)?;
-                    Ok(space.parameters()[k].distribution.to_unit(coded))
-                };
-                let (low, high) = (unit(&range.low)?, unit(&range.high)?);
-                given[k] = space.parameters()[k].distribution.from_unit(low + hand.uniform() * (high - low));
+            for range in &ranges {
+                given[range.index] = range.draw(space, hand.uniform());
             }
             let mut rng = Rng::stream(seed, u64::from(request.trial), Purpose::Sampler, draw);
             let request = Request { draw, ..request };
             let rest = match self.sampler.propose(study, &request, &mut self.sampler_memo, &mut rng) {
+                _ if draw >= REFUSALS / 2 => space.draw(&rng.uniforms(space.len())),
                 Proposal::Point(point) if !self.sampler.waits_for_queue() => point,
-                Proposal::Point(_) | Proposal::Exhausted => space.default_point(),
+                Proposal::Point(_) | Proposal::Exhausted => fill.clone(),
             };
-            let fill = space.default_point();
             let point = space.complete(|k| {
                 let own = Some(given[k]).filter(|x| !x.is_nan());
                 own.or_else(|| rest.get(k))
                     .or_else(|| fill.get(k))
                     .unwrap_or_else(|| space.draw_one(k, rng.uniform()))
             });
-            if space.allows(&point.0) || wish.within.is_empty() && wish.params.len() >= space.len() {
-                return Ok((point, Origin::Enqueued));
+            let is_open = (0..space.len()).any(|k| point.get(k).is_some() && given[k].is_nan());
+            match space.broken_constraint(&point.0) {
+                Some(constraint) if is_open || !ranges.is_empty() => broken = constraint,
+                Some(_) | None => return Ok((point, Origin::Enqueued)),
             }
         }
-        let problem = format!("no completion of {} keeps the constraints", wish.params);
-        Err(Done::Queue(SpaceError::Constraint { index: 0, problem }))
+        let problem =
+            format!("none of {REFUSALS} completions of the queued trial ({}) keeps it", wish.params);
+        Err(Done::Queue(SpaceError::Constraint { index: broken, problem }))
     }
+}
+
+/// A range given by hand, as shares of the unit interval and as coded values.
+struct Range {
+    index: usize,
+    unit: (f64, f64),
+    coded: (f64, f64),
+}
+
+impl Range {
+    fn draw(&self, space: &Space, uniform: f64) -> f64 {
+        let unit = self.unit.0 + uniform * (self.unit.1 - self.unit.0);
+        space.parameters()[self.index].distribution.from_unit(unit).clamp(self.coded.0, self.coded.1)
+    }
+}
+
+fn given_values(space: &Space, wish: &Wish) -> Result<Vec<f64>, SpaceError> {
+    let mut given = vec![f64::NAN; space.len()];
+    for (name, value) in wish.params.iter() {
+        let k = place(space, name)?;
+        given[k] = space.encode_one(k, value)?;
+    }
+    Ok(given)
+}
+
+fn given_ranges(space: &Space, wish: &Wish) -> Result<Vec<Range>, SpaceError> {
+    let range = |within: &Within| {
+        let index = place(space, &within.name)?;
+        let distribution = &space.parameters()[index].distribution;
+        let coded = (space.encode_one(index, &within.low)?, space.encode_one(index, &within.high)?);
+        let wrong = |problem| Err(SpaceError::Value { name: within.name.to_string(), problem });
+        if distribution.is_categorical() {
+            return wrong("its choices have no order, so a range means nothing; give a value".to_owned());
+        }
+        if coded.0 > coded.1 {
+            return wrong(format!("the range {} … {} is empty; swap its ends", within.low, within.high));
+        }
+        let unit = (distribution.cell_bounds(coded.0).0, distribution.cell_bounds(coded.1).1);
+        Ok(Range { index, unit, coded })
+    };
+    wish.within.iter().map(range).collect()
+}
+
+fn place(space: &Space, name: &str) -> Result<usize, SpaceError> {
+    space.find(name).ok_or_else(|| SpaceError::Value {
+        name: name.into(),
+        problem: "the space has no such parameter".into(),
+    })
 }
 
 /// The value of a parameter that trial `number` asks for although its point does not hold it: a draw from the prior.
@@ -350,12 +407,10 @@ fn limit_reached(study: &Study) -> Option<Done> {
 /// Points that trials have had, for spaces without continuous parameters.
 #[derive(Default)]
 struct Tried {
-    /// Whether the study is traced: then only finished trials are looked at.
-    traced: bool,
-    seen: usize,
-    hashes: HashSet<u64>,
+    coverage: Coverage,
     /// Counted once: is the space discrete, and how many points has it.
     size: Option<Size>,
+    /// Points not covered when they were last listed.
     untried: Option<Vec<Point>>,
 }
 
@@ -368,42 +423,26 @@ struct Size {
 impl Tried {
     fn advance(&mut self, study: &Study) {
         let space = study.space();
-        let size = *self.size.get_or_insert_with(|| {
-            let cells = space.parameters().iter().filter(|p| !p.retired).map(|p| p.distribution.cells());
-            let discrete = cells.clone().all(|c| c.is_some());
-            let bound = cells.map(|c| c.unwrap_or(1) as f64).product::<f64>();
-            // An unconditional space too large to count is not walked; conditions can only make it smaller.
-            let countable = discrete && (bound <= COUNTABLE as f64 || space.is_conditional());
-            Size { discrete, points: countable.then(|| space.cardinality(COUNTABLE)).flatten() }
-        });
-        if self.traced != study.is_traced() {
-            *self = Self { traced: study.is_traced(), size: self.size, ..Self::default() };
+        let size = *self.size.get_or_insert_with(|| measured(space));
+        if size.discrete && self.coverage.advance(study) {
+            self.untried = None;
         }
-        if !size.discrete {
-            return;
-        }
-        // A traced trial's point changes until it has finished.
-        let settled = if self.traced { study.finished().len() } else { study.trials().len() };
-        for k in self.seen..settled {
-            let number = if self.traced { study.finished()[k] as usize } else { k };
-            self.hashes.insert(hash(&study.trials()[number].point));
-        }
-        self.seen = settled;
     }
 
     fn contains(&self, point: &Point) -> bool {
-        self.size.is_some_and(|size| size.discrete) && self.hashes.contains(&hash(point))
+        self.coverage.contains(&point.0)
     }
 
-    fn is_exhausted(&self, space: &Space) -> bool {
-        let points = self.size.and_then(|size| size.points);
-        !space.is_empty() && points.is_some_and(|points| self.hashes.len() as u64 >= points)
+    /// Whether every point has been tried, as far as counting shows it. False where there is no point at all.
+    fn is_exhausted(&self) -> bool {
+        let points = self.size.and_then(|size| size.points).filter(|points| *points > 0);
+        points.is_some_and(|points| self.coverage.count() >= points)
     }
 
-    /// The untried points in odometer order, if the space can be listed.
-    fn untried(&mut self, space: &Space) -> Option<&[Point]> {
-        self.size?.points?;
-        let hashes = &self.hashes;
+    /// The untried points in odometer order, if the space can be listed and has points.
+    fn untried(&mut self, space: &Space) -> Option<Vec<&Point>> {
+        self.size?.points.filter(|points| *points > 0)?;
+        let coverage = &self.coverage;
         let untried = self.untried.get_or_insert_with(|| {
             let mut all = Vec::new();
             space.visit_points(&mut |point| {
@@ -412,20 +451,20 @@ impl Tried {
             });
             all
         });
-        untried.retain(|point| !hashes.contains(&hash(point)));
-        Some(untried)
+        untried.retain(|point| !coverage.contains_for_good(&point.0));
+        Some(untried.iter().filter(|point| !coverage.contains(&point.0)).collect())
     }
 }
 
-/// A fixed 64-bit hash of a point (the finaliser of `SplitMix64`, chained).
-fn hash(point: &Point) -> u64 {
-    point.0.iter().fold(0x9e37_79b9_7f4a_7c15, |state, x| {
-        let bits = if x.is_nan() { u64::MAX } else { x.to_bits() };
-        let mut z = state.rotate_left(5) ^ bits;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    })
+/// An unconditional space too large to count is not walked. Conditions can only make a space smaller, so those
+/// are walked, but not where constraints might hide how far the walk is.
+fn measured(space: &Space) -> Size {
+    let cells = space.parameters().iter().filter(|p| !p.retired).map(|p| p.distribution.cells());
+    let discrete = cells.clone().all(|c| c.is_some());
+    let bound = cells.map(|c| c.unwrap_or(1) as f64).product::<f64>();
+    let shrinks = space.is_conditional() && space.constraints().is_empty();
+    let countable = discrete && (bound <= COUNTABLE as f64 || shrinks);
+    Size { discrete, points: countable.then(|| space.cardinality(COUNTABLE)).flatten() }
 }
 
 /// Re-derives the decisions of a log, event by event.
@@ -493,7 +532,7 @@ impl Verifier {
         } else if let Event::Started { .. } | Event::Resumed { .. } = event {
             match self.engine.next(&self.study)? {
                 Next::Decide(expected) if same(&expected, event, self.study.space()) => {
-                    self.outcome.agreed += 1
+                    self.outcome.agreed += 1;
                 }
                 other => self.disagree(position, event, format!("{other:?}")),
             }

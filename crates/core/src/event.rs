@@ -22,6 +22,7 @@ pub struct Work {
     pub replicate: u16,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_zero(replicate: &u16) -> bool {
     *replicate == 0
 }
@@ -92,7 +93,7 @@ pub enum Event {
         /// Its value.
         value: Value,
     },
-    /// Fact: values at a step. A later report at the same step replaces the earlier one.
+    /// Fact: values at a step. A later report at the same step replaces the values it names.
     Reported {
         /// Which work.
         work: Work,
@@ -127,10 +128,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         used: Option<Vec<Arc<str>>>,
     },
-    /// Fact: the worker that held the work is gone; it may be claimed again.
+    /// Fact: the worker that held the work is gone, or gave it back; it may be claimed again.
     Lost {
         /// Which.
         work: Work,
+        /// Given back on purpose, as when the user interrupts; does not count as a lost attempt.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        returned: bool,
     },
 
     /// Wish: the space is changed for later trials.
@@ -158,6 +162,7 @@ pub enum Event {
     },
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_first(version: &u32) -> bool {
     *version == 0
 }
@@ -207,7 +212,7 @@ impl Event {
             | Self::Reported { work, .. }
             | Self::Paused { work, .. }
             | Self::Ended { work, .. }
-            | Self::Lost { work } => Some(*work),
+            | Self::Lost { work, .. } => Some(*work),
             Self::Created(_)
             | Self::SpaceChanged(_)
             | Self::PolicyChanged(_)

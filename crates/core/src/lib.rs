@@ -3,6 +3,7 @@
 //! Nothing in this crate opens a file, reads a clock, starts a thread or prints. A study is the fold of its
 //! events ([`event`]); the [`engine`] answers what to run next and what a running trial does now.
 
+mod coverage;
 pub mod engine;
 pub mod event;
 pub mod memo;
@@ -11,6 +12,7 @@ pub mod registry;
 pub mod rng;
 pub mod sampler;
 pub mod scheduler;
+pub mod sobol;
 pub mod space;
 pub mod spec;
 pub mod study;

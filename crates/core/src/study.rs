@@ -7,7 +7,7 @@ use crate::event::{Decision, Event, Outcome, SpaceEdit, Wish, Work};
 use crate::metric::Metrics;
 use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
 use crate::spec::Spec;
-use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState, combine};
+use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState};
 
 /// Everything that happened while tuning one objective.
 #[derive(Clone, Debug)]
@@ -331,9 +331,9 @@ impl Study {
     /// The objectives' raw values that a piece's curve stands for, or the first objective without one.
     pub fn curve_values(&self, piece: &Piece) -> Result<Vec<f64>, Arc<str>> {
         let pick = |metric: &crate::metric::Metric| {
-            let values = piece.curve.iter().filter_map(|point| self.curve_value(point, &metric.name));
+            let mut values = piece.curve.iter().filter_map(|point| self.curve_value(point, &metric.name));
             match self.spec.metrics.curve {
-                crate::metric::CurveValue::Last => values.last(),
+                crate::metric::CurveValue::Last => values.next_back(),
                 crate::metric::CurveValue::Best => {
                     values.min_by(|a, b| metric.direction.turn(*a).total_cmp(&metric.direction.turn(*b)))
                 }
@@ -395,10 +395,10 @@ impl Study {
                 }
                 self.end(*work, outcome, *seconds)?;
             }
-            Event::Lost { work } => {
+            Event::Lost { work, returned } => {
                 let piece = self.piece_in(*work, &[WorkState::Running], "lost")?;
                 piece.state = WorkState::Waiting;
-                piece.lost += 1;
+                piece.lost += u32::from(!returned);
                 self.running.remove(work);
                 self.waiting.insert(*work);
             }
@@ -506,28 +506,28 @@ impl Study {
         self.running.remove(&work);
         self.waiting.remove(&work);
         self.paused.remove(&work);
-        if let Some(outcome) = combine(&self.trials[work.trial as usize]) {
-            self.finish(work.trial, outcome);
+        if self.trials[work.trial as usize].conclude() {
+            self.finish(work.trial);
         } else {
             self.ended_ahead.push(work);
         }
         Ok(())
     }
 
-    fn finish(&mut self, number: u32, outcome: Outcome) {
-        match &outcome {
+    fn finish(&mut self, number: u32) {
+        let Some(outcome) = self.trials[number as usize].outcome() else { return };
+        match outcome {
             Outcome::Completed { .. } => self.tally.completed += 1,
             Outcome::Pruned => self.tally.pruned += 1,
             Outcome::Replaced { .. } => self.tally.replaced += 1,
             Outcome::Cancelled => self.tally.cancelled += 1,
             Outcome::Failed { .. } => self.tally.failed += 1,
         }
-        self.tally.failures_in_a_row = match &outcome {
+        self.tally.failures_in_a_row = match outcome {
             Outcome::Failed { .. } => self.tally.failures_in_a_row + 1,
             Outcome::Cancelled => self.tally.failures_in_a_row,
             Outcome::Completed { .. } | Outcome::Pruned | Outcome::Replaced { .. } => 0,
         };
-        self.trials[number as usize].outcome = Some(outcome);
         self.finished.push(number);
         self.stopping.remove(&number);
         self.consider_incumbent(number);
@@ -555,6 +555,9 @@ impl Study {
         point.resize(space.len(), f64::NAN);
         point[index] = coded;
         trial.point = Point(point.into());
+        if let Some(params) = self.originals.get_mut(&number) {
+            params.set(name, value.clone());
+        }
         self.traced = true;
         Ok(())
     }
@@ -568,6 +571,11 @@ impl Study {
                 trial.point.0[k] = f64::NAN;
             }
         }
+        if let Some(params) = self.originals.get_mut(&number) {
+            let kept = params.iter().filter(|(name, _)| used.iter().any(|asked| &**asked == *name));
+            *params = kept.fold(Params::new(), |kept, (name, value)| kept.with(name, value.clone()));
+        }
+        self.traced = true;
         Ok(())
     }
 

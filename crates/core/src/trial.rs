@@ -15,6 +15,17 @@ pub struct CurvePoint {
     pub others: Box<[(u32, f64)]>,
 }
 
+impl CurvePoint {
+    fn merge(&mut self, later: &Self) {
+        if !later.loss.is_nan() {
+            self.loss = later.loss;
+        }
+        let kept = self.others.iter().filter(|(id, _)| later.others.iter().all(|(other, _)| other != id));
+        let merged = kept.copied().chain(later.others.iter().copied()).collect();
+        self.others = merged;
+    }
+}
+
 /// Where a piece of work stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkState {
@@ -82,11 +93,12 @@ impl Piece {
         self.curve.iter().rev().find(|point| !point.loss.is_nan()).map(|point| (point.step, point.loss))
     }
 
+    /// Enters a report at its step; what an earlier report at the same step said and this one does not, stays.
     pub(crate) fn report(&mut self, point: CurvePoint) {
         match self.curve.last() {
             Some(last) if last.step >= point.step => {
                 match self.curve.binary_search_by_key(&point.step, |p| p.step) {
-                    Ok(k) => self.curve[k] = point,
+                    Ok(k) => self.curve[k].merge(&point),
                     Err(k) => self.curve.insert(k, point),
                 }
             }
@@ -110,10 +122,10 @@ pub struct Trial {
     pub origin: Origin,
     /// The trial and step whose checkpoint it began with.
     pub parent: Option<(u32, u64)>,
-    /// How it ended; `None` while some of its work has not.
-    pub outcome: Option<Outcome>,
     first: Piece,
     rest: Box<[Piece]>,
+    /// How a trial of several replicates ended; with one, its piece says so.
+    combined: Option<Box<Outcome>>,
 }
 
 /// What a trial is doing, for people.
@@ -174,10 +186,23 @@ impl Trial {
             outside: false,
             origin,
             parent: None,
-            outcome: None,
             first: Piece::new(budget),
             rest: (1..replicates).map(|_| Piece::new(budget)).collect(),
+            combined: None,
         }
+    }
+
+    /// How it ended; `None` while some of its work has not.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        if self.rest.is_empty() { self.first.outcome.as_ref() } else { self.combined.as_deref() }
+    }
+
+    /// Notes that all the work has ended, if it has; returns whether it has.
+    pub(crate) fn conclude(&mut self) -> bool {
+        if !self.rest.is_empty() {
+            self.combined = combine(self).map(Box::new);
+        }
+        self.outcome().is_some()
     }
 
     /// Its pieces of work, replicate 0 first.
@@ -220,7 +245,7 @@ impl Trial {
 
     /// What it is doing.
     pub fn state(&self) -> TrialState {
-        match &self.outcome {
+        match self.outcome() {
             Some(Outcome::Completed { .. }) => TrialState::Completed,
             Some(Outcome::Pruned) => TrialState::Pruned,
             Some(Outcome::Replaced { .. }) => TrialState::Replaced,
@@ -241,12 +266,12 @@ impl Trial {
 
     /// Whether nothing more will happen to it.
     pub fn is_finished(&self) -> bool {
-        self.outcome.is_some()
+        self.outcome().is_some()
     }
 
     /// Raw values of a completed trial: the mean over its replicates.
     pub fn values(&self) -> Option<&[f64]> {
-        match &self.outcome {
+        match self.outcome() {
             Some(Outcome::Completed { values }) => Some(values),
             _ => None,
         }
@@ -287,7 +312,7 @@ impl Trial {
 }
 
 /// The outcome of a trial whose replicates have all ended: the mean of what completed, or the worst that happened.
-pub(crate) fn combine(trial: &Trial) -> Option<Outcome> {
+fn combine(trial: &Trial) -> Option<Outcome> {
     let mut ended = Vec::new();
     for (_, piece) in trial.pieces() {
         ended.push(piece.outcome.as_ref()?);

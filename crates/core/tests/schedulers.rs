@@ -418,7 +418,7 @@ fn a_value_replaced_after_a_loss_changes_who_is_promoted() {
     assert_eq!(hand.take(), (0, Some(2)));
     assert_eq!(hand.take(), (1, Some(2)));
     assert_eq!(hand.next(), Next::Wait);
-    hand.add(&Event::Lost { work: Work::of(1) });
+    hand.add(&Event::Lost { work: Work::of(1), returned: false });
     assert_eq!(hand.take(), (1, Some(2)));
     hand.report(1, 1, Some(0.9));
     assert_eq!(hand.take(), (2, Some(2)), "trial 1 is the worst now");

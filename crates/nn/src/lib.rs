@@ -1,1 +1,71 @@
+//! Neural networks for tables, made to be tuned: every setting is a number or a name that can be replaced by name,
+//! each epoch is a report, each state a checkpoint. Useful alone; it has never heard of samplers or studies.
 //!
+//! The story of a run:
+//!
+//! 1. [`Problem`] reads a table, splits it, and turns columns into numbers, once for all trials ([`DataSpec`] says
+//!    how). It knows nothing of training.
+//! 2. [`Settings`] are the hyperparameters. Tuned values are laid over them by name with [`Settings::set`]. Problem
+//!    and settings together give a [`Network`]: its shape, no weights.
+//! 3. [`Trainer`] makes batches, shuffles, counts epochs, reports and saves. All randomness comes from its seed, one
+//!    [`Stream`] per purpose and epoch, so an interrupted run continues with the same bits.
+//! 4. An [`Engine`] holds weights and does the arithmetic. [`DenseEngine`] is fused and single-threaded: small
+//!    networks gain nothing from threads, trials do.
+//! 5. [`Model`] is what remains: weights, architecture and preprocessing, to predict with and to be measured, once,
+//!    on the rows that no trial has seen.
+//!
+//! ```
+//! use std::{path::Path, sync::Arc};
+//! use luthier_nn::{DataSpec, Problem, Settings, Trainer};
+//!
+//! let data = DataSpec { target: Some("digit".into()), ..DataSpec::new("../../examples/digits/digits.csv") };
+//! let problem = Arc::new(Problem::prepare(&data, Path::new("."))?);
+//! let settings = Settings::default().with_param("units", 32i64)?.with_param("lr", 0.01)?.with_param("epochs", 5i64)?;
+//! let mut trainer = Trainer::new(&problem, settings, [1; 32])?;
+//! while !trainer.is_done() {
+//!     let report = trainer.epoch()?;
+//!     println!("epoch {}: {:?}", report.epoch, report.values());
+//! }
+//! let test = trainer.model().held_out(&problem)?;
+//! assert!(test.values().contains(&("loss", test.loss)) && test.loss < 0.5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod activation;
+mod checkpoint;
+mod data;
+mod dense;
+mod elementary;
+mod engine;
+mod evaluation;
+mod initializer;
+mod kernels;
+mod matmul;
+mod model;
+mod naming;
+mod network;
+pub mod objective;
+mod optimizer;
+mod rng;
+mod schedule;
+mod settings;
+mod store;
+mod trainer;
+
+pub use activation::Activation;
+pub use checkpoint::Checkpoint;
+pub use data::{
+    ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
+};
+pub use dense::DenseEngine;
+pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
+pub use evaluation::{Evaluation, Metrics};
+pub use initializer::KernelInitializer;
+pub use model::{Model, ModelError, Prediction};
+pub use network::{Dense, Loss, Network};
+pub use optimizer::{Optimizer, OptimizerKind};
+pub use rng::{Purpose, Stream, seed_from_u64};
+pub use schedule::Schedule;
+pub use settings::{ParamValue, PerLayer, Settings, SettingsError};
+pub use store::StoreError;
+pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};

@@ -3,16 +3,20 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SAMPLERS`]. Help, docs, contract tests and
 //! benchmark rows follow from the entry.
 
+mod grid;
+mod manual;
 mod random;
+mod sobol;
 
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
 use crate::space::Point;
+use crate::spec::Spec;
 use crate::study::Study;
 
 /// Every sampler there is.
-pub static SAMPLERS: &[Entry<dyn Sampler>] = &[random::ENTRY];
+pub static SAMPLERS: &[Entry<dyn Sampler>] = &[random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +47,11 @@ pub trait Sampler: Send + Sync {
     ///
     /// It may break a constraint or repeat a trial: the engine then asks again with another stream.
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal;
+
+    /// What of the study this sampler cannot work with; an error says what to change.
+    fn check(&self, _spec: &Spec) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Whether trial 0 should be the user's defaults, where there are any. Samplers with an order of their own say no.
     fn starts_with_defaults(&self) -> bool {

@@ -111,7 +111,7 @@ impl Median {
     fn advance(&self, study: &Study, completed: &mut Completed) {
         for &number in &study.finished()[completed.finished..] {
             let trial = &study.trials()[number as usize];
-            if !matches!(trial.outcome, Some(Outcome::Completed { .. })) {
+            if !matches!(trial.outcome(), Some(Outcome::Completed { .. })) {
                 continue;
             }
             completed.count += 1;

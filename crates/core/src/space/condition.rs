@@ -4,9 +4,12 @@
 //! `{ param = "layers", ge = 2 }`, `{ param = "act", in = ["relu", "elu"] }`, `{ all = [ … ] }`, `{ any = [ … ] }`,
 //! `{ not = … }`. The right side may be another parameter: `{ param = "low", lt = { param = "high" } }`.
 
+use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::value::Value;
 use super::{Parameter, SpaceError};
@@ -70,6 +73,14 @@ pub enum Operand {
 }
 
 /// A statement about the params of one trial. A comparison that mentions an inactive parameter is false.
+///
+/// ```
+/// use luthier_core::space::Condition;
+/// let written: Condition = serde_json::from_str(
+///     r#"{ "all": [{ "param": "optimizer", "eq": "sgd" }, { "param": "layers", "ge": 2 }] }"#)?;
+/// assert_eq!(written, Condition::All(vec![Condition::eq("optimizer", "sgd"), Condition::ge("layers", 2)]));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// `param SIGN operand`.
@@ -95,6 +106,9 @@ pub enum Condition {
     /// It does not hold.
     Not(Box<Condition>),
 }
+
+/// How deep conditions nest at most: what JSON and TOML readers accept with room to spare, and no stack overflows.
+pub(crate) const MAX_DEPTH: usize = 32;
 
 impl Condition {
     /// `param SIGN value`.
@@ -133,6 +147,35 @@ impl Condition {
         }
     }
 
+    /// The same condition about other parameters: every name is replaced by `rename(name)`.
+    pub(crate) fn renamed(&self, rename: &dyn Fn(&str) -> Arc<str>) -> Self {
+        match self {
+            Self::Compare { param, sign, operand } => Self::Compare {
+                param: rename(param),
+                sign: *sign,
+                operand: match operand {
+                    Operand::Value(value) => Operand::Value(value.clone()),
+                    Operand::Param(other) => Operand::Param(rename(other)),
+                },
+            },
+            Self::In { param, values } => Self::In { param: rename(param), values: values.clone() },
+            Self::All(parts) => Self::All(parts.iter().map(|part| part.renamed(rename)).collect()),
+            Self::Any(parts) => Self::Any(parts.iter().map(|part| part.renamed(rename)).collect()),
+            Self::Not(part) => Self::Not(Box::new(part.renamed(rename))),
+        }
+    }
+
+    /// Whether it is nested deeper than [`MAX_DEPTH`]; looks no deeper than that.
+    fn is_too_deep(&self, allowed: usize) -> bool {
+        match self {
+            Self::Compare { .. } | Self::In { .. } => allowed == 0,
+            Self::All(parts) | Self::Any(parts) => {
+                allowed == 0 || parts.iter().any(|part| part.is_too_deep(allowed - 1))
+            }
+            Self::Not(part) => allowed == 0 || part.is_too_deep(allowed - 1),
+        }
+    }
+
     /// Every parameter mentioned, in order of mention, possibly more than once.
     pub fn mentions(&self) -> Vec<&str> {
         match self {
@@ -158,13 +201,14 @@ pub(crate) enum Test {
         sign: Comparison,
         right: usize,
     },
-    /// Both sides as choices: `pairs` lists the equal ones.
+    /// Both sides as choices: `same[i]` is the right side's choice that means the left side's choice `i`.
     Choices {
         left: usize,
         right: usize,
         equal: bool,
-        pairs: Vec<(u32, u32)>,
+        same: Vec<Option<u32>>,
     },
+    /// `values` ascend.
     In {
         param: usize,
         values: Vec<f64>,
@@ -186,11 +230,14 @@ impl Test {
                 let (left, right) = (point[*left], point[*right]);
                 !left.is_nan() && !right.is_nan() && sign.holds(left, right)
             }
-            Self::Choices { left, right, equal, pairs } => {
+            Self::Choices { left, right, equal, same } => {
                 let (left, right) = (point[*left], point[*right]);
-                !left.is_nan() && !right.is_nan() && pairs.contains(&(left as u32, right as u32)) == *equal
+                !left.is_nan() && !right.is_nan() && (same[left as usize] == Some(right as u32)) == *equal
             }
-            Self::In { param, values } => values.contains(&point[*param]),
+            Self::In { param, values } => {
+                let value = point[*param];
+                !value.is_nan() && values.binary_search_by(|probe| probe.total_cmp(&value)).is_ok()
+            }
             Self::All(parts) => parts.iter().all(|part| part.holds(point)),
             Self::Any(parts) => parts.iter().any(|part| part.holds(point)),
             Self::Not(part) => !part.holds(point),
@@ -208,72 +255,77 @@ impl Test {
     }
 }
 
-/// Resolves a condition. `owner` says whose condition it is, for messages (a parameter's name or `constraint 2`).
+/// What names and values of a condition are resolved against.
+pub(crate) struct Scope<'a> {
+    pub(crate) parameters: &'a [Parameter],
+    pub(crate) find: &'a dyn Fn(&str) -> Option<usize>,
+    pub(crate) encode: &'a dyn Fn(usize, &Value) -> Result<f64, String>,
+}
+
+/// Resolves a condition. `owner` says whose condition it is, for messages.
 pub(crate) fn compile(
     condition: &Condition,
     owner: &Owner<'_>,
-    parameters: &[Parameter],
-    find: &dyn Fn(&str) -> Option<usize>,
+    scope: &Scope<'_>,
 ) -> Result<Test, SpaceError> {
-    let resolve = |name: &str| find(name).ok_or_else(|| owner.unknown(name, parameters));
+    if condition.is_too_deep(MAX_DEPTH) {
+        return Err(owner.wrong(format!("conditions nest at most {MAX_DEPTH} deep; flatten this one")));
+    }
+    compile_part(condition, owner, scope)
+}
+
+fn compile_part(condition: &Condition, owner: &Owner<'_>, scope: &Scope<'_>) -> Result<Test, SpaceError> {
     match condition {
         Condition::Compare { param, sign, operand: Operand::Value(value) } => {
-            let index = resolve(param)?;
-            let parameter = &parameters[index];
-            if sign.needs_order() && parameter.distribution.is_categorical() {
+            let index = scope.resolve(param, owner)?;
+            if sign.needs_order() && scope.parameters[index].distribution.is_categorical() {
                 return Err(owner.wrong(format!("the choices of {param:?} have no order; use eq, ne or in")));
             }
-            Ok(Test::Value { param: index, sign: *sign, value: constant(parameter, value, *sign, owner)? })
+            Ok(Test::Value { param: index, sign: *sign, value: scope.constant(index, value, *sign, owner)? })
         }
         Condition::Compare { param, sign, operand: Operand::Param(other) } => {
-            let (left, right) = (resolve(param)?, resolve(other)?);
-            compare_params(left, *sign, right, parameters, owner)
+            let (left, right) = (scope.resolve(param, owner)?, scope.resolve(other, owner)?);
+            compare_params(left, *sign, right, owner, scope)
         }
         Condition::In { param, values } => {
-            let index = resolve(param)?;
+            let index = scope.resolve(param, owner)?;
             if values.is_empty() {
                 return Err(owner.wrong(format!("the list of values for {param:?} is empty")));
             }
-            let values = values
+            let mut values = values
                 .iter()
-                .map(|value| constant(&parameters[index], value, Comparison::Eq, owner))
-                .collect::<Result<_, _>>()?;
+                .map(|value| scope.constant(index, value, Comparison::Eq, owner))
+                .collect::<Result<Vec<f64>, _>>()?;
+            values.sort_by(f64::total_cmp);
             Ok(Test::In { param: index, values })
         }
-        Condition::All(parts) => Ok(Test::All(compile_all(parts, owner, parameters, find)?)),
-        Condition::Any(parts) => Ok(Test::Any(compile_all(parts, owner, parameters, find)?)),
-        Condition::Not(part) => Ok(Test::Not(Box::new(compile(part, owner, parameters, find)?))),
+        Condition::All(parts) => Ok(Test::All(compile_all(parts, owner, scope)?)),
+        Condition::Any(parts) => Ok(Test::Any(compile_all(parts, owner, scope)?)),
+        Condition::Not(part) => Ok(Test::Not(Box::new(compile_part(part, owner, scope)?))),
     }
 }
 
-fn compile_all(
-    parts: &[Condition],
-    owner: &Owner<'_>,
-    parameters: &[Parameter],
-    find: &dyn Fn(&str) -> Option<usize>,
-) -> Result<Vec<Test>, SpaceError> {
-    parts.iter().map(|part| compile(part, owner, parameters, find)).collect()
+fn compile_all(parts: &[Condition], owner: &Owner<'_>, scope: &Scope<'_>) -> Result<Vec<Test>, SpaceError> {
+    parts.iter().map(|part| compile_part(part, owner, scope)).collect()
 }
 
 fn compare_params(
     left: usize,
     sign: Comparison,
     right: usize,
-    parameters: &[Parameter],
     owner: &Owner<'_>,
+    scope: &Scope<'_>,
 ) -> Result<Test, SpaceError> {
-    let (a, b) = (&parameters[left], &parameters[right]);
+    let (a, b) = (&scope.parameters[left], &scope.parameters[right]);
     match (a.distribution.values(), b.distribution.values()) {
         (None, None) => Ok(Test::Params { left, sign, right }),
-        (Some(x), Some(y)) if !sign.needs_order() => {
-            let pairs = x
-                .iter()
-                .enumerate()
-                .filter_map(|(i, v)| Some((i as u32, y.iter().position(|w| w.means(v))? as u32)))
-                .collect();
-            Ok(Test::Choices { left, right, equal: sign == Comparison::Eq, pairs })
+        (Some(x), Some(_)) if !sign.needs_order() => {
+            let same = x.iter().map(|value| (scope.encode)(right, value).ok().map(|k| k as u32)).collect();
+            Ok(Test::Choices { left, right, equal: sign == Comparison::Eq, same })
         }
-        (Some(x), Some(y)) if x == y && !a.distribution.is_categorical() => {
+        (Some(x), Some(y))
+            if x == y && !a.distribution.is_categorical() && !b.distribution.is_categorical() =>
+        {
             Ok(Test::Params { left, sign, right })
         }
         _ => {
@@ -282,22 +334,33 @@ fn compare_params(
     }
 }
 
-/// Codes the constant of a comparison. An ordered comparison with a number may lie off the range.
-fn constant(
-    parameter: &Parameter,
-    value: &Value,
-    sign: Comparison,
-    owner: &Owner<'_>,
-) -> Result<f64, SpaceError> {
-    if parameter.distribution.values().is_none() && sign.needs_order() {
-        return value
-            .as_f64()
-            .ok_or_else(|| owner.wrong(format!("{:?} is a number and {value:?} is not", parameter.name)));
+impl Scope<'_> {
+    pub(crate) fn resolve(&self, name: &str, owner: &Owner<'_>) -> Result<usize, SpaceError> {
+        (self.find)(name).ok_or_else(|| owner.unknown(name, self.parameters))
     }
-    parameter
-        .distribution
-        .encode(value)
-        .map_err(|problem| owner.wrong(format!("{:?} can never be {value}: {problem}", parameter.name)))
+
+    /// Codes the constant of a comparison. An ordered comparison with a number may lie off the range.
+    fn constant(
+        &self,
+        index: usize,
+        value: &Value,
+        sign: Comparison,
+        owner: &Owner<'_>,
+    ) -> Result<f64, SpaceError> {
+        let parameter = &self.parameters[index];
+        if parameter.distribution.values().is_none() && sign.needs_order() {
+            return value.as_f64().filter(|x| x.is_finite()).ok_or_else(|| {
+                owner.wrong(format!(
+                    "{:?} is a number and cannot be compared with {}",
+                    parameter.name,
+                    value.quoted()
+                ))
+            });
+        }
+        (self.encode)(index, value).map_err(|problem| {
+            owner.wrong(format!("{:?} can never be {}: {problem}", parameter.name, value.quoted()))
+        })
+    }
 }
 
 /// Whose condition is being checked.
@@ -308,8 +371,19 @@ pub(crate) enum Owner<'a> {
 
 impl Owner<'_> {
     fn unknown(&self, name: &str, parameters: &[Parameter]) -> SpaceError {
+        let first = format!("{name}[1]");
+        if parameters.iter().any(|p| *p.name == *first) {
+            return self.wrong(format!("{name:?} is repeated; write \"{name}[k]\" or \"{name}[1]\""));
+        }
+        if name.contains("[k") {
+            return self.wrong(format!(
+                "{name:?} stands for one parameter of each repetition, and there is none here to count k"
+            ));
+        }
         let known: Vec<&str> = parameters.iter().take(12).map(|p| &*p.name).collect();
-        self.wrong(format!("there is no parameter {name:?}; the parameters are {}", known.join(", ")))
+        let more = parameters.len() - known.len();
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        self.wrong(format!("there is no parameter {name:?}; the parameters are {}{more}", known.join(", ")))
     }
 
     pub(crate) fn wrong(&self, problem: String) -> SpaceError {
@@ -322,73 +396,138 @@ impl Owner<'_> {
 
 impl Serialize for Condition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_json().serialize(serializer)
-    }
-}
-
-impl Condition {
-    fn to_json(&self) -> serde_json::Value {
-        use serde_json::json;
+        let mut map = serializer.serialize_map(None)?;
         match self {
-            Self::Compare { param, sign, operand } => {
-                let right = match operand {
-                    Operand::Value(value) => json!(value),
-                    Operand::Param(other) => json!({ "param": &**other }),
-                };
-                json!({ "param": &**param, sign.key(): right })
+            Self::Compare { param, sign, operand: Operand::Value(value) } => {
+                map.serialize_entry("param", &**param)?;
+                map.serialize_entry(sign.key(), value)?;
             }
-            Self::In { param, values } => json!({ "param": &**param, "in": values }),
-            Self::All(parts) => json!({ "all": parts }),
-            Self::Any(parts) => json!({ "any": parts }),
-            Self::Not(part) => json!({ "not": part }),
+            Self::Compare { param, sign, operand: Operand::Param(other) } => {
+                map.serialize_entry("param", &**param)?;
+                map.serialize_entry(sign.key(), &std::collections::BTreeMap::from([("param", &**other)]))?;
+            }
+            Self::In { param, values } => {
+                map.serialize_entry("param", &**param)?;
+                map.serialize_entry("in", values)?;
+            }
+            Self::All(parts) => map.serialize_entry("all", parts)?,
+            Self::Any(parts) => map.serialize_entry("any", parts)?,
+            Self::Not(part) => map.serialize_entry("not", part)?,
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Condition {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = serde_json::Map::<String, serde_json::Value>::deserialize(deserializer)?;
-        from_table(&raw).map_err(de::Error::custom)
+        map.end()
     }
 }
 
 const FORM: &str = "a condition is { param = NAME, eq|ne|lt|le|gt|ge = VALUE }, { param = NAME, in = [VALUES] }, \
                     { all = [..] }, { any = [..] } or { not = .. }";
 
-fn from_table(raw: &serde_json::Map<String, serde_json::Value>) -> Result<Condition, String> {
-    let parts = |value: &serde_json::Value| -> Result<Vec<Condition>, String> {
-        let list = value.as_array().ok_or_else(|| format!("all and any take a list; {FORM}"))?;
-        list.iter().map(from_value).collect()
-    };
-    let mut entries = raw.iter();
-    match (entries.next(), entries.next(), entries.next()) {
-        (Some((key, value)), None, None) if key == "all" => Ok(Condition::All(parts(value)?)),
-        (Some((key, value)), None, None) if key == "any" => Ok(Condition::Any(parts(value)?)),
-        (Some((key, value)), None, None) if key == "not" => Ok(Condition::Not(Box::new(from_value(value)?))),
-        (Some(a), Some(b), None) => {
-            let (param, (key, right)) = if a.0 == "param" { (a.1, b) } else { (b.1, a) };
-            let param: Arc<str> = param.as_str().ok_or_else(|| format!("param takes a name; {FORM}"))?.into();
-            if key == "in" {
-                let values = serde_json::from_value(right.clone())
-                    .map_err(|e| format!("in takes a list of values: {e}"))?;
-                return Ok(Condition::In { param, values });
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(TableVisitor)
+    }
+}
+
+/// Reads a condition's table. Every key may come once; a wrong key is refused where it stands.
+struct TableVisitor;
+
+impl<'de> Visitor<'de> for TableVisitor {
+    type Value = Condition;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(FORM)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Condition, A::Error> {
+        let mut param: Option<Arc<str>> = None;
+        let mut side: Option<Side> = None;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "param" {
+                if param.replace(map.next_value::<String>()?.into()).is_some() {
+                    return Err(de::Error::custom("param is given twice"));
+                }
+                continue;
             }
-            let sign = Comparison::ALL.iter().find(|(name, _)| name == key);
-            let (_, sign) = sign.ok_or_else(|| format!("unknown key {key:?}; {FORM}"))?;
-            Ok(Condition::Compare { param, sign: *sign, operand: operand(right)? })
+            if side.is_some() {
+                return Err(de::Error::custom(format!("{key:?} is one key too many; {FORM}")));
+            }
+            side = Some(Side::read(&key, &mut map)?);
         }
-        _ => Err(FORM.to_owned()),
+        match (param, side) {
+            (Some(param), Some(Side::Compare(sign, operand))) => {
+                Ok(Condition::Compare { param, sign, operand })
+            }
+            (Some(param), Some(Side::In(values))) => Ok(Condition::In { param, values }),
+            (None, Some(Side::Whole(condition))) => Ok(condition),
+            _ => Err(de::Error::custom(FORM)),
+        }
     }
 }
 
-fn from_value(value: &serde_json::Value) -> Result<Condition, String> {
-    from_table(value.as_object().ok_or_else(|| FORM.to_owned())?)
+/// What a condition's table says besides `param`.
+enum Side {
+    Compare(Comparison, Operand),
+    In(Vec<Value>),
+    Whole(Condition),
 }
 
-fn operand(right: &serde_json::Value) -> Result<Operand, String> {
-    if let Some(table) = right.as_object() {
-        let name = table.get("param").and_then(serde_json::Value::as_str).filter(|_| table.len() == 1);
-        return name.map(|n| Operand::Param(n.into())).ok_or_else(|| FORM.to_owned());
+impl Side {
+    fn read<'de, A: MapAccess<'de>>(key: &str, map: &mut A) -> Result<Self, A::Error> {
+        let parts = |parts: Vec<Condition>| {
+            if parts.is_empty() {
+                return Err(de::Error::custom(format!("the list of {key} is empty; {FORM}")));
+            }
+            Ok(parts)
+        };
+        match key {
+            "in" => Ok(Self::In(map.next_value()?)),
+            "all" => Ok(Self::Whole(Condition::All(parts(map.next_value()?)?))),
+            "any" => Ok(Self::Whole(Condition::Any(parts(map.next_value()?)?))),
+            "not" => Ok(Self::Whole(Condition::Not(Box::new(map.next_value()?)))),
+            _ => match Comparison::ALL.iter().find(|(name, _)| *name == key) {
+                Some((_, sign)) => Ok(Self::Compare(*sign, map.next_value()?)),
+                None => Err(de::Error::custom(format!("unknown key {key:?}; {FORM}"))),
+            },
+        }
     }
-    serde_json::from_value(right.clone()).map(Operand::Value).map_err(|e| e.to_string())
+}
+
+impl<'de> Deserialize<'de> for Operand {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OperandVisitor)
+    }
+}
+
+/// A constant, or `{ param = NAME }`.
+struct OperandVisitor;
+
+impl<'de> Visitor<'de> for OperandVisitor {
+    type Value = Operand;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or { param = NAME }")
+    }
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Operand, E> {
+        Ok(Operand::Value(Value::Bool(flag)))
+    }
+    fn visit_i64<E: de::Error>(self, i: i64) -> Result<Operand, E> {
+        Value::deserialize(i.into_deserializer()).map(Operand::Value)
+    }
+    fn visit_u64<E: de::Error>(self, u: u64) -> Result<Operand, E> {
+        Value::deserialize(u.into_deserializer()).map(Operand::Value)
+    }
+    fn visit_f64<E: de::Error>(self, x: f64) -> Result<Operand, E> {
+        Value::deserialize(x.into_deserializer()).map(Operand::Value)
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Operand, E> {
+        Ok(Operand::Value(text.into()))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Operand, A::Error> {
+        let Some((key, name)) = map.next_entry::<String, String>()? else {
+            return Err(de::Error::custom("the right side is empty; write a value or { param = NAME }"));
+        };
+        if key != "param" || map.next_key::<String>()?.is_some() {
+            return Err(de::Error::custom("the right side is a value or { param = NAME }"));
+        }
+        Ok(Operand::Param(name.into()))
+    }
 }

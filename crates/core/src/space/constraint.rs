@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Comparison, Condition, Owner, Test, compile};
-use super::{Parameter, SpaceError};
+use super::SpaceError;
+use super::condition::{Condition, Owner, Scope, Test, compile};
 
 /// A rule between parameters that every trial keeps.
 ///
@@ -33,6 +33,32 @@ pub enum Constraint {
     },
 }
 
+impl Constraint {
+    /// Every parameter mentioned, possibly more than once.
+    pub fn mentions(&self) -> Vec<&str> {
+        match self {
+            Self::Forbid(condition) | Self::Require(condition) => condition.mentions(),
+            Self::Linear { weights, .. } => weights.iter().map(|(name, _)| &**name).collect(),
+            Self::Product { of, .. } => of.iter().map(|name| &**name).collect(),
+        }
+    }
+
+    /// The same constraint about other parameters: every name is replaced by `rename(name)`.
+    pub(crate) fn renamed(&self, rename: &dyn Fn(&str) -> Arc<str>) -> Self {
+        match self {
+            Self::Forbid(condition) => Self::Forbid(condition.renamed(rename)),
+            Self::Require(condition) => Self::Require(condition.renamed(rename)),
+            Self::Linear { weights, at_most } => Self::Linear {
+                weights: weights.iter().map(|(name, weight)| (rename(name), *weight)).collect(),
+                at_most: *at_most,
+            },
+            Self::Product { of, at_most } => {
+                Self::Product { of: of.iter().map(|name| rename(name)).collect(), at_most: *at_most }
+            }
+        }
+    }
+}
+
 /// A constraint resolved against a space.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Rule {
@@ -53,10 +79,11 @@ impl Rule {
             Self::Require(test) => test.holds(point),
             Self::Linear { terms, at_most } => {
                 let sum: f64 = terms.iter().map(|&(p, weight)| weight * point[p]).sum();
-                sum <= at_most + 1e-9 * at_most.abs().max(1.0)
+                let size: f64 = terms.iter().map(|&(p, weight)| (weight * point[p]).abs()).sum();
+                sum <= at_most + ROUNDING * at_most.abs().max(size)
             }
             Self::Product { factors, at_most } => {
-                factors.iter().map(|&p| point[p]).product::<f64>() <= at_most * (1.0 + 1e-9)
+                factors.iter().map(|&p| point[p]).product::<f64>() <= at_most + ROUNDING * at_most.abs()
             }
         }
     }
@@ -71,32 +98,46 @@ impl Rule {
     }
 }
 
+/// Room for the rounding of a sum or a product of numbers written in decimals, relative to their size.
+pub(crate) const ROUNDING: f64 = 1e-9;
+
 /// Resolves constraint number `index` (from 0).
 pub(crate) fn compile_rule(
     constraint: &Constraint,
     index: usize,
-    parameters: &[Parameter],
-    find: &dyn Fn(&str) -> Option<usize>,
+    scope: &Scope<'_>,
 ) -> Result<Rule, SpaceError> {
     let owner = Owner::Constraint(index);
     let number = |name: &Arc<str>| -> Result<usize, SpaceError> {
-        let probe = Condition::compare(name, Comparison::Le, 0.0);
-        match compile(&probe, &owner, parameters, find)? {
-            Test::Value { param, .. } if parameters[param].distribution.values().is_none() => Ok(param),
-            _ => Err(owner.wrong(format!("{name:?} is not a number"))),
+        let k = scope.resolve(name, &owner)?;
+        match scope.parameters[k].distribution.range() {
+            Some(_) => Ok(k),
+            None => Err(owner.wrong(format!("{name:?} is not a number"))),
         }
     };
+    let finite = |what: &str, x: f64| {
+        let problem = || owner.wrong(format!("{what} must be a finite number, not {x}"));
+        x.is_finite().then_some(x).ok_or_else(problem)
+    };
     match constraint {
-        Constraint::Forbid(condition) => Ok(Rule::Forbid(compile(condition, &owner, parameters, find)?)),
-        Constraint::Require(condition) => Ok(Rule::Require(compile(condition, &owner, parameters, find)?)),
+        Constraint::Forbid(condition) => Ok(Rule::Forbid(compile(condition, &owner, scope)?)),
+        Constraint::Require(condition) => Ok(Rule::Require(compile(condition, &owner, scope)?)),
         Constraint::Linear { weights, at_most } => {
-            let terms =
-                weights.iter().map(|(name, w)| Ok((number(name)?, *w))).collect::<Result<_, SpaceError>>()?;
-            Ok(Rule::Linear { terms, at_most: *at_most })
+            if weights.is_empty() {
+                return Err(owner.wrong("there are no weights; name at least one parameter".into()));
+            }
+            let terms = weights
+                .iter()
+                .map(|(name, w)| Ok((number(name)?, finite(&format!("the weight of {name:?}"), *w)?)))
+                .collect::<Result<_, SpaceError>>()?;
+            Ok(Rule::Linear { terms, at_most: finite("the bound", *at_most)? })
         }
         Constraint::Product { of, at_most } => {
+            if of.is_empty() {
+                return Err(owner.wrong("the product is empty; name at least one parameter".into()));
+            }
             let factors = of.iter().map(number).collect::<Result<_, SpaceError>>()?;
-            Ok(Rule::Product { factors, at_most: *at_most })
+            Ok(Rule::Product { factors, at_most: finite("the bound", *at_most)? })
         }
     }
 }

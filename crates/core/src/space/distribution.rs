@@ -30,7 +30,7 @@ impl Scale {
         match self {
             Self::Linear => x,
             Self::Log => x.ln(),
-            Self::Log1m => -(1.0 - x).ln(),
+            Self::Log1m => -(-x).ln_1p(),
         }
     }
 
@@ -38,12 +38,20 @@ impl Scale {
         match self {
             Self::Linear => t,
             Self::Log => t.exp(),
-            Self::Log1m => 1.0 - (-t).exp(),
+            Self::Log1m => -(-t).exp_m1(),
         }
     }
 }
 
 /// The set of values of one parameter.
+///
+/// ```
+/// use luthier_core::space::{Distribution, Scale};
+/// let momentum = Distribution::Float { low: 0.9, high: 0.999, scale: Scale::Log1m, step: None };
+/// assert!((momentum.from_unit(0.5) - 0.99).abs() < 1e-12);
+/// let width = Distribution::Int { low: 0, high: 10, scale: Scale::Linear, step: 5 };
+/// assert_eq!((width.cells(), width.from_unit(0.5)), (Some(3), 5.0));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Distribution {
@@ -97,30 +105,31 @@ impl Distribution {
         };
         match self {
             Self::Float { low, high, scale, step } => {
-                if !low.is_finite() {
-                    return fail("low", format!("{low} is not a finite number"));
+                for (field, end) in [("low", *low), ("high", *high)] {
+                    if !end.is_finite() {
+                        return fail(field, format!("{end} is not a finite number"));
+                    }
                 }
-                if !high.is_finite() {
-                    return fail("high", format!("{high} is not a finite number"));
-                }
+                check_range(name, *low, *high, *scale)?;
                 if let Some(step) = step {
                     if !step.is_finite() || *step <= 0.0 {
-                        return fail("step", format!("a step must be positive, not {step}"));
-                    }
-                    if high > low && *step > high - low {
                         return fail(
                             "step",
-                            format!("the step {step} is wider than the range {low} … {high}"),
+                            format!("a step must be a positive number, not {}", number(*step)),
                         );
                     }
-                    if (high - low) / step > Value::MAX_INT as f64 {
+                    if high > low && *step > (high - low) * (1.0 + 1e-9) {
+                        return fail("step", wide_step(*step, *low, *high));
+                    }
+                    if *step < FINEST_STEP * low.abs().max(high.abs()) {
+                        let (step, low, high) = (number(*step), number(*low), number(*high));
                         return fail(
                             "step",
-                            format!("the step {step} is too small for the range {low} … {high}"),
+                            format!("the step {step} is too small to tell values of {low} … {high} apart"),
                         );
                     }
                 }
-                check_range(name, *low, *high, *scale)
+                Ok(())
             }
             Self::Int { low, high, scale, step } => {
                 for (field, end) in [("low", *low), ("high", *high)] {
@@ -131,13 +140,14 @@ impl Distribution {
                         );
                     }
                 }
+                check_range(name, *low as f64, *high as f64, *scale)?;
                 if *step < 1 {
                     return fail("step", format!("the step of an int must be at least 1, not {step}"));
                 }
                 if high > low && *step > high - low {
-                    return fail("step", format!("the step {step} is wider than the range {low} … {high}"));
+                    return fail("step", wide_step(*step as f64, *low as f64, *high as f64));
                 }
-                check_range(name, *low as f64, *high as f64, *scale)
+                Ok(())
             }
             Self::Categorical { choices } => check_values(name, "choices", choices),
             Self::Ordinal { levels } => check_values(name, "levels", levels),
@@ -162,7 +172,9 @@ impl Distribution {
     pub fn cell(&self, index: u64) -> f64 {
         match self {
             Self::Float { low, step: None, .. } => *low,
-            Self::Float { low, step: Some(step), .. } => tidy(low + index as f64 * step),
+            Self::Float { low, high, step: Some(step), .. } => {
+                tidy(low + index as f64 * step, low.abs().max(high.abs())).min(*high)
+            }
             Self::Int { low, step, .. } => (low + index as i64 * step) as f64,
             Self::Categorical { .. } | Self::Ordinal { .. } => index as f64,
         }
@@ -210,7 +222,7 @@ impl Distribution {
     }
 
     /// The share of the unit interval that rounds to the same value as `coded`, as `(from, to)`.
-    /// Empty (`from == to`) for a continuous parameter.
+    /// Empty (`from == to`) for a continuous parameter; everything for one with a single value.
     pub fn cell_bounds(&self, coded: f64) -> (f64, f64) {
         match self.grid() {
             Grid::Even(cells) => {
@@ -225,6 +237,7 @@ impl Distribution {
                 let upper = if coded + half >= high { 1.0 } else { at(coded + half) };
                 (lower, upper)
             }
+            Grid::Continuous { from, to, .. } if from >= to => (0.0, 1.0),
             Grid::Continuous { .. } => {
                 let unit = self.to_unit(coded);
                 (unit, unit)
@@ -249,24 +262,25 @@ impl Distribution {
     pub fn encode(&self, value: &Value) -> Result<f64, String> {
         match self {
             Self::Float { low, high, step, .. } => {
-                let x = value.as_f64().ok_or_else(|| format!("{value:?} is not a number"))?;
-                if x < *low || x > *high {
-                    return Err(format!("{x} is outside {low} … {high}"));
+                let x = value.as_f64().ok_or_else(|| format!("{} is not a number", value.quoted()))?;
+                if !(*low <= x && x <= *high) {
+                    return Err(format!("{} is outside {} … {}", number(x), number(*low), number(*high)));
                 }
                 match step {
-                    None => Ok(x),
+                    None => Ok(x + 0.0),
                     Some(step) => {
                         let near = self.nearest(x);
                         if (near - x).abs() <= 1e-9 * step.max(x.abs()) {
                             Ok(near)
                         } else {
+                            let (x, low, step) = (number(x), number(*low), number(*step));
                             Err(format!("{x} is not {low} plus a multiple of {step}"))
                         }
                     }
                 }
             }
             Self::Int { low, high, step, .. } => {
-                let i = value.as_i64().ok_or_else(|| format!("{value:?} is not a whole number"))?;
+                let i = value.as_i64().ok_or_else(|| format!("{} is not a whole number", value.quoted()))?;
                 if i < *low || i > *high {
                     return Err(format!("{i} is outside {low} … {high}"));
                 }
@@ -278,16 +292,19 @@ impl Distribution {
             Self::Categorical { choices: values } | Self::Ordinal { levels: values } => {
                 match values.iter().position(|v| v.means(value)) {
                     Some(index) => Ok(index as f64),
-                    None => Err(format!("{value} is not among {}", few(values))),
+                    None => Err(format!("{} is not among {}", value.quoted(), few(values))),
                 }
             }
         }
     }
 
-    /// Smallest and largest number; `None` for choices and levels.
+    /// Smallest and largest number that the parameter takes; `None` for choices and levels.
+    ///
+    /// The largest is below `high` where the step does not divide the range.
     pub fn range(&self) -> Option<(f64, f64)> {
         match self {
-            Self::Float { low, high, .. } => Some((*low, *high)),
+            Self::Float { low, high, step: None, .. } => Some((*low, *high)),
+            Self::Float { low, .. } => Some((*low, self.cell(self.cells()? - 1))),
             Self::Int { low, high, step, .. } => {
                 Some((*low as f64, (low + (high - low) / step * step) as f64))
             }
@@ -378,13 +395,18 @@ fn check_range(name: &str, low: f64, high: f64, scale: Scale) -> Result<(), Spac
         Err(SpaceError::Parameter { name: name.into(), field, problem })
     };
     if low > high {
-        return fail("low", format!("low = {low} is above high = {high}; swap them"));
+        return fail("low", format!("low = {} is above high = {}; swap them", number(low), number(high)));
+    }
+    if !(high - low).is_finite() {
+        return fail("high", "the range is wider than the largest number; narrow it".into());
     }
     match scale {
         Scale::Log if low <= 0.0 => {
+            let low = number(low);
             fail("low", format!("a log scale needs low > 0, not {low}; raise low or use scale = \"linear\""))
         }
         Scale::Log1m if high >= 1.0 => {
+            let high = number(high);
             fail("high", format!("the log scale of 1 - x needs high < 1, not {high}; lower high"))
         }
         Scale::Linear | Scale::Log | Scale::Log1m => Ok(()),
@@ -400,28 +422,47 @@ fn check_values(name: &str, field: &'static str, values: &[Value]) -> Result<(),
     for value in values {
         let key = match value.as_f64() {
             Some(x) if !x.is_finite() => return fail(format!("{x} is not a finite number")),
-            Some(x) => (true, x.to_bits().to_string()),
+            Some(x) if matches!(value, Value::Int(i) if i.unsigned_abs() > Value::MAX_INT as u64) => {
+                return fail(format!("{} is beyond ±2^53, where integers stop being exact", number(x)));
+            }
+            // Adding zero makes -0 the same as 0.
+            Some(x) => (true, (x + 0.0).to_bits().to_string()),
             None => (false, format!("{value:?}")),
         };
         if !seen.insert(key) {
-            return fail(format!("{value} is listed twice"));
+            return fail(format!("{} is listed twice", value.quoted()));
         }
     }
     Ok(())
 }
 
-/// Removes the rounding noise of `low + k·step`: 0.30000000000000004 becomes 0.3.
-fn tidy(x: f64) -> f64 {
-    if x == 0.0 || x.abs() >= 1e15 {
+/// The finest step of a float, relative to the larger end of its range: [`tidy`] keeps two digits more.
+const FINEST_STEP: f64 = 1e-12;
+
+/// Removes the rounding noise of `low + k·step`: 0.30000000000000004 becomes 0.3, and 5.6e-17 becomes 0.
+/// `largest` is the largest magnitude of the range.
+fn tidy(x: f64, largest: f64) -> f64 {
+    if largest == 0.0 || largest >= 1e15 {
         return x;
     }
-    let digits = 14 - x.abs().log10().floor() as i32;
-    format!("{x:.*}", digits.clamp(0, 300) as usize).parse().unwrap_or(x)
+    let digits = 14 - largest.log10().floor() as i32;
+    // Adding zero turns -0 into 0.
+    format!("{x:.*}", digits.clamp(0, 340) as usize).parse().unwrap_or(x) + 0.0
+}
+
+/// A number in a message, as a person would write it.
+fn number(x: f64) -> Value {
+    Value::Float(x)
+}
+
+fn wide_step(step: f64, low: f64, high: f64) -> String {
+    let (step, low, high) = (number(step), number(low), number(high));
+    format!("the step {step} is wider than the range {low} … {high}; lower it")
 }
 
 /// The first few values for a message.
 fn few(values: &[Value]) -> String {
-    let shown: Vec<String> = values.iter().take(8).map(ToString::to_string).collect();
+    let shown: Vec<String> = values.iter().take(8).map(Value::quoted).collect();
     let more = values.len().saturating_sub(shown.len());
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }

@@ -3,10 +3,14 @@
 //! A [`Space`] is checked when it is made and cannot be wrong afterwards. It codes params as a [`Point`] and maps
 //! points to the unit cube and back; nothing else in the core knows about scales, steps or choices.
 
+mod builder;
 mod condition;
 mod constraint;
 mod distribution;
+mod feasible;
+pub mod file;
 mod prior;
+mod tunable;
 mod value;
 
 use std::collections::{HashMap, HashSet};
@@ -14,13 +18,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use builder::SpaceBuilder;
 pub use condition::{Comparison, Condition, Operand};
 pub use constraint::Constraint;
 pub use distribution::{Distribution, Scale};
 pub use prior::Prior;
+pub use tunable::{Tunable, TuneScope, TuneValue};
 pub use value::{Params, Value};
 
-use condition::{Owner, Test, compile};
+use condition::{Owner, Scope, Test, compile};
 use constraint::{Rule, compile_rule};
 
 /// One hyperparameter.
@@ -80,6 +86,16 @@ impl std::hash::Hash for Point {
 }
 
 /// A checked search space.
+///
+/// ```
+/// use luthier_core::space::{Params, Space};
+/// let space = Space::builder().float("dropout", 0.0..=0.5).bool("shuffle").build()?;
+/// let point = space.from_unit(&[0.5, 0.9]);
+/// assert_eq!(space.decode(&point).to_string(), "dropout=0.25 shuffle=true");
+/// let params = Params::new().with("dropout", 0.5).with("shuffle", false);
+/// assert_eq!(space.to_unit(&space.encode(&params)?), [1.0, 0.25]);
+/// # Ok::<(), luthier_core::space::SpaceError>(())
+/// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "SpaceData", into = "SpaceData")]
 pub struct Space {
@@ -87,7 +103,7 @@ pub struct Space {
     constraints: Vec<Constraint>,
     index: HashMap<Arc<str>, usize>,
     /// Coded values of long lists of choices, by their text.
-    lookup: Vec<Option<HashMap<String, u32>>>,
+    lookup: Vec<Option<Lookup>>,
     conditions: Vec<Option<Test>>,
     rules: Vec<Rule>,
     /// Parents before children; otherwise as declared.
@@ -144,7 +160,7 @@ pub enum SpaceError {
         name: Arc<str>,
     },
     /// Conditions that depend on one another in a circle.
-    #[error("the conditions of {} depend on one another in a circle; remove one of them", names.join(", "))]
+    #[error("{}", circle_text(names))]
     Cycle {
         /// The parameters of the circle.
         names: Vec<String>,
@@ -167,6 +183,14 @@ pub enum SpaceError {
     },
 }
 
+fn circle_text(names: &[String]) -> String {
+    if let [one] = names {
+        return format!("parameter {one:?}, when: the condition depends on {one:?} itself; remove that");
+    }
+    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    format!("the conditions of {} depend on one another in a circle; remove one of them", names.join(", "))
+}
+
 impl Space {
     /// Checks parameters and constraints and makes a space of them.
     pub fn new(parameters: Vec<Parameter>, constraints: Vec<Constraint>) -> Result<Self, SpaceError> {
@@ -178,23 +202,38 @@ impl Space {
             }
             parameter.distribution.check(&parameter.name)?;
         }
-        let find = |name: &str| index.get(name).copied();
-        let mut conditions = Vec::with_capacity(parameters.len());
-        for parameter in &parameters {
+        let mut space =
+            Self { lookup: lookups(&parameters), parameters, constraints, index, ..Self::default() };
+        space.compile()?;
+        feasible::check(&space)?;
+        Ok(space)
+    }
+
+    /// Resolves names and values of conditions, hints and constraints.
+    fn compile(&mut self) -> Result<(), SpaceError> {
+        let find = |name: &str| self.find(name);
+        let encode = |index: usize, value: &Value| self.code(index, value);
+        let scope = Scope { parameters: &self.parameters, find: &find, encode: &encode };
+        let mut conditions = Vec::with_capacity(self.len());
+        for parameter in &self.parameters {
             check_hints(parameter)?;
-            conditions.push(match &parameter.when {
-                Some(when) => Some(compile(when, &Owner::Parameter(&parameter.name), &parameters, &find)?),
-                None => None,
-            });
+            let owner = Owner::Parameter(&parameter.name);
+            conditions.push(parameter.when.as_ref().map(|when| compile(when, &owner, &scope)).transpose()?);
         }
-        let order = parents_first(&parameters, &conditions)?;
-        let rules = constraints
+        let order = parents_first(&self.parameters, &conditions)?;
+        let rules = self
+            .constraints
             .iter()
             .enumerate()
-            .map(|(k, constraint)| compile_rule(constraint, k, &parameters, &find))
+            .map(|(k, constraint)| compile_rule(constraint, k, &scope))
             .collect::<Result<Vec<_>, _>>()?;
-        let lookup = parameters.iter().map(|p| long_list(&p.distribution)).collect();
-        Ok(Self { parameters, constraints, index, lookup, conditions, rules, order })
+        (self.conditions, self.order, self.rules) = (conditions, order, rules);
+        Ok(())
+    }
+
+    /// Starts a declaration in Rust; see [`SpaceBuilder`].
+    pub fn builder() -> SpaceBuilder {
+        SpaceBuilder::new()
     }
 
     /// The parameters in declared order, retired ones included.
@@ -303,16 +342,16 @@ impl Space {
 
     /// Codes one value of one parameter.
     pub fn encode_one(&self, index: usize, value: &Value) -> Result<f64, SpaceError> {
-        if let Some(lookup) = &self.lookup[index]
-            && let Some(&k) = lookup.get(&key_of(value))
-        {
-            return Ok(f64::from(k));
+        self.code(index, value)
+            .map_err(|problem| SpaceError::Value { name: self.parameters[index].name.to_string(), problem })
+    }
+
+    fn code(&self, index: usize, value: &Value) -> Result<f64, String> {
+        let found = self.lookup[index].as_ref().and_then(|lookup| lookup.get(&key_of(value)));
+        match found {
+            Some(&k) => Ok(f64::from(k)),
+            None => self.parameters[index].distribution.encode(value),
         }
-        let parameter = &self.parameters[index];
-        parameter
-            .distribution
-            .encode(value)
-            .map_err(|problem| SpaceError::Value { name: parameter.name.to_string(), problem })
     }
 
     /// Codes params. Every active parameter must have a value and no inactive one may.
@@ -324,10 +363,13 @@ impl Space {
             given[k] = self.encode_one(k, value)?;
         }
         let point = self.complete(|k| given[k]);
-        for k in 0..self.len() {
-            let name = &self.parameters[k].name;
+        // Parents first: a missing parent is the reason why its children seem inactive.
+        for &k in &self.order {
+            let Parameter { name, retired, .. } = &self.parameters[k];
             if point.0[k].is_nan() && !given[k].is_nan() {
-                return Err(wrong(name, "given a value, but its condition does not hold".into()));
+                let why =
+                    if *retired { "it was taken out of the search" } else { "its condition does not hold" };
+                return Err(wrong(name, format!("given a value, but {why}")));
             }
             if given[k].is_nan() && self.is_active(k, &point.0) {
                 return Err(wrong(name, "active, but without a value".into()));
@@ -351,13 +393,28 @@ impl Space {
     }
 
     /// How many different points there are, if they are finitely many and at most `limit`.
+    ///
+    /// Also `None` when constraints forbid so much that `limit` (or 100,000 if that is more) combinations in a row
+    /// were looked at in vain.
     pub fn cardinality(&self, limit: u64) -> Option<u64> {
-        let mut count = 0;
-        self.visit_points(&mut |_| {
-            count += 1;
-            count <= limit
-        })?;
-        (count <= limit).then_some(count)
+        if !self.is_finite() {
+            return None;
+        }
+        let patience = limit.max(100_000);
+        let (mut count, mut in_vain) = (0, 0);
+        self.turn(&self.order, &self.cell_grid(), &mut |point| {
+            if self.allows(point) {
+                (count, in_vain) = (count + 1, 0);
+            } else {
+                in_vain += 1;
+            }
+            count <= limit && in_vain <= patience
+        });
+        (count <= limit && in_vain <= patience).then_some(count)
+    }
+
+    fn is_finite(&self) -> bool {
+        self.parameters.iter().all(|p| p.retired || p.distribution.cells().is_some())
     }
 
     /// Visits every allowed point of a finite space in odometer order: parameters in [`Space::order`], the last
@@ -365,43 +422,58 @@ impl Space {
     ///
     /// `None` if a parameter is continuous.
     pub fn visit_points(&self, visit: &mut dyn FnMut(&[f64]) -> bool) -> Option<()> {
-        let cells = |k: usize| self.parameters[k].distribution.cells();
-        if self.order.iter().any(|&k| !self.parameters[k].retired && cells(k).is_none()) {
+        if !self.is_finite() {
             return None;
         }
-        self.visit_grid(&|k, i| self.parameters[k].distribution.cell(i), &|k| cells(k).unwrap_or(1), visit);
+        self.turn(&self.order, &self.cell_grid(), &mut |point| !self.allows(point) || visit(point));
         Some(())
     }
 
     /// Like [`Space::visit_points`] over any grid: parameter `k` takes the values `value(k, 0 … count(k) − 1)`.
+    /// Where `count(k)` is 0, it takes one all the same.
     pub fn visit_grid(
         &self,
         value: &dyn Fn(usize, u64) -> f64,
         count: &dyn Fn(usize) -> u64,
         visit: &mut dyn FnMut(&[f64]) -> bool,
     ) {
+        self.turn(&self.order, &WheelGrid { value, count }, &mut |point| !self.allows(point) || visit(point));
+    }
+
+    fn cell_grid(&self) -> WheelGrid<impl Fn(usize, u64) -> f64, impl Fn(usize) -> u64> {
+        WheelGrid {
+            value: |k: usize, i| self.parameters[k].distribution.cell(i),
+            count: |k: usize| self.parameters[k].distribution.cells().unwrap_or(1),
+        }
+    }
+
+    /// Turns the parameters `wheels` (parents before children) like an odometer, whatever the constraints say.
+    fn turn<V: Fn(usize, u64) -> f64, C: Fn(usize) -> u64>(
+        &self,
+        wheels: &[usize],
+        grid: &WheelGrid<V, C>,
+        visit: &mut dyn FnMut(&[f64]) -> bool,
+    ) {
         let mut point = vec![f64::NAN; self.len()];
-        let mut turns: Vec<u64> = vec![0; self.order.len()];
+        let mut turns: Vec<u64> = vec![0; wheels.len()];
         let mut depth = 0;
         loop {
-            if depth == self.order.len() {
-                if self.allows(&point) && !visit(&point) {
-                    return;
-                }
-            } else {
-                let k = self.order[depth];
-                point[k] = if self.is_active(k, &point) { value(k, turns[depth]) } else { f64::NAN };
+            while depth < wheels.len() {
+                let k = wheels[depth];
+                point[k] = if self.is_active(k, &point) { (grid.value)(k, turns[depth]) } else { f64::NAN };
                 depth += 1;
-                continue;
             }
-            // Turn the last wheel that can still turn.
+            if !visit(&point) {
+                return;
+            }
+            // Turn the last wheel that still can; the wheels after it start over.
             loop {
                 if depth == 0 {
                     return;
                 }
                 depth -= 1;
-                let k = self.order[depth];
-                if !point[k].is_nan() && turns[depth] + 1 < count(k) {
+                let k = wheels[depth];
+                if !point[k].is_nan() && turns[depth] + 1 < (grid.count)(k) {
                     turns[depth] += 1;
                     break;
                 }
@@ -410,6 +482,12 @@ impl Space {
             }
         }
     }
+}
+
+/// The values that each parameter takes in turn.
+struct WheelGrid<V, C> {
+    value: V,
+    count: C,
 }
 
 /// Names reach file names, environment variables and terminals.
@@ -423,7 +501,9 @@ fn check_name(name: &Arc<str>) -> Result<(), SpaceError> {
     } else {
         return Ok(());
     };
-    Err(SpaceError::Parameter { name: name.clone(), field: "name", problem: problem.into() })
+    // The message stays short whatever the name.
+    let name = name.chars().take(80).collect::<String>().into();
+    Err(SpaceError::Parameter { name, field: "name", problem: problem.into() })
 }
 
 fn check_hints(parameter: &Parameter) -> Result<(), SpaceError> {
@@ -469,18 +549,48 @@ fn parents_first(parameters: &[Parameter], conditions: &[Option<Test>]) -> Resul
     if order.len() == parameters.len() {
         return Ok(order);
     }
-    let names = (0..parameters.len()).filter(|&k| missing[k] > 0).map(|k| parameters[k].name.to_string());
-    Err(SpaceError::Cycle { names: names.collect() })
+    Err(SpaceError::Cycle { names: circle(parameters, &parents, &missing) })
 }
 
-fn long_list(distribution: &Distribution) -> Option<HashMap<String, u32>> {
-    let values = distribution.values()?;
-    (values.len() > 16).then(|| values.iter().enumerate().map(|(k, v)| (key_of(v), k as u32)).collect())
+/// The names on one circle. Every parameter left over has a parent that is left over, so a walk along them returns.
+fn circle(parameters: &[Parameter], parents: &[HashSet<usize>], missing: &[usize]) -> Vec<String> {
+    let mut path: Vec<usize> = Vec::new();
+    let mut next = (0..parameters.len()).find(|&k| missing[k] > 0);
+    while let Some(k) = next {
+        if let Some(start) = path.iter().position(|&seen| seen == k) {
+            path.drain(..start);
+            break;
+        }
+        path.push(k);
+        next = parents[k].iter().copied().filter(|&parent| missing[parent] > 0).min();
+    }
+    path.sort_unstable();
+    path.into_iter().map(|k| parameters[k].name.to_string()).collect()
+}
+
+/// The codes of a long list of choices, by their text.
+type Lookup = Arc<HashMap<String, u32>>;
+
+/// Repeated parameters share one list, and so one lookup.
+fn lookups(parameters: &[Parameter]) -> Vec<Option<Lookup>> {
+    let mut made: HashMap<*const Value, Lookup> = HashMap::new();
+    let lookup = |parameter: &Parameter| {
+        let values = parameter.distribution.values().filter(|values| values.len() > 16)?;
+        let codes = || Arc::new(values.iter().enumerate().map(|(k, v)| (key_of(v), k as u32)).collect());
+        Some(made.entry(values.as_ptr()).or_insert_with(codes).clone())
+    };
+    parameters.iter().map(lookup).collect()
 }
 
 fn key_of(value: &Value) -> String {
     match value.as_f64() {
-        Some(x) => format!("#{x}"),
+        // Adding zero makes -0 the same as 0.
+        Some(x) => format!("#{}", x + 0.0),
         None => format!("{value:?}"),
     }
 }
+
+/// The guide's Rust blocks, run as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/guide/spaces.md")]
+struct Guide;

@@ -33,6 +33,11 @@ fn default_spread() -> f64 {
 }
 
 impl Prior {
+    /// A bell around a value with the default spread, 0.2.
+    pub fn around(center: impl Into<Value>) -> Self {
+        Self::Center { center: center.into(), spread: default_spread() }
+    }
+
     pub(super) fn check(&self, distribution: &Distribution) -> Result<(), String> {
         match self {
             Self::Center { center, spread } => {

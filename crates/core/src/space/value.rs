@@ -65,6 +65,18 @@ impl Value {
         }
     }
 
+    /// The value in a message: text in quotes, the rest as it is.
+    pub(crate) fn quoted(&self) -> String {
+        match self {
+            Self::Text(text) if text.len() > 80 => {
+                let head: String = text.chars().take(40).collect();
+                format!("{head:?}… ({} bytes)", text.len())
+            }
+            Self::Text(text) => format!("{text:?}"),
+            Self::Bool(_) | Self::Int(_) | Self::Float(_) => self.to_string(),
+        }
+    }
+
     /// Reads what a person typed on a command line: `true`, `3`, `1e-3`, else text.
     pub fn parse(text: &str) -> Self {
         if let Ok(flag) = text.parse::<bool>() {
@@ -111,6 +123,17 @@ impl From<i32> for Value {
 impl From<f64> for Value {
     fn from(x: f64) -> Self {
         Self::Float(x)
+    }
+}
+impl From<u32> for Value {
+    fn from(u: u32) -> Self {
+        Self::Int(u.into())
+    }
+}
+impl From<f32> for Value {
+    /// The number that the same digits mean in double precision: `0.1f32` becomes `0.1`.
+    fn from(x: f32) -> Self {
+        Self::Float(x.to_string().parse().unwrap_or_else(|_| x.into()))
     }
 }
 impl From<&str> for Value {

@@ -168,7 +168,7 @@ impl Simulation<'_> {
             }
             Some(Mishap::Vanishes) => {
                 self.idle += 1;
-                return self.add(Event::Lost { work });
+                return self.add(Event::Lost { work, returned: false });
             }
             Some(Mishap::Completes) => return self.end(work, Outcome::Completed { values: vec![value] }),
             Some(Mishap::Silence) | None => {}

@@ -1,0 +1,41 @@
+//! `luthier best`: the best trial.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::opening::{StudyPath, watch};
+use crate::report;
+
+/// Which study, and how to print.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    study: StudyPath,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print the params alone, as `name=value` words
+    #[arg(long, conflicts_with = "json")]
+    params: bool,
+}
+
+/// Prints the best trial.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let session = watch(&arguments.study)?;
+    let study = session.study();
+    let Some(best) = study.incumbent() else {
+        let counts = report::counts(study);
+        bail!("no trial has completed yet ({counts}); `luthier trials` shows why");
+    };
+    let mut out = std::io::stdout().lock();
+    if arguments.json {
+        writeln!(out, "{}", report::trial_json(study, best))?;
+    } else if arguments.params {
+        writeln!(out, "{}", study.params(best))?;
+    } else {
+        write!(out, "{}", report::best_block(study, best))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,522 @@
+//! `luthier tune`: creates a study from a study file, or continues one, and runs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use luthier::core::engine::Done;
+use luthier::core::event::SpaceEdit;
+use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
+use luthier::core::study::Study;
+use luthier::executor::{self, End, Keep, Options, Stop};
+use luthier::log::{Durability, LogError, Options as SqliteOptions, SqliteLog};
+use luthier::objective::Objective;
+use luthier::objective::command::Command;
+use luthier::session::Session;
+use luthier::study_file::ObjectiveSpec;
+use luthier_nn::objective::NetworkObjective;
+
+use crate::opening::{holder, holder_is_alive, is_log, log_beside, read_study_file};
+use crate::progress::{Mode, Progress};
+use crate::report;
+
+/// What to run, and how.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLE)]
+#[allow(clippy::struct_excessive_bools)] // flags of a command line
+pub(crate) struct Arguments {
+    /// A study file (`.toml`, `.json`), or the log (`.luthier`) of a study to continue
+    #[arg(value_name = "STUDY")]
+    file: PathBuf,
+    /// Trials to finish in all, over the study's life
+    #[arg(long, short = 'n', value_name = "N")]
+    trials: Option<u64>,
+    /// Trials to run at once
+    #[arg(long, short = 'j', default_value_t = 1, value_name = "N")]
+    workers: usize,
+    /// Start nothing more after this time, such as 90s, 10m or 2h
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
+    time: Option<Duration>,
+    /// Who proposes params, see --list
+    #[arg(long, value_name = "NAME")]
+    sampler: Option<String>,
+    /// Who stops and promotes trials, see --list
+    #[arg(long, value_name = "NAME")]
+    scheduler: Option<String>,
+    /// The seed of every random choice; only for a new study
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where the study's log is; beside the study file if not given
+    #[arg(long, value_name = "FILE")]
+    study: Option<PathBuf>,
+    /// Where trials keep their files; beside the log if not given
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// What a finished trial survives
+    #[arg(long, value_enum, default_value_t = Survives::Kill)]
+    durability: Survives,
+    /// Keep the checkpoints of all trials, not only of the best
+    #[arg(long)]
+    keep_all: bool,
+    /// Continue although the objective or its data has changed since the study began
+    #[arg(long)]
+    accept_changes: bool,
+    /// Print JSON lines as things happen
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+    /// Print nothing but the result
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+const EXAMPLE: &str = "\
+Example: a script of yours, `train.py`, that reads --lr and --layers and prints a line such as
+{\"step\": 3, \"val_loss\": 0.41} after each epoch. Save this as study.toml beside it:
+
+    trials = 40
+    [metric]
+    name = \"val_loss\"
+    direction = \"minimize\"
+    [command]
+    run = [\"python3\", \"train.py\", \"--lr\", \"{lr}\", \"--layers\", \"{layers}\"]
+    [params.lr]
+    type = \"float\"
+    low = 1e-5
+    high = 1e-1
+    scale = \"log\"
+    [params.layers]
+    type = \"int\"
+    low = 1
+    high = 4
+
+then run `luthier tune study.toml`. Ctrl-C once finishes what is running, twice stops now; the same
+command continues. `luthier init` writes such a file with every key explained.";
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Survives {
+    /// A killed process (SQLite WAL, synchronous NORMAL)
+    Kill,
+    /// A power failure as well (synchronous FULL); slower
+    PowerLoss,
+}
+
+/// Runs a study.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let target = Target::find(arguments)?;
+    let Opened { mut session, objective: under_study, base, created } = target.open(arguments)?;
+    let folder = arguments.folder.clone().unwrap_or_else(|| target.log.with_extension("trials"));
+    let kind = prepare(&mut session, &under_study, &base, arguments)?;
+    greet(&session, created, arguments);
+
+    let stop = Stop::default();
+    let on_signal = stop.clone();
+    ctrlc::set_handler(move || on_signal.harder()).context("cannot listen for Ctrl-C")?;
+    let options = Options {
+        workers: arguments.workers,
+        seconds: arguments.time.map(|time| time.as_secs_f64()),
+        stop: stop.clone(),
+        keep: if arguments.keep_all { Keep::All } else { Keep::Best },
+        ..Options::new(&folder)
+    };
+    let mode = match (arguments.json, arguments.quiet) {
+        (true, _) => Mode::Machines,
+        (_, true) => Mode::Quiet,
+        (false, false) => Mode::People,
+    };
+    let mut progress = Progress::new(mode, session.study(), stop);
+    let end = executor::run(&mut session, kind.objective(), &options, &mut |study, moment| {
+        progress.update(study, moment);
+    });
+    progress.finish();
+    let end = end?;
+    finish(&session, &kind, &end, &target, &folder, arguments)
+}
+
+/// Where a study lies, and what describes it.
+struct Target {
+    log: PathBuf,
+    file: Option<PathBuf>,
+}
+
+struct Opened {
+    session: Session,
+    objective: ObjectiveSpec,
+    base: PathBuf,
+    created: bool,
+}
+
+impl Target {
+    fn find(arguments: &Arguments) -> anyhow::Result<Self> {
+        if is_log(&arguments.file) {
+            if arguments.study.is_some() {
+                bail!("--study goes with a study file; {} is a log already", arguments.file.display());
+            }
+            return Ok(Self { log: arguments.file.clone(), file: None });
+        }
+        let log = match &arguments.study {
+            Some(log) => log.clone(),
+            None => log_beside(&arguments.file, &read_study_file(&arguments.file)?.spec.name),
+        };
+        Ok(Self { log, file: Some(arguments.file.clone()) })
+    }
+
+    fn open(&self, arguments: &Arguments) -> anyhow::Result<Opened> {
+        let options = SqliteOptions {
+            durability: match arguments.durability {
+                Survives::Kill => Durability::Kill,
+                Survives::PowerLoss => Durability::PowerLoss,
+            },
+            holder: holder(),
+            ..SqliteOptions::default()
+        };
+        let (session, created) = match (&self.file, SqliteLog::open(&self.log, options.clone())) {
+            (_, Ok(log)) => (Session::open(Box::new(log))?, false),
+            (Some(file), Err(LogError::Missing { .. })) => (self.create(file, options, arguments)?, true),
+            (_, Err(error)) => return Err(error.into()),
+        };
+        let session = session.with_liveness(holder_is_alive);
+        let (objective, base) = match &self.file {
+            Some(file) => (read_study_file(file)?.objective, folder_of(file)),
+            None => stored(session.study(), &self.log)?,
+        };
+        Ok(Opened { session, objective, base, created })
+    }
+
+    fn create(&self, file: &Path, options: SqliteOptions, arguments: &Arguments) -> anyhow::Result<Session> {
+        let read = read_study_file(file)?;
+        let mut spec = Spec { seed: arguments.seed.unwrap_or(read.spec.seed), ..read.spec.clone() };
+        spec.limits = limits(&spec.limits, arguments);
+        spec.policy = policy(&spec.policy, arguments);
+        // Everything that can be wrong is found before there is a log.
+        luthier::core::engine::resolve(&spec)?;
+        let kind = Kind::new(&read.objective, &spec, &folder_of(file), arguments.workers)?;
+        spec.objective = description(&read.objective, file, &kind)?;
+        let log = SqliteLog::create(&self.log, options)?;
+        Ok(Session::create(Box::new(log), spec)?)
+    }
+}
+
+/// What runs the trials.
+enum Kind {
+    Command(Box<Command>),
+    Network(Box<NetworkObjective>),
+}
+
+impl Kind {
+    fn new(objective: &ObjectiveSpec, spec: &Spec, base: &Path, workers: usize) -> anyhow::Result<Self> {
+        match objective {
+            ObjectiveSpec::Command(command) => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                let command = Command::new(command.clone(), &spec.space, &spec.metrics, base)?;
+                Ok(Self::Command(Box::new(if workers > 1 {
+                    command.sharing(cores, workers)
+                } else {
+                    command
+                })))
+            }
+            ObjectiveSpec::Network(table) => {
+                let table = serde_json::Value::Object(table.clone());
+                Ok(Self::Network(Box::new(NetworkObjective::from_table(table, spec, base)?)))
+            }
+        }
+    }
+
+    fn objective(&self) -> &dyn Objective {
+        match self {
+            Self::Command(command) => &**command,
+            Self::Network(network) => &**network,
+        }
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        match self {
+            Self::Command(_) => None,
+            Self::Network(network) => Some(network.fingerprint().to_owned()),
+        }
+    }
+}
+
+/// What the log keeps about the objective: its table, where its files are, and the fingerprint of its data.
+fn description(objective: &ObjectiveSpec, file: &Path, kind: &Kind) -> anyhow::Result<serde_json::Value> {
+    let folder = fs::canonicalize(folder_of(file)).unwrap_or_else(|_| folder_of(file));
+    let mut text = serde_json::to_value(objective)?;
+    text["folder"] = folder.display().to_string().into();
+    text["data"] = kind.fingerprint().into();
+    Ok(text)
+}
+
+/// The objective as the log describes it, for a study that is continued without its study file.
+fn stored(study: &Study, log: &Path) -> anyhow::Result<(ObjectiveSpec, PathBuf)> {
+    let mut table = study.spec().objective.clone();
+    let folder = table.get("folder").and_then(|folder| folder.as_str()).map(PathBuf::from);
+    if let Some(table) = table.as_object_mut() {
+        table.retain(|key, _| key == "command" || key == "network");
+    }
+    let objective = serde_json::from_value(table).with_context(|| {
+        format!("{} was not made from a study file; run it with the program that made it", log.display())
+    })?;
+    Ok((objective, folder.unwrap_or_else(|| folder_of(log))))
+}
+
+/// Brings a study that is continued up to what the command line and the study file say now.
+fn prepare(
+    session: &mut Session,
+    objective: &ObjectiveSpec,
+    base: &Path,
+    arguments: &Arguments,
+) -> anyhow::Result<Kind> {
+    let study = session.study();
+    let mut wanted = study.spec().limits;
+    let mut policy_wanted = study.spec().policy.clone();
+    let mut edits = Vec::new();
+    if !is_log(&arguments.file) {
+        let file = read_study_file(&arguments.file)?;
+        if file.spec.metrics != study.spec().metrics {
+            let message = "the metrics have changed since the study began, so old and new trials cannot be compared; \
+                           undo the change, or begin another study with --study FILE";
+            return Err(file.error_at(&["metric"], message).into());
+        }
+        edits = space_edits(study, &file.spec);
+        wanted = file.spec.limits;
+        policy_wanted = luthier::core::engine::resolve(&file.spec)?;
+    }
+    wanted = limits(&wanted, arguments);
+    policy_wanted = policy(&policy_wanted, arguments);
+    let limits_changed = wanted != study.spec().limits;
+    let policy_changed =
+        policy_wanted != study.spec().policy && !same_components(&policy_wanted, &study.spec().policy);
+    let described = study.spec().objective.clone();
+    if limits_changed || policy_changed || !edits.is_empty() {
+        for edit in &edits {
+            eprintln!("the space changes from here on: {}", told(edit));
+        }
+        session.turn(|turn| {
+            for edit in edits {
+                turn.change_space(edit)?;
+            }
+            if limits_changed {
+                turn.change_limits(wanted)?;
+            }
+            if policy_changed {
+                turn.change_policy(policy_wanted)?;
+            }
+            Ok(())
+        })?;
+    }
+    let spec = Spec { space: session.study().space().clone(), ..session.study().spec().clone() };
+    let kind = Kind::new(objective, &spec, base, arguments.workers)?;
+    if !arguments.accept_changes {
+        check_unchanged(&described, objective, &kind)?;
+    }
+    Ok(kind)
+}
+
+fn same_components(a: &PolicySpec, b: &PolicySpec) -> bool {
+    a.sampler == b.sampler && a.scheduler == b.scheduler
+}
+
+/// A study compares trials of one objective on the same data.
+fn check_unchanged(
+    described: &serde_json::Value,
+    objective: &ObjectiveSpec,
+    kind: &Kind,
+) -> anyhow::Result<()> {
+    let how = "old and new trials cannot be compared. Begin another study with --study FILE, or say --accept-changes";
+    let now = serde_json::to_value(objective)?;
+    if now.as_object().into_iter().flatten().any(|(key, value)| described.get(key) != Some(value)) {
+        bail!("the objective's table has changed since the study began; {how}");
+    }
+    let before = described.get("data").and_then(|data| data.as_str());
+    if before != kind.fingerprint().as_deref() {
+        bail!("the data has changed since the study began; {how}");
+    }
+    Ok(())
+}
+
+/// The edits that turn the study's space into the file's.
+fn space_edits(study: &Study, file: &Spec) -> Vec<SpaceEdit> {
+    let (old, new) = (study.space(), &file.space);
+    let mut edits = Vec::new();
+    for parameter in new.parameters() {
+        match old.find(&parameter.name).map(|k| &old.parameters()[k]) {
+            None => edits.push(SpaceEdit::Add(parameter.clone())),
+            Some(known) if known != parameter => edits.push(SpaceEdit::Change(parameter.clone())),
+            Some(_) => {}
+        }
+    }
+    for known in old.parameters() {
+        if !known.retired && new.find(&known.name).is_none() {
+            edits.push(SpaceEdit::Retire { name: known.name.clone() });
+        }
+    }
+    edits
+}
+
+fn told(edit: &SpaceEdit) -> String {
+    match edit {
+        SpaceEdit::Add(parameter) => format!("{} is new", parameter.name),
+        SpaceEdit::Change(parameter) => format!("{} is declared differently", parameter.name),
+        SpaceEdit::Retire { name } => format!("{name} is gone"),
+    }
+}
+
+fn limits(base: &Limits, arguments: &Arguments) -> Limits {
+    Limits { trials: arguments.trials.or(base.trials), ..*base }
+}
+
+fn policy(base: &PolicySpec, arguments: &Arguments) -> PolicySpec {
+    let pick = |name: &Option<String>, kept: &Component| match name {
+        Some(name) if **name != *kept.name => Component::named(name),
+        Some(_) | None => kept.clone(),
+    };
+    PolicySpec {
+        version: base.version,
+        sampler: pick(&arguments.sampler, &base.sampler),
+        scheduler: pick(&arguments.scheduler, &base.scheduler),
+    }
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
+}
+
+fn greet(session: &Session, created: bool, arguments: &Arguments) {
+    if arguments.quiet || arguments.json {
+        return;
+    }
+    let study = session.study();
+    let spec = study.spec();
+    let what = if created { "new study" } else { "continuing" };
+    let policy = format!("{} + {}", spec.policy.sampler.name, spec.policy.scheduler.name);
+    let goal = spec.limits.trials.map_or_else(|| "no limit of trials".into(), |n| format!("{n} trials"));
+    eprintln!(
+        "{what} {} in {} ({policy}, {goal}, seed {})",
+        report::safe(&spec.name),
+        session.place(),
+        spec.seed
+    );
+    if !created {
+        eprintln!("so far: {}", report::line(study));
+    }
+}
+
+/// Says what came of it, on standard output.
+fn finish(
+    session: &Session,
+    kind: &Kind,
+    end: &End,
+    target: &Target,
+    folder: &Path,
+    arguments: &Arguments,
+) -> anyhow::Result<ExitCode> {
+    let study = session.study();
+    let again = continuation(end, target, arguments);
+    let mut result = report::study_json(study, &session.place());
+    let mut text = String::new();
+    if let Some(best) = study.incumbent() {
+        text.push_str(&format!("\nbest of {}\n", report::counts(study)));
+        text.push_str(&report::best_block(study, best));
+        for (name, value) in report::other_values(study, best) {
+            text.push_str(&format!("  {}  {}\n", report::safe(&name), report::number(value)));
+        }
+        if let Kind::Network(network) = kind {
+            let saved = network.save_best(best.number, folder, &folder.join("best"))?;
+            result["held_out"] = serde_json::to_value(&saved.held_out)?;
+            result["model"] = saved.model.display().to_string().into();
+            for (name, value) in &saved.held_out {
+                text.push_str(&format!("held-out test {name}  {}\n", report::number(*value)));
+            }
+            text.push_str(&format!("model  {}\n", saved.model.display()));
+        }
+    } else {
+        text.push_str(&format!("\nno trial has completed ({})\n", report::counts(study)));
+        text.push_str(&last_failure(study));
+    }
+    let tally = study.tally();
+    let unit = &study.metrics().step;
+    text.push_str(&format!("cost   {} of work, {} {unit}s\n", report::duration(tally.seconds), tally.steps));
+    text.push_str(&format!("study  {}\n", session.place()));
+    text.push_str(&format!("{}\n", told_end(end)));
+    text.push_str(&format!("to continue: {again}\n"));
+    result["continue"] = again.into();
+    if arguments.json {
+        result["event"] = "result".into();
+        println!("{result}");
+    } else {
+        print!("{text}");
+    }
+    let broken = study.incumbent().is_none()
+        || matches!(end, End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)));
+    Ok(match end {
+        End::Stopped => ExitCode::from(130),
+        _ if broken => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn told_end(end: &End) -> String {
+    match end {
+        End::Done(done) => format!("ended because {done}"),
+        End::Stopped => "stopped by you".into(),
+        End::Limit => "ended because the time is up".into(),
+    }
+}
+
+fn last_failure(study: &Study) -> String {
+    use luthier::core::event::Outcome;
+    let failed = study.finished().iter().rev().filter_map(|number| study.trial(*number));
+    let last = failed.into_iter().find_map(|trial| match trial.outcome() {
+        Some(Outcome::Failed { reason, detail }) => Some((trial.number, reason, detail)),
+        _ => None,
+    });
+    let Some((number, reason, detail)) = last else { return String::new() };
+    let mut text = format!("trial {number} failed: {}\n", report::safe(&reason.to_string()));
+    for line in detail.lines() {
+        text.push_str(&format!("  | {}\n", report::safe(line)));
+    }
+    text
+}
+
+/// The command that continues the study; with more trials if those asked for are done.
+fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
+    let mut command = format!("luthier tune {}", quoted(&arguments.file));
+    if let (Some(_), Some(log)) = (&target.file, &arguments.study) {
+        command.push_str(&format!(" --study {}", quoted(log)));
+    }
+    if let End::Done(Done::Trials(n)) = end {
+        command.push_str(&format!(" --trials {}", n * 2));
+    } else if let Some(trials) = arguments.trials {
+        command.push_str(&format!(" --trials {trials}"));
+    }
+    if arguments.workers > 1 {
+        command.push_str(&format!(" -j {}", arguments.workers));
+    }
+    command
+}
+
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// `90s`, `10m`, `2h`, `1d`, or plain seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err("write 90s, 10m, 2h or 1d".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| "write 90s, 10m, 2h or 1d".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|e| e.to_string())
+}

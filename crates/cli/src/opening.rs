@@ -1,0 +1,118 @@
+//! Finding and opening studies: from a study file, a log, or the only log in the folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use luthier::log::{Log, LogError, Options as SqliteOptions, SqliteLog};
+use luthier::process::{ProcessTag, is_alive};
+use luthier::session::Session;
+use luthier::study_file::StudyFile;
+
+/// The extension of a study's log.
+pub(crate) const EXTENSION: &str = "luthier";
+
+/// Which study a command is about.
+#[derive(clap::Args, Clone)]
+pub(crate) struct StudyPath {
+    /// A study's log (`.luthier`) or its study file; the only log in this folder if not given
+    #[arg(value_name = "STUDY", id = "study_path")]
+    path: Option<PathBuf>,
+}
+
+impl StudyPath {
+    /// The study at `path`, or the only one in the folder.
+    pub(crate) fn at(path: Option<PathBuf>) -> Self {
+        Self { path }
+    }
+}
+
+/// Opens a study to look at it, without ever blocking those who work on it.
+pub(crate) fn watch(study: &StudyPath) -> anyhow::Result<Session> {
+    Ok(Session::open(watch_log(study)?)?)
+}
+
+/// The log of a study, to look at.
+pub(crate) fn watch_log(study: &StudyPath) -> anyhow::Result<Box<dyn Log>> {
+    let path = find(study)?;
+    Ok(Box::new(SqliteLog::watch(&path).map_err(|e| with_hint(e, &path))?))
+}
+
+/// Opens a study to write to it by hand.
+pub(crate) fn open(study: &StudyPath) -> anyhow::Result<Session> {
+    let path = find(study)?;
+    let log = SqliteLog::open(&path, SqliteOptions::default()).map_err(|e| with_hint(e, &path))?;
+    Ok(Session::open(Box::new(log))?.with_liveness(holder_is_alive))
+}
+
+/// Opens a study to hold trials for `lease` after this process has ended.
+pub(crate) fn open_with_lease(study: &StudyPath, lease: Duration) -> anyhow::Result<Session> {
+    Ok(open(study)?.with_lease(lease))
+}
+
+fn with_hint(error: LogError, path: &Path) -> anyhow::Error {
+    match error {
+        LogError::Missing { .. } => {
+            let path = path.display();
+            anyhow::anyhow!("there is no study at {path}; `luthier tune` with its study file creates it")
+        }
+        other => other.into(),
+    }
+}
+
+/// The path of the log that `study` means.
+pub(crate) fn find(study: &StudyPath) -> anyhow::Result<PathBuf> {
+    match &study.path {
+        Some(path) if is_log(path) => Ok(path.clone()),
+        Some(path) => log_of_file(path),
+        None => only_log_here(),
+    }
+}
+
+/// Whether a path names a log rather than a study file.
+pub(crate) fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == EXTENSION)
+}
+
+/// Reads a study file.
+pub(crate) fn read_study_file(path: &Path) -> anyhow::Result<StudyFile> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read the study file {}", path.display()))?;
+    Ok(StudyFile::read(&text, path)?)
+}
+
+/// Where the log of a study called `name` lies: beside its study file.
+pub(crate) fn log_beside(file: &Path, name: &str) -> PathBuf {
+    file.with_file_name(format!("{name}.{EXTENSION}"))
+}
+
+fn log_of_file(path: &Path) -> anyhow::Result<PathBuf> {
+    let file = read_study_file(path)?;
+    Ok(log_beside(path, &file.spec.name))
+}
+
+fn only_log_here() -> anyhow::Result<PathBuf> {
+    let entries = fs::read_dir(".").context("cannot list this folder")?;
+    let mut logs: Vec<PathBuf> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|p| is_log(p)).collect();
+    logs.sort();
+    match logs.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => bail!("there is no study in this folder; name its .{EXTENSION} file or its study file"),
+        several => {
+            let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
+            bail!("there are several studies here ({}); name one", names.join(", "))
+        }
+    }
+}
+
+/// This process, as leases name their holder.
+pub(crate) fn holder() -> String {
+    serde_json::to_string(&ProcessTag::of_this_process()).unwrap_or_default()
+}
+
+/// Whether the holder of a lease lives; unknown for those on other machines or given out by hand.
+pub(crate) fn holder_is_alive(holder: &str) -> Option<bool> {
+    is_alive(&serde_json::from_str(holder).ok()?)
+}

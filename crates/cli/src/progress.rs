@@ -1,0 +1,250 @@
+//! The live display of a run: on a terminal a block that is redrawn, elsewhere plain lines, for machines JSON lines.
+//!
+//! It reads the study and never decides anything. Everything goes to standard error, JSON lines to standard output.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use luthier::core::event::Work;
+use luthier::core::study::Study;
+use luthier::core::trial::TrialState;
+use luthier::executor::{Moment, Stop};
+use serde_json::json;
+
+use crate::report::{counts, duration, failure, number, objective_values, safe, sparkline, trajectory};
+
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A block that is redrawn if standard error is a terminal, else plain lines.
+    People,
+    /// JSON lines on standard output.
+    Machines,
+    /// Nothing.
+    Quiet,
+}
+
+/// Lines for running trials; more are summed up.
+const SHOWN: usize = 8;
+/// Least time between two drawings.
+const FRAME: Duration = Duration::from_millis(80);
+
+/// The display of one run.
+pub(crate) struct Progress {
+    form: Form,
+    stop: Stop,
+    begun: Instant,
+    finished_before: u64,
+    reported_end: BTreeMap<Work, TrialState>,
+    drawn: Option<Instant>,
+    best: Option<u32>,
+}
+
+enum Form {
+    Block { all: MultiProgress, lines: Vec<ProgressBar> },
+    Lines,
+    Json,
+    Nothing,
+}
+
+impl Progress {
+    /// A display for a run that begins now.
+    pub(crate) fn new(mode: Mode, study: &Study, stop: Stop) -> Self {
+        let form = match mode {
+            Mode::People if std::io::stderr().is_terminal() => {
+                let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(15));
+                Form::Block { all, lines: Vec::new() }
+            }
+            Mode::People => Form::Lines,
+            Mode::Machines => Form::Json,
+            Mode::Quiet => Form::Nothing,
+        };
+        let finished_before = study.tally().finished();
+        let best = study.incumbent().map(|trial| trial.number);
+        let reported_end = BTreeMap::new();
+        Self { form, stop, begun: Instant::now(), finished_before, reported_end, drawn: None, best }
+    }
+
+    /// Shows what has changed.
+    pub(crate) fn update(&mut self, study: &Study, moment: Moment) {
+        match &self.form {
+            Form::Nothing => {}
+            Form::Json => json_line(study, moment),
+            Form::Lines => self.plain_line(study, moment),
+            Form::Block { .. } => {
+                let urgent = matches!(moment, Moment::Ended(_));
+                if urgent || self.drawn.is_none_or(|at| at.elapsed() >= FRAME) {
+                    self.draw(study);
+                }
+            }
+        }
+    }
+
+    /// Takes the block away; the result is printed in its place.
+    pub(crate) fn finish(self) {
+        if let Form::Block { all, lines } = self.form {
+            for line in lines {
+                line.finish_and_clear();
+            }
+            // A terminal that is gone needs no clearing.
+            let _gone = all.clear();
+        }
+    }
+
+    fn draw(&mut self, study: &Study) {
+        self.drawn = Some(Instant::now());
+        let width = usize::from(terminal_width());
+        let texts = self.block(study, width);
+        let Form::Block { all, lines } = &mut self.form else { return };
+        let style = || ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        while lines.len() < texts.len() {
+            lines.push(all.add(ProgressBar::new_spinner().with_style(style())));
+        }
+        while lines.len() > texts.len() {
+            if let Some(line) = lines.pop() {
+                line.finish_and_clear();
+                all.remove(&line);
+            }
+        }
+        for (line, text) in lines.iter().zip(texts) {
+            line.set_message(cut(&text, width));
+            line.tick();
+        }
+    }
+
+    /// The block's lines: counts, incumbent, rate, and each running trial.
+    fn block(&self, study: &Study, width: usize) -> Vec<String> {
+        let name = safe(&study.spec().name);
+        let mut lines = vec![format!("{name}  {}  {}", bar(study, 20), counts(study))];
+        lines.push(match study.incumbent() {
+            Some(best) => {
+                let value = objective_values(study, best);
+                format!("best  {value}  trial {}  {}", best.number, trajectory(study, 30))
+            }
+            None => "best  -".into(),
+        });
+        lines.push(self.rate(study));
+        let running: Vec<&Work> = study.running().iter().collect();
+        for work in running.iter().take(SHOWN) {
+            lines.push(running_line(study, **work, width));
+        }
+        if running.len() > SHOWN {
+            lines.push(format!("  … and {} more", running.len() - SHOWN));
+        }
+        if self.stop.is_now() {
+            lines.push("stopping now; the study continues where it is".into());
+        } else if self.stop.is_asked() {
+            lines.push("finishing what is running; Ctrl-C again stops now".into());
+        }
+        lines
+    }
+
+    fn rate(&self, study: &Study) -> String {
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        let done = study.tally().finished() - self.finished_before;
+        let mut text = format!("time  {}", duration(elapsed));
+        if done > 0 {
+            let rate = done as f64 / elapsed.max(1e-9);
+            if rate >= 1.0 {
+                text.push_str(&format!("  {} trials/s", number((rate * 10.0).round() / 10.0)));
+            } else {
+                text.push_str(&format!("  {} a trial", duration(1.0 / rate)));
+            }
+            if let Some(limit) = study.spec().limits.trials {
+                let left = limit.saturating_sub(study.tally().finished());
+                text.push_str(&format!("  about {} left", duration(left as f64 / rate)));
+            }
+        }
+        text
+    }
+
+    fn plain_line(&mut self, study: &Study, moment: Moment) {
+        let Moment::Ended(work) = moment else { return };
+        let Some(trial) = study.trial(work.trial) else { return };
+        let state = trial.state();
+        if self.reported_end.insert(work, state) == Some(state) {
+            return;
+        }
+        let is_best =
+            study.incumbent().map(|best| best.number) == Some(work.trial) && self.best != Some(work.trial);
+        self.best = study.incumbent().map(|best| best.number);
+        let result = match state {
+            TrialState::Completed => objective_values(study, trial),
+            TrialState::Failed => safe(&failure(trial)),
+            _ => format!("at {} {}", study.metrics().step, trial.step()),
+        };
+        let star = if is_best { "  (best so far)" } else { "" };
+        let params = safe(&study.params(trial).to_string());
+        eprintln!("trial {} {}: {result}  [{params}]{star}", work.trial, state.name());
+    }
+}
+
+fn json_line(study: &Study, moment: Moment) {
+    let (kind, work) = match moment {
+        Moment::Started(work) => ("started", work),
+        Moment::Reported(work) => ("reported", work),
+        Moment::Ended(work) => ("ended", work),
+        Moment::Idle => return,
+    };
+    let Some(trial) = study.trial(work.trial) else { return };
+    let mut line = json!({ "event": kind, "trial": work.trial, "state": trial.state().name() });
+    match moment {
+        Moment::Started(_) => line["params"] = json!(study.params(trial)),
+        Moment::Reported(_) => {
+            if let Some(point) = trial.curve().last() {
+                line["step"] = json!(point.step);
+                for (name, value) in luthier::session::named_values(study, point) {
+                    line["values"][&*name] = json!(value);
+                }
+            }
+        }
+        Moment::Ended(_) => {
+            line["values"] = crate::report::trial_json(study, trial)["values"].take();
+            line["best"] = json!(study.incumbent().map(|best| best.number));
+        }
+        Moment::Idle => {}
+    }
+    // A reader that has gone away does not end the run.
+    let _closed = writeln!(std::io::stdout(), "{line}");
+}
+
+fn running_line(study: &Study, work: Work, width: usize) -> String {
+    let Some(piece) = study.piece(work) else { return String::new() };
+    let end = piece.budget.or(study.spec().max_budget);
+    let step = match end {
+        Some(end) => format!("{}/{end}", piece.step()),
+        None => piece.step().to_string(),
+    };
+    let direction = study.metrics().objectives[0].direction;
+    let values: Vec<f64> = piece.curve.iter().map(|point| direction.turn(point.loss)).collect();
+    let last = values.last().map_or("-".into(), |value| number(*value));
+    let unit = &study.metrics().step;
+    let room = width.saturating_sub(46).clamp(8, 30);
+    format!("  trial {:<4} {unit} {step:<7}  {last:<9} {}", work.trial, sparkline(&values, room))
+}
+
+fn bar(study: &Study, width: usize) -> String {
+    let Some(limit) = study.spec().limits.trials.filter(|limit| *limit > 0) else {
+        return format!("{} trials", study.tally().finished());
+    };
+    let settled = study.tally().finished() + study.paused().len() as u64;
+    let done = ((settled.min(limit) * width as u64) / limit) as usize;
+    format!("{}{} {settled}/{limit}", "█".repeat(done), "░".repeat(width - done))
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() < width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(2)).chain(['…']).collect()
+}
+
+fn terminal_width() -> u16 {
+    indicatif::TermLike::width(&indicatif_term()).max(20)
+}
+
+fn indicatif_term() -> console::Term {
+    console::Term::stderr()
+}

@@ -1,0 +1,357 @@
+//! What commands print: trials, studies and tables, as text for people and JSON for machines.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use luthier::core::event::{Failure, Origin, Outcome};
+use luthier::core::metric::Direction;
+use luthier::core::study::Study;
+use luthier::core::trial::{Trial, TrialState};
+use luthier::session::named_values;
+use serde_json::{Value, json};
+
+/// Bars of a sparkline, low to high.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// A number for people: at most five significant digits.
+pub(crate) fn number(x: f64) -> String {
+    if x == 0.0 || !x.is_finite() {
+        return format!("{x}");
+    }
+    let magnitude = x.abs().log10().floor() as i32;
+    if !(-4..=9).contains(&magnitude) {
+        return format!("{x:.3e}");
+    }
+    let decimals = (4 - magnitude).clamp(0, 8) as usize;
+    let text = format!("{x:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A duration for people: `4.2 s`, `3 m 12 s`, `2 h 05 m`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..=59 if seconds < 10.0 => format!("{seconds:.1} s"),
+        0..=59 => format!("{whole} s"),
+        60..=3599 => format!("{} m {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} m", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// Text that is safe on a terminal.
+pub(crate) fn safe(text: &str) -> String {
+    let is_risky = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if is_risky(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A line of bars, one for each of at most `width` values.
+pub(crate) fn sparkline(values: &[f64], width: usize) -> String {
+    let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    let (low, high) =
+        finite.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+    let stride = finite.len().div_ceil(width.max(1)).max(1);
+    let bar = |v: f64| {
+        let share = if high > low { (v - low) / (high - low) } else { 0.5 };
+        BARS[((share * 7.0).round() as usize).min(7)]
+    };
+    finite.chunks(stride).filter_map(|chunk| chunk.last()).map(|v| bar(*v)).collect()
+}
+
+/// `31 completed, 8 pruned, 1 failed`.
+pub(crate) fn counts(study: &Study) -> String {
+    let tally = study.tally();
+    let parts = [
+        (tally.completed, "completed"),
+        (tally.pruned, "pruned"),
+        (tally.failed, "failed"),
+        (tally.cancelled, "cancelled"),
+        (study.running().len() as u64, "running"),
+        (study.paused().len() as u64, "paused"),
+    ];
+    let shown: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if shown.is_empty() { "no trials".into() } else { shown.join(", ") }
+}
+
+/// One line about a study as it is now.
+pub(crate) fn line(study: &Study) -> String {
+    let best = match study.incumbent() {
+        Some(best) => format!("best {} (trial {})", objective_values(study, best), best.number),
+        None => "no result yet".into(),
+    };
+    format!("{}; {best}", counts(study))
+}
+
+/// `val_loss 0.0471`.
+pub(crate) fn objective_values(study: &Study, trial: &Trial) -> String {
+    let names = study.metrics().objectives.iter();
+    let shown = names
+        .zip(trial.values().unwrap_or_default())
+        .map(|(m, v)| format!("{} {}", safe(&m.name), number(*v)));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// Values of the other metrics at the step that the trial's value stands for.
+pub(crate) fn other_values(study: &Study, trial: &Trial) -> Vec<(Arc<str>, f64)> {
+    let value = trial.values().and_then(|values| values.first().copied());
+    let name = study.metrics().objectives.first().map(|metric| metric.name.clone());
+    let curve = trial.curve();
+    let counted = name.zip(value).and_then(|(name, value)| {
+        curve.iter().rev().find(|point| study.curve_value(point, &name) == Some(value))
+    });
+    let point = counted.or(curve.last());
+    let mut others: Vec<_> = point.map(|point| named_values(study, point)).unwrap_or_default();
+    others.retain(|(name, _)| study.metrics().objective(name).is_none());
+    others
+}
+
+/// Who chose a trial's params.
+pub(crate) fn origin(trial: &Trial) -> &'static str {
+    match trial.origin {
+        Origin::Sampler => "sampler",
+        Origin::Default => "default",
+        Origin::Enqueued => "enqueued",
+        Origin::Fallback => "fallback",
+    }
+}
+
+/// Why a trial failed, in one line; empty if it did not.
+pub(crate) fn failure(trial: &Trial) -> String {
+    match trial.outcome() {
+        Some(Outcome::Failed { reason, .. }) => reason.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The best trial, its params one a line.
+pub(crate) fn best_block(study: &Study, best: &Trial) -> String {
+    let mut text = format!("trial {}: {}\n", best.number, objective_values(study, best));
+    text.push_str(&params_block(study, best));
+    text
+}
+
+/// Params, one a line, names aligned.
+pub(crate) fn params_block(study: &Study, trial: &Trial) -> String {
+    let params = study.params(trial);
+    let width = params.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    params.iter().fold(String::new(), |mut text, (name, value)| {
+        let value =
+            value.as_f64().filter(|x| x.fract() != 0.0).map_or_else(|| safe(&value.to_string()), number);
+        let _infallible = writeln!(text, "  {:width$}  {value}", safe(name));
+        text
+    })
+}
+
+/// One trial with all there is to know.
+pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
+    let mut text =
+        format!("trial {} ({}, params by {})\n", trial.number, trial.state().name(), origin(trial));
+    text.push_str(&params_block(study, trial));
+    if trial.values().is_some() {
+        text.push_str(&format!("{}\n", objective_values(study, trial)));
+    }
+    for (name, value) in other_values(study, trial) {
+        text.push_str(&format!("{} {}\n", safe(&name), number(value)));
+    }
+    text.push_str(&format!("{} steps in {}\n", trial.step(), duration(trial.seconds())));
+    for (work, piece) in trial.pieces() {
+        if !piece.curve.is_empty() {
+            let losses: Vec<f64> = piece.curve.iter().map(|point| point.loss).collect();
+            let turned: Vec<f64> = losses.iter().map(|loss| direction(study).turn(*loss)).collect();
+            text.push_str(&format!("curve {}  {}\n", work.replicate, sparkline(&turned, 60)));
+        }
+    }
+    if let Some(Outcome::Failed { reason, detail }) = trial.outcome() {
+        text.push_str(&format!("failed: {}\n", safe(&reason.to_string())));
+        for line in detail.lines() {
+            text.push_str(&format!("  | {}\n", safe(line)));
+        }
+    }
+    for (_, key, value) in study.notes().iter().filter(|(number, ..)| *number == Some(trial.number)) {
+        text.push_str(&format!("note {}: {}\n", safe(key), safe(&value.to_string())));
+    }
+    text
+}
+
+fn direction(study: &Study) -> Direction {
+    study.metrics().objectives.first().map_or(Direction::Minimize, |metric| metric.direction)
+}
+
+/// A study at a glance.
+pub(crate) fn study_block(study: &Study, place: &str) -> String {
+    let spec = study.spec();
+    let mut text = format!("{} ({place})\n", safe(&spec.name));
+    text.push_str(&format!(
+        "{} + {}, seed {}\n",
+        spec.policy.sampler.name, spec.policy.scheduler.name, spec.seed
+    ));
+    text.push_str(&format!("{}\n", counts(study)));
+    text.push_str(&format!("{} of work, {} steps\n", duration(study.tally().seconds), study.tally().steps));
+    if let Some(best) = study.incumbent() {
+        text.push_str("best ");
+        text.push_str(&best_block(study, best));
+        text.push_str(&format!("trajectory  {}\n", trajectory(study, 60)));
+    }
+    let last_failed = study.trials().iter().rev().find(|trial| trial.state() == TrialState::Failed);
+    if let Some(trial) = last_failed {
+        text.push_str(&format!("last failure: trial {}, {}\n", trial.number, safe(&failure(trial))));
+    }
+    text
+}
+
+/// The best value after each finished trial, as a sparkline.
+pub(crate) fn trajectory(study: &Study, width: usize) -> String {
+    let direction = direction(study);
+    let total = study.tally().finished().max(1);
+    let changes = study.trajectory();
+    let at = |finished: u64| changes.iter().rev().find(|change| change.finished <= finished).map(|c| c.loss);
+    let columns = (width as u64).min(total);
+    let values: Vec<f64> = (1..=columns)
+        .filter_map(|column| at(column * total / columns))
+        .map(|loss| direction.turn(loss))
+        .collect();
+    sparkline(&values, width)
+}
+
+/// A table of trials.
+pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
+    let parameters = study.space().parameters();
+    let mut header: Vec<String> = vec!["trial".into(), "state".into()];
+    header.extend(study.metrics().objectives.iter().map(|metric| safe(&metric.name)));
+    header.extend(parameters.iter().map(|parameter| safe(&parameter.name)));
+    let mut rows = vec![header];
+    for trial in trials {
+        let params = study.params(trial);
+        let mut row = vec![trial.number.to_string(), trial.state().name().into()];
+        let values = trial.values();
+        row.extend(
+            (0..study.metrics().objectives.len()).map(|k| values.map_or("-".into(), |v| number(v[k]))),
+        );
+        row.extend(parameters.iter().map(|p| match params.get(&p.name) {
+            Some(value) => value.as_f64().map_or_else(|| safe(&value.to_string()), number),
+            None => "-".into(),
+        }));
+        rows.push(row);
+    }
+    aligned(&rows)
+}
+
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0)).collect();
+    rows.iter().fold(String::new(), |mut text, row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+/// One trial for machines.
+pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
+    let values: serde_json::Map<String, Value> = study
+        .metrics()
+        .objectives
+        .iter()
+        .zip(trial.values().unwrap_or_default())
+        .map(|(metric, value)| (metric.name.to_string(), json!(value)))
+        .collect();
+    let curve: Vec<Value> = trial
+        .curve()
+        .iter()
+        .map(|point| {
+            let mut row: serde_json::Map<String, Value> = named_values(study, point)
+                .into_iter()
+                .map(|(name, v)| (name.to_string(), json!(v)))
+                .collect();
+            row.insert("step".into(), json!(point.step));
+            Value::Object(row)
+        })
+        .collect();
+    let failure: Option<(&Failure, &str)> = match trial.outcome() {
+        Some(Outcome::Failed { reason, detail }) => Some((reason, detail)),
+        _ => None,
+    };
+    json!({
+        "trial": trial.number,
+        "state": trial.state().name(),
+        "origin": origin(trial),
+        "params": study.params(trial),
+        "values": values,
+        "step": trial.step(),
+        "seconds": trial.seconds(),
+        "failure": failure.map(|(reason, detail)| json!({ "reason": reason, "text": reason.to_string(), "detail": detail })),
+        "curve": curve,
+    })
+}
+
+/// A study for machines.
+pub(crate) fn study_json(study: &Study, place: &str) -> Value {
+    let tally = study.tally();
+    json!({
+        "name": study.spec().name,
+        "place": place,
+        "policy": study.spec().policy,
+        "trials_by_state": {
+            "completed": tally.completed,
+            "pruned": tally.pruned,
+            "failed": tally.failed,
+            "cancelled": tally.cancelled,
+            "running": study.running().len(),
+            "waiting": study.waiting().len(),
+            "paused": study.paused().len(),
+        },
+        "seconds": tally.seconds,
+        "steps": tally.steps,
+        "best": study.incumbent().map(|best| trial_json(study, best)),
+        "trajectory": study.trajectory().iter().map(|change| json!({
+            "finished": change.finished,
+            "seconds": change.seconds,
+            "trial": change.trial,
+            "value": direction(study).turn(change.loss),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        for (x, text) in [
+            (0.0, "0"),
+            (0.1, "0.1"),
+            (0.123_456_789, "0.12346"),
+            (12.0, "12"),
+            (1234.5678, "1234.6"),
+            (1e-7, "1.000e-7"),
+            (-3.25, "-3.25"),
+            (1e12, "1.000e12"),
+            (100_000.0, "100000"),
+        ] {
+            assert_eq!(number(x), text);
+        }
+    }
+
+    #[test]
+    fn durations_read_well() {
+        for (seconds, text) in [(0.25, "0.2 s"), (42.4, "42 s"), (192.0, "3 m 12 s"), (7500.0, "2 h 05 m")] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn sparklines_span_their_values() {
+        assert_eq!(sparkline(&[0.0, 0.5, 1.0], 10), "▁▅█");
+        assert_eq!(sparkline(&[], 10), "");
+        assert_eq!(sparkline(&[2.0, 2.0], 10), "▅▅");
+        assert_eq!(sparkline(&[0.0; 100], 10).chars().count(), 10);
+    }
+
+    #[test]
+    fn terminals_are_safe_from_names() {
+        assert_eq!(safe("a\u{1b}[31mb\u{202e}"), "a\u{fffd}[31mb\u{fffd}");
+    }
+}

@@ -1,0 +1,249 @@
+//! What every sampler of the registry keeps, over generated spaces and pasts.
+
+mod play;
+mod spaces;
+
+use luthier_core::engine::{Done, Engine, Next};
+use luthier_core::event::{Event, Outcome};
+use luthier_core::memo::Memo;
+use luthier_core::registry::build;
+use luthier_core::rng::{Purpose, Rng};
+use luthier_core::sampler::{Proposal, Request, SAMPLERS, Sampler};
+use luthier_core::space::{Distribution, Parameter, Point, Space};
+use luthier_core::spec::Component;
+use luthier_core::study::Study;
+use play::{Play, choice, completed, float, int, resolved, spec};
+use proptest::prelude::*;
+use spaces::{PASTS, any_space, finite_space};
+
+const CASES: u32 = 40;
+
+fn cases() -> ProptestConfig {
+    // A fixed seed: the same spaces on every machine.
+    let rng_seed = proptest::test_runner::RngSeed::Fixed(20_240_521);
+    ProptestConfig { cases: CASES, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
+}
+
+fn samplers() -> impl Iterator<Item = (&'static str, Box<dyn Sampler>)> {
+    SAMPLERS.iter().map(|entry| {
+        let (sampler, _) = build("sampler", SAMPLERS, &Component::named(entry.name)).unwrap();
+        (entry.name, sampler)
+    })
+}
+
+/// Asks a sampler for draw `draw` of the next trial.
+fn ask(sampler: &dyn Sampler, study: &Study, memo: &mut Memo, draw: u64) -> Proposal {
+    let trial = study.trials().len() as u32;
+    let mut rng = Rng::stream(study.spec().seed, u64::from(trial), Purpose::Sampler, draw);
+    sampler.propose(study, &Request { trial, draw, budget: None }, memo, &mut rng)
+}
+
+/// Every active parameter has one of its values, every inactive one has none.
+fn check_point(space: &Space, point: &Point, who: &str) {
+    assert_eq!(point.0.len(), space.len(), "{who}");
+    for (k, parameter) in space.parameters().iter().enumerate() {
+        assert_eq!(
+            space.is_active(k, &point.0),
+            point.get(k).is_some(),
+            "{who}: activity of {}",
+            parameter.name
+        );
+        if let Some(coded) = point.get(k) {
+            let value = parameter.distribution.decode(coded);
+            let back = space.encode_one(k, &value).unwrap_or_else(|problem| panic!("{who}: {problem}"));
+            assert_eq!(back, coded, "{who}: {value} is not exactly a value of {}", parameter.name);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn proposals_fit_the_space_whatever_the_past(space in any_space()) {
+        for (name, sampler) in samplers() {
+            for past in PASTS {
+                let mut study = Study::new(spec(space.clone(), name));
+                for event in past.live(&study, 25) {
+                    study.apply(&event).unwrap();
+                }
+                let who = format!("{name} after {past:?}");
+                let mut memo = Memo::default();
+                for draw in 0..3 {
+                    let proposal = ask(&*sampler, &study, &mut memo, draw);
+                    prop_assert_eq!(&ask(&*sampler, &study, &mut memo, draw), &proposal, "{}: asked twice", who);
+                    let (again, _) = build("sampler", SAMPLERS, &study.spec().policy.sampler).unwrap();
+                    let fresh = ask(&*again, &study, &mut Memo::default(), draw);
+                    prop_assert_eq!(&fresh, &proposal, "{}: without a memo", who);
+                    if let Proposal::Point(point) = proposal {
+                        check_point(&space, &point, &who);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memos_and_restarts_change_no_decision(space in any_space(), seed in 0..u64::MAX) {
+        for (name, _) in samplers() {
+            let mut spec = spec(space.clone(), name);
+            spec.seed = seed;
+            let mut play = Play::new(spec);
+            play.run(25, |trial| match trial.number % 5 {
+                3 => play::failed(),
+                4 => Outcome::Pruned,
+                _ => completed(f64::from(trial.number * 7 % 11)),
+            });
+            let found = play.verified();
+            prop_assert!(found.disagreements.is_empty(), "{name}: {}", found.disagreements[0]);
+            let mut study = Study::replay(&play.events[..1]).unwrap();
+            for event in &play.events[1..] {
+                if let Event::Started { .. } = event {
+                    let next = Engine::new(&study).unwrap().next(&study).unwrap();
+                    prop_assert_eq!(next, Next::Decide(event.clone()), "{}", name);
+                }
+                study.apply(event).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn decisions_do_not_depend_on_names_and_notes(space in any_space()) {
+        for (name, _) in samplers() {
+            let mut plain = Play::new(spec(space.clone(), name));
+            let mut noted = spec(space.clone(), name);
+            noted.name = "another name".into();
+            let mut noted = Play::new(noted);
+            for _ in 0..12 {
+                plain.run(1, |trial| completed(f64::from(trial.number % 5)));
+                noted.add(Event::Noted { trial: None, key: "mood".into(), value: "fine".into() });
+                noted.run(1, |trial| completed(f64::from(trial.number % 5)));
+            }
+            prop_assert_eq!(plain.written(), noted.written(), "{}", name);
+        }
+    }
+
+    #[test]
+    fn trials_keep_the_constraints(space in any_space()) {
+        for (name, _) in samplers() {
+            let mut play = Play::new(spec(space.clone(), name));
+            let ended = play.run(25, |trial| completed(f64::from(trial.number)));
+            for trial in play.study.trials() {
+                check_point(&space, &trial.point, name);
+                prop_assert!(space.allows(&trial.point.0), "{name}: trial {}", trial.number);
+            }
+            let finite = space.parameters().iter().all(|p| p.distribution.cells().is_some());
+            match ended {
+                None => prop_assert_eq!(play.study.trials().len(), 25),
+                Some(Next::Wait) => prop_assert_eq!(name, "manual"),
+                Some(Next::Done(Done::Exhausted)) => prop_assert!(finite || name == "grid", "{}", name),
+                Some(Next::Done(Done::Impossible { .. })) => prop_assert_eq!(play.study.trials().len(), 0),
+                other => prop_assert!(false, "{name}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn finite_spaces_end_after_every_point_once(space in finite_space(), at_once in 1..5usize) {
+        let points = space.cardinality(400);
+        prop_assume!(points.is_some());
+        let points = points.unwrap() as usize;
+        for (name, sampler) in samplers() {
+            if sampler.waits_for_queue() {
+                continue;
+            }
+            let mut play = Play::new(spec(space.clone(), name));
+            let done = run_at_once(&mut play, at_once);
+            let mut seen = play.written();
+            prop_assert_eq!(seen.len(), points, "{}", name);
+            seen.sort();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), points, "{} repeated a point", name);
+            match done {
+                Done::Exhausted => {}
+                Done::Impossible { .. } => prop_assert_eq!(points, 0),
+                other => prop_assert!(false, "{name}: {other}"),
+            }
+        }
+    }
+}
+
+/// Keeps `at_once` trials running until nothing more is started.
+fn run_at_once(play: &mut Play, at_once: usize) -> Done {
+    let mut running = std::collections::VecDeque::new();
+    loop {
+        match play.claim() {
+            Ok(work) => running.push_back(work),
+            Err(Next::Done(done)) => return done,
+            Err(other) => panic!("{other:?}"),
+        }
+        if running.len() == at_once {
+            let work = running.pop_front().unwrap();
+            play.end(work, completed(f64::from(work.trial * 31 % 17)));
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_choices_and_five_hundred_parameters_work() {
+    let choices = || choice("word", (0..100_000).map(|k| format!("word {k}")));
+    let wide = (0..500).map(|k| match k % 4 {
+        0 => float(&format!("p{k}"), 0.0, 1.0),
+        1 => int(&format!("p{k}"), 1, 50),
+        2 => choice(&format!("p{k}"), ["a", "b", "c"]),
+        _ => {
+            Parameter::new(format!("p{k}"), Distribution::Ordinal { levels: vec![1.into(), 5.into()].into() })
+        }
+    });
+    let long = play::space(vec![float("x", 0.0, 1.0), choices()]);
+    for space in [long, play::space(vec![choices()]), play::space(wide.collect())] {
+        for (name, sampler) in samplers().filter(|(_, sampler)| !sampler.waits_for_queue()) {
+            let mut play = Play::new(spec(space.clone(), name));
+            assert_eq!(play.run(15, |trial| completed(f64::from(trial.number * 7 % 11))), None, "{name}");
+            let mut seen = play.written();
+            seen.sort();
+            seen.dedup();
+            assert_eq!(seen.len(), 15, "{name}");
+            drop(sampler);
+        }
+    }
+}
+
+#[test]
+fn an_empty_space_is_one_point_that_may_be_run_again_and_again() {
+    for (name, sampler) in samplers().filter(|(_, sampler)| sampler.avoids_repeats()) {
+        drop(sampler);
+        let mut play = Play::new(spec(Space::default(), name));
+        assert_eq!(play.run(5, |_| completed(1.0)), None, "{name}");
+    }
+}
+
+#[test]
+fn a_policy_written_out_builds_the_same_sampler() {
+    for entry in SAMPLERS {
+        let mut resolved_once = spec(play::space(vec![float("x", 0.0, 1.0), int("n", 1, 9)]), entry.name);
+        resolved_once.limits.trials = Some(12);
+        let resolved_twice = resolved(resolved_once.clone());
+        assert_eq!(resolved_once.policy, resolved_twice.policy, "{}", entry.name);
+        let text = serde_json::to_string(&resolved_once).unwrap();
+        assert_eq!(serde_json::from_str::<luthier_core::spec::Spec>(&text).unwrap(), resolved_once);
+    }
+}
+
+#[test]
+fn every_sampler_is_documented_and_refuses_options_it_does_not_know() {
+    for entry in SAMPLERS {
+        assert!(!entry.summary.is_empty());
+        let wrong = Component::named(entry.name).with("no_such_option", 1);
+        let Err(error) = build("sampler", SAMPLERS, &wrong) else { panic!("{} took anything", entry.name) };
+        assert!(error.to_string().contains("no_such_option"), "{error}");
+        let (_, complete) = build("sampler", SAMPLERS, &Component::named(entry.name)).unwrap();
+        for option in complete.options.keys() {
+            assert!(
+                entry.options.iter().any(|doc| doc.name == option),
+                "{}: {option} has no doc",
+                entry.name
+            );
+        }
+    }
+}

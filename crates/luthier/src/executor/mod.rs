@@ -1,0 +1,112 @@
+//! Who calls the objective: workers in threads of this process, fed by one session.
+
+mod threads;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use luthier_core::engine::Done;
+use luthier_core::event::Work;
+use luthier_core::study::Study;
+
+pub use threads::run;
+
+/// How to run a study.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Workers, at least 1; each evaluates one trial at a time.
+    pub workers: usize,
+    /// Where trials keep their files: one folder each, named by number. None means a temporary folder per trial name.
+    pub folder: PathBuf,
+    /// Stop asking for trials after this many seconds of wall-clock time.
+    pub seconds: Option<f64>,
+    /// Stop asking after this many trials have been finished by this run.
+    pub trials: Option<u64>,
+    /// How to stop the run from outside.
+    pub stop: Stop,
+    /// Which trials keep their checkpoints.
+    pub keep: Keep,
+}
+
+impl Options {
+    /// One worker, files under `folder`, no limit but the study's own.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            workers: 1,
+            folder: folder.into(),
+            seconds: None,
+            trials: None,
+            stop: Stop::default(),
+            keep: Keep::default(),
+        }
+    }
+}
+
+/// Which finished trials keep their checkpoints. Unfinished ones always do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Only the best one.
+    #[default]
+    Best,
+    /// All.
+    All,
+}
+
+/// Stops a run from another thread or a signal handler.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicU8>);
+
+impl Stop {
+    /// Finish what is running, start nothing more.
+    pub fn gently(&self) {
+        self.0.fetch_max(1, Ordering::SeqCst);
+    }
+
+    /// End what is running now; it continues when the study does.
+    pub fn now(&self) {
+        self.0.fetch_max(2, Ordering::SeqCst);
+    }
+
+    /// One step further: first gently, then now.
+    pub fn harder(&self) {
+        if self.is_asked() { self.now() } else { self.gently() }
+    }
+
+    /// Whether any stop was asked for.
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst) >= 1
+    }
+
+    /// Whether an immediate stop was asked for.
+    pub fn is_now(&self) -> bool {
+        self.0.load(Ordering::SeqCst) >= 2
+    }
+}
+
+/// Why a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The study has nothing more to start.
+    Done(Done),
+    /// Somebody stopped it.
+    Stopped,
+    /// Its own seconds or trials were used up.
+    Limit,
+}
+
+/// Something a display may want to know.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// A worker took this work.
+    Started(Work),
+    /// It reported.
+    Reported(Work),
+    /// It is over or paused.
+    Ended(Work),
+    /// Nothing happened for a moment.
+    Idle,
+}
+
+/// Watches a run: is called after every change with the study as it is then.
+pub type Observer<'a> = dyn FnMut(&Study, Moment) + 'a;

@@ -1,0 +1,417 @@
+//! Workers as threads: each evaluates one trial at a time and talks to the session through a channel.
+//!
+//! The session's thread gathers whatever the workers have said, takes one turn for all of it, and answers. So a
+//! commit serves many workers, and decisions are made in one place.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use luthier_core::event::{Failure, Work};
+use luthier_core::space::{Parameter, Value};
+
+use super::{End, Keep, Moment, Observer, Options};
+use crate::objective::{Link, Objective, Running};
+use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn};
+
+/// How long to wait for a message before looking around.
+const TICK: Duration = Duration::from_millis(100);
+/// How often to look for workers that are gone.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// Runs `objective` on the study until it is done or stopped.
+///
+/// Errors are those of the study's store; failing trials are data.
+pub fn run(
+    session: &mut Session,
+    objective: &dyn Objective,
+    options: &Options,
+    observe: &mut Observer<'_>,
+) -> Result<End, SessionError> {
+    thread::scope(|scope| {
+        // Both ends die with this closure, so that no worker waits for an answer after an error.
+        let (to_session, from_workers) = channel();
+        let slots = (0..options.workers.max(1))
+            .map(|slot| {
+                let (sender, assignments) = channel();
+                let (to_session, folder) = (to_session.clone(), options.folder.clone());
+                scope.spawn(move || work(slot, objective, &folder, &assignments, &to_session));
+                Slot { sender, current: None }
+            })
+            .collect();
+        drop(to_session);
+        let mut run = Run::new(session, options, slots);
+        let ended = run.until_done(&from_workers, observe);
+        run.interrupt_all();
+        ended
+    })
+}
+
+/// A drawn value, or why there is none.
+type Drawn = Result<Value, Failure>;
+
+/// What a worker says.
+enum Message {
+    Report { slot: usize, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64, answer: Sender<Reply> },
+    Draw { slot: usize, parameter: Parameter, answer: Sender<Drawn> },
+    Finished { slot: usize, returned: Returned },
+}
+
+/// A worker's side of the channel, while one trial runs.
+struct Wire<'a> {
+    slot: usize,
+    to_session: &'a Sender<Message>,
+}
+
+impl Link for Wire<'_> {
+    fn report(&mut self, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64) -> Reply {
+        let (answer, reply) = channel();
+        let message = Message::Report { slot: self.slot, step, values, seconds, answer };
+        match self.to_session.send(message) {
+            Ok(()) => reply.recv().unwrap_or(Reply::Gone),
+            Err(_) => Reply::Gone,
+        }
+    }
+
+    fn draw(&mut self, parameter: Parameter) -> Result<Value, Failure> {
+        let (answer, reply) = channel();
+        let gone = || Failure::error("the study is closed");
+        let message = Message::Draw { slot: self.slot, parameter, answer };
+        self.to_session.send(message).map_err(|_| gone())?;
+        reply.recv().map_err(|_| gone())?
+    }
+}
+
+/// A worker's life: take an assignment, evaluate, say how it went.
+fn work(
+    slot: usize,
+    objective: &dyn Objective,
+    folder: &Path,
+    assignments: &Receiver<(Assigned, Arc<AtomicBool>)>,
+    to_session: &Sender<Message>,
+) {
+    while let Ok((assigned, interrupt)) = assignments.recv() {
+        let mut wire = Wire { slot, to_session };
+        let folder = trial_folder(folder, assigned.work);
+        let mut running = Running::new(assigned, &mut wire, interrupt, folder);
+        let evaluation = catch_unwind(AssertUnwindSafe(|| objective.evaluate(&mut running)));
+        let result = match evaluation {
+            Ok(result) => result,
+            Err(panic) => Err(Failure::Panicked { problem: panic_text(&*panic).into() }.into()),
+        };
+        let returned = Returned {
+            result: result.map_err(|failed| (failed.reason, failed.detail)),
+            conclusion: running.take_conclusion(),
+            seconds: running.take_seconds(),
+            used: running.asked(),
+        };
+        if to_session.send(Message::Finished { slot, returned }).is_err() {
+            return;
+        }
+    }
+}
+
+/// Where the work of a trial keeps its files.
+pub(super) fn trial_folder(folder: &Path, work: Work) -> PathBuf {
+    let trial = folder.join(format!("{:05}", work.trial));
+    if work.replicate == 0 { trial } else { trial.join(format!("replicate-{}", work.replicate)) }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+struct Slot {
+    sender: Sender<(Assigned, Arc<AtomicBool>)>,
+    current: Option<Current>,
+}
+
+/// What a worker is doing.
+struct Current {
+    work: Work,
+    attempt: u32,
+    interrupt: Arc<AtomicBool>,
+}
+
+struct Run<'a> {
+    session: &'a mut Session,
+    options: &'a Options,
+    slots: Vec<Slot>,
+    begun: Instant,
+    finished_before: u64,
+    renewed: Instant,
+    swept: Option<Instant>,
+    /// Whether something has changed since a request for work was last answered with "wait".
+    stale: bool,
+    end: Option<End>,
+    best: Option<u32>,
+}
+
+/// Answers held back until the turn is durable.
+#[derive(Default)]
+struct Outbox {
+    replies: Vec<(Sender<Reply>, Reply)>,
+    values: Vec<(Sender<Drawn>, Drawn)>,
+    starts: Vec<(usize, Assigned)>,
+    moments: Vec<Moment>,
+    freed: Vec<usize>,
+    end: Option<End>,
+}
+
+impl<'a> Run<'a> {
+    fn new(session: &'a mut Session, options: &'a Options, slots: Vec<Slot>) -> Self {
+        let finished_before = session.study().tally().finished();
+        let best = session.study().incumbent().map(|trial| trial.number);
+        let now = Instant::now();
+        Self {
+            session,
+            options,
+            slots,
+            begun: now,
+            finished_before,
+            renewed: now,
+            swept: None,
+            stale: true,
+            end: None,
+            best,
+        }
+    }
+
+    fn until_done(
+        &mut self,
+        inbox: &Receiver<Message>,
+        observe: &mut Observer<'_>,
+    ) -> Result<End, SessionError> {
+        loop {
+            self.check_stop();
+            let busy = self.slots.iter().any(|slot| slot.current.is_some());
+            match &self.end {
+                Some(end) if !busy => return Ok(end.clone()),
+                Some(_) | None => {}
+            }
+            let messages = if self.wants_work() { Vec::new() } else { gather(inbox) };
+            let moved = !messages.is_empty() || self.wants_work() || self.sweep_is_due();
+            if moved {
+                self.take_turn(messages, observe)?;
+            } else {
+                self.stale |= self.session.refresh()?;
+                observe(self.session.study(), Moment::Idle);
+            }
+            self.keep_leases()?;
+            self.pass_on_stops();
+        }
+    }
+
+    fn wants_work(&self) -> bool {
+        self.stale && self.end.is_none() && self.slots.iter().any(|slot| slot.current.is_none())
+    }
+
+    fn sweep_is_due(&self) -> bool {
+        self.end.is_none() && self.swept.is_none_or(|at| at.elapsed() > SWEEP)
+    }
+
+    /// One turn for everything the workers said and everything that idle workers can do.
+    fn take_turn(&mut self, messages: Vec<Message>, observe: &mut Observer<'_>) -> Result<(), SessionError> {
+        let sweep = self.sweep_is_due();
+        let ask = self.end.is_none() && !self.limit_reached();
+        let (slots, stop_now) = (&self.slots, self.options.stop.is_now());
+        let mut idle: Vec<usize> = (0..slots.len()).filter(|k| slots[*k].current.is_none()).collect();
+        let outbox = self.session.turn(|turn| {
+            let mut outbox = Outbox::default();
+            for message in messages {
+                answer(turn, slots, message, stop_now, &mut outbox)?;
+            }
+            idle.append(&mut outbox.freed.clone());
+            if sweep {
+                turn.sweep()?;
+            }
+            if ask {
+                assign(turn, &idle, &mut outbox)?;
+            }
+            Ok(outbox)
+        })?;
+        if sweep {
+            self.swept = Some(Instant::now());
+        }
+        self.stale = !outbox.freed.is_empty() && !ask;
+        self.deliver(outbox, observe);
+        if self.end.is_none() && self.limit_reached() {
+            self.end = Some(End::Limit);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, outbox: Outbox, observe: &mut Observer<'_>) {
+        // A worker whose channel is closed is gone already; its trial is over for it.
+        for (answer, reply) in outbox.replies {
+            self.stale = true;
+            let _closed = answer.send(reply);
+        }
+        for (answer, value) in outbox.values {
+            let _closed = answer.send(value);
+        }
+        for slot in outbox.freed {
+            self.slots[slot].current = None;
+            self.stale = true;
+        }
+        for (slot, assigned) in outbox.starts {
+            let interrupt = Arc::new(AtomicBool::new(false));
+            let (work, attempt) = (assigned.work, assigned.attempt);
+            self.slots[slot].current = Some(Current { work, attempt, interrupt: interrupt.clone() });
+            let _closed = self.slots[slot].sender.send((assigned, interrupt));
+        }
+        if let Some(end) = outbox.end {
+            let idle_everywhere = self.slots.iter().all(|slot| slot.current.is_none());
+            if idle_everywhere || !matches!(end, End::Done(_)) {
+                self.end = Some(end);
+            }
+            // While others run, their results may lead to more: ask again when something has changed.
+            self.stale = false;
+        }
+        for moment in outbox.moments {
+            observe(self.session.study(), moment);
+        }
+        self.tidy();
+    }
+
+    /// Removes checkpoints that nobody needs any more.
+    fn tidy(&mut self) {
+        if self.options.keep == Keep::All {
+            return;
+        }
+        let study = self.session.study();
+        let best = study.incumbent().map(|trial| trial.number);
+        let finished = study.finished();
+        let recent = finished.iter().rev().take(2 * self.slots.len()).copied();
+        let dethroned = self.best.filter(|_| self.best != best);
+        for number in recent.chain(dethroned).filter(|number| Some(*number) != best) {
+            for (work, _) in study.trial(number).into_iter().flat_map(luthier_core::trial::Trial::pieces) {
+                let checkpoint = trial_folder(&self.options.folder, work).join("checkpoint");
+                if checkpoint.exists() && fs::remove_dir_all(&checkpoint).is_err() {
+                    // A file still open elsewhere: it is removed with the study.
+                }
+            }
+        }
+        self.best = best;
+    }
+
+    fn limit_reached(&self) -> bool {
+        let finished = self.session.study().tally().finished() - self.finished_before;
+        let running = self.slots.iter().filter(|slot| slot.current.is_some()).count() as u64;
+        self.options.trials.is_some_and(|limit| finished + running >= limit)
+            || self.options.seconds.is_some_and(|limit| self.begun.elapsed().as_secs_f64() >= limit)
+    }
+
+    fn check_stop(&mut self) {
+        if self.options.stop.is_asked() {
+            self.end = Some(End::Stopped);
+        }
+        if self.options.stop.is_now() {
+            self.interrupt_all();
+        }
+    }
+
+    fn interrupt_all(&self) {
+        for current in self.slots.iter().filter_map(|slot| slot.current.as_ref()) {
+            current.interrupt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn keep_leases(&mut self) -> Result<(), SessionError> {
+        if self.renewed.elapsed() < self.session.renewal() {
+            return Ok(());
+        }
+        self.renewed = Instant::now();
+        let gone = self.session.renew()?;
+        for current in self.slots.iter().filter_map(|slot| slot.current.as_ref()) {
+            if gone.contains(&current.work) {
+                current.interrupt.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// A trial that was asked to stop and does not report soon is interrupted.
+    fn pass_on_stops(&self) {
+        for current in self.slots.iter().filter_map(|slot| slot.current.as_ref()) {
+            if self.session.study().stopping().contains(&current.work.trial) {
+                current.interrupt.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Whatever the workers have said: waits a tick for the first, then takes all there are.
+fn gather(inbox: &Receiver<Message>) -> Vec<Message> {
+    match inbox.recv_timeout(TICK) {
+        Ok(first) => std::iter::once(first).chain(inbox.try_iter()).collect(),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Vec::new(),
+    }
+}
+
+fn answer(
+    turn: &mut Turn<'_>,
+    slots: &[Slot],
+    message: Message,
+    stop_now: bool,
+    outbox: &mut Outbox,
+) -> Result<(), SessionError> {
+    match message {
+        Message::Report { slot, step, values, seconds, answer } => {
+            let Some(Current { work, attempt, .. }) = &slots[slot].current else { return Ok(()) };
+            let reply = turn.report(*work, *attempt, step, &values, seconds)?;
+            outbox.moments.push(Moment::Reported(*work));
+            outbox.replies.push((answer, reply));
+        }
+        Message::Draw { slot, parameter, answer } => {
+            let Some(Current { work, attempt, .. }) = &slots[slot].current else { return Ok(()) };
+            let value = match turn.draw(*work, *attempt, &parameter) {
+                Ok(value) => {
+                    value.ok_or_else(|| Failure::error("the trial was taken over by another worker"))
+                }
+                Err(SessionError::Space(problem)) => Err(Failure::error(problem)),
+                Err(other) => return Err(other),
+            };
+            outbox.values.push((answer, value));
+        }
+        Message::Finished { slot, returned } => {
+            let Some(Current { work, attempt, interrupt }) = &slots[slot].current else { return Ok(()) };
+            let asked_to_stop = turn.study().stopping().contains(&work.trial);
+            if asked_to_stop {
+                turn.cancel(*work, *attempt, returned.seconds)?;
+            } else if stop_now && interrupt.load(Ordering::Relaxed) {
+                turn.give_back(*work, *attempt)?;
+            } else {
+                turn.finish(*work, *attempt, returned)?;
+            }
+            outbox.moments.push(Moment::Ended(*work));
+            outbox.freed.push(slot);
+        }
+    }
+    Ok(())
+}
+
+fn assign(turn: &mut Turn<'_>, idle: &[usize], outbox: &mut Outbox) -> Result<(), SessionError> {
+    for &slot in idle {
+        match turn.ask()? {
+            Asked::Work(assigned) => {
+                outbox.moments.push(Moment::Started(assigned.work));
+                outbox.starts.push((slot, *assigned));
+            }
+            Asked::Wait => break,
+            Asked::Done(done) => {
+                if turn.study().running().is_empty() {
+                    outbox.end = Some(End::Done(done));
+                }
+                break;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,425 @@
+//! Any program as an objective: params go in as arguments, environment and a JSON file; results come out as JSON
+//! lines, by patterns, or in a file. The program runs under supervision and nothing it started outlives it.
+
+mod capture;
+mod template;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use luthier_core::event::Failure;
+use luthier_core::metric::Metrics;
+use luthier_core::space::{Params, Space};
+use serde::{Deserialize, Serialize};
+
+use self::capture::{Capture, Reading, Results, Tail};
+use self::template::Template;
+use super::{Failed, Flow, Objective, Running};
+use crate::process::{Ended, Exit, Launch, Process, thread_environment};
+
+/// How often a running command is looked at when it says nothing.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The `[command]` table of a study file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandSpec {
+    /// The program and its arguments, with placeholders in braces: a parameter's name, or `budget`, `step`, `trial`,
+    /// `replicate`, `seed`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
+    ///
+    /// An argument whose parameter is inactive is left out; if it is nothing but the placeholder, a flag before it
+    /// (`--momentum {momentum}`) is left out too.
+    pub run: Vec<String>,
+    /// Regular expressions with one group, by metric; `step` may be one of them. They are matched against each line of
+    /// both outputs, instead of JSON lines.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pattern: BTreeMap<String, String>,
+    /// A JSON file that holds the final values when the command has ended, relative to the trial's folder; may have
+    /// placeholders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// Seconds after which the command is ended and the trial fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<f64>,
+    /// Megabytes (10⁶ bytes) that the command and its descendants may use together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<f64>,
+    /// Seconds between SIGTERM and SIGKILL.
+    #[serde(default = "grace")]
+    pub grace: f64,
+    /// More environment variables; values may have placeholders.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Where the command runs, relative to the study file's folder; default that folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<PathBuf>,
+}
+
+fn grace() -> f64 {
+    10.0
+}
+
+/// What is wrong with a command.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CommandError {
+    /// Nothing to run.
+    #[error(
+        "command.run is empty; give the program and its arguments, e.g. run = [\"python3\", \"train.py\"]"
+    )]
+    Empty,
+    /// A placeholder that means nothing.
+    #[error(
+        "{text:?} has the placeholder {{{name}}}, which is neither a parameter nor one of {known}; write {{{{ for a brace"
+    )]
+    Placeholder {
+        /// The argument.
+        text: String,
+        /// The placeholder.
+        name: String,
+        /// What may stand there.
+        known: String,
+    },
+    /// An unfinished placeholder.
+    #[error("{text:?} has a brace without its partner; write {{{{ or }}}} for a brace")]
+    Brace {
+        /// The argument.
+        text: String,
+    },
+    /// A pattern that is no regular expression, or has no group.
+    #[error("command.pattern.{metric}: {problem}")]
+    Pattern {
+        /// The metric.
+        metric: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Patterns that never yield an objective.
+    #[error("command.pattern has no pattern for the metric {metric:?}")]
+    NoPattern {
+        /// The metric.
+        metric: String,
+    },
+    /// A limit that is not a positive number.
+    #[error("command.{field} must be a positive number, not {value}")]
+    Limit {
+        /// Which.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+    },
+}
+
+/// A program as an objective.
+pub struct Command {
+    spec: CommandSpec,
+    arguments: Vec<Template>,
+    environment: Vec<(String, Template)>,
+    result: Option<Template>,
+    reading: Reading,
+    working_dir: PathBuf,
+    threads: Vec<(String, String)>,
+    supervisor: Option<PathBuf>,
+}
+
+impl Command {
+    /// Checks a command against the space and metrics of its study. Relative paths start at `base`.
+    pub fn new(
+        spec: CommandSpec,
+        space: &Space,
+        metrics: &Metrics,
+        base: &Path,
+    ) -> Result<Self, CommandError> {
+        if spec.run.first().is_none_or(|program| program.trim().is_empty()) {
+            return Err(CommandError::Empty);
+        }
+        for (field, limit) in [("time_limit", spec.time_limit), ("memory_limit", spec.memory_limit)] {
+            if let Some(value) = limit.filter(|value| !(value.is_finite() && *value > 0.0)) {
+                return Err(CommandError::Limit { field, value });
+            }
+        }
+        if !(spec.grace.is_finite() && spec.grace >= 0.0) {
+            return Err(CommandError::Limit { field: "grace", value: spec.grace });
+        }
+        let arguments = spec.run.iter().map(|text| Template::parse(text, space)).collect::<Result<_, _>>()?;
+        let environment = spec
+            .env
+            .iter()
+            .map(|(name, text)| Ok((name.clone(), Template::parse(text, space)?)))
+            .collect::<Result<_, _>>()?;
+        let result = spec.result.as_deref().map(|text| Template::parse(text, space)).transpose()?;
+        let reading = Reading::new(&spec.pattern, metrics, spec.result.is_some())?;
+        let working_dir = spec.working_dir.as_ref().map_or_else(|| base.to_owned(), |dir| base.join(dir));
+        let (threads, supervisor) = (Vec::new(), None);
+        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor })
+    }
+
+    /// The same for `parallel` commands at once on `cores` cores: numerical libraries in the commands get their share
+    /// of the cores and wait passively, unless the user's environment already says otherwise.
+    pub fn sharing(mut self, cores: usize, parallel: usize) -> Self {
+        self.threads = thread_environment(cores, parallel);
+        self
+    }
+
+    /// The same with another executable as supervisor; see [`Launch::supervisor`].
+    pub fn supervised_by(mut self, executable: PathBuf) -> Self {
+        self.supervisor = Some(executable);
+        self
+    }
+
+    fn launch(&self, running: &Running<'_>) -> Result<Launch, Failed> {
+        let folder = running.folder();
+        let checkpoint = running.checkpoint_folder();
+        let params_file = folder.join("params.json");
+        let prepared =
+            fs::create_dir_all(&checkpoint).and_then(|()| write_params(&params_file, running.params()));
+        prepared.map_err(|e| not_started(format!("{}: {e}", folder.display())))?;
+        let fill = Filling::new(running, &params_file, &checkpoint);
+        let mut arguments = template::fill_all(&self.arguments, &fill).into_iter();
+        let program = arguments.next().unwrap_or_default();
+        let mut launch = Launch::new(self.program(&program));
+        launch.args = arguments.map(OsString::from).collect();
+        launch.env = self.variables(running, &fill);
+        launch.working_dir = Some(self.working_dir.clone());
+        launch.memory_limit = self.spec.memory_limit.map(|megabytes| (megabytes * 1e6) as u64);
+        launch.grace = Duration::from_secs_f64(self.spec.grace);
+        launch.supervisor.clone_from(&self.supervisor);
+        Ok(launch)
+    }
+
+    /// A program given as a relative path starts from the command's working directory.
+    fn program(&self, program: &str) -> OsString {
+        let path = Path::new(program);
+        if path.components().count() > 1 && path.is_relative() {
+            return self.working_dir.join(path).into();
+        }
+        program.into()
+    }
+
+    fn variables(&self, running: &Running<'_>, fill: &Filling) -> Vec<(OsString, OsString)> {
+        let mut variables: Vec<(String, String)> = self.threads.clone();
+        for (name, value) in &fill.fixed {
+            variables.push((format!("LUTHIER_{}", name.to_uppercase()), value.clone()));
+        }
+        for (name, value) in running.params().iter() {
+            variables.push((format!("LUTHIER_PARAM_{}", variable_name(name)), value.to_string()));
+        }
+        for (name, template) in &self.environment {
+            if let Some(value) = template.fill(fill) {
+                variables.push((name.clone(), value));
+            }
+        }
+        variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+}
+
+impl Objective for Command {
+    fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
+        let launch = self.launch(running)?;
+        let process = launch.start().map_err(|e| not_started(e.to_string()))?;
+        let (sender, results) = channel();
+        let outputs = [
+            ("stdout.log", process.take_stdout().map(|pipe| Box::new(pipe) as Box<dyn io::Read + Send>)),
+            ("stderr.log", process.take_stderr().map(|pipe| Box::new(pipe) as Box<dyn io::Read + Send>)),
+        ];
+        let mut tails = Vec::new();
+        let mut readers = Vec::new();
+        for (name, pipe) in outputs {
+            let Some(pipe) = pipe else { continue };
+            let tail = Tail::default();
+            tails.push(tail.clone());
+            let capture = Capture::new(running.folder().join(name), tail, self.reading.for_output(name));
+            let sender = sender.clone();
+            readers.push(thread::spawn(move || capture.read(pipe, &sender)));
+        }
+        drop(sender);
+        let mut watch =
+            Watch { command: self, running, process: &process, begun: Instant::now(), ended_by: None };
+        let mut last = watch.follow(&results);
+        let ended = process.wait();
+        for reader in readers {
+            // A reader that panicked has lost its output and nothing else.
+            let _lost = reader.join();
+        }
+        last.extend(results.try_iter().filter_map(|found| watch.pass_on(found)).flatten());
+        watch.conclude(&ended, last, &tails)
+    }
+}
+
+/// Who ended the command, if it was not the command itself.
+#[derive(Clone, Copy, PartialEq)]
+enum EndedBy {
+    Report,
+    Interrupt,
+    TimeLimit,
+}
+
+/// A command while it runs.
+struct Watch<'a, 'b> {
+    command: &'a Command,
+    running: &'a mut Running<'b>,
+    process: &'a Process,
+    begun: Instant,
+    ended_by: Option<EndedBy>,
+}
+
+impl Watch<'_, '_> {
+    /// Passes results on until both outputs have ended; returns the values given without a step.
+    fn follow(&mut self, results: &Receiver<Results>) -> BTreeMap<Arc<str>, f64> {
+        let mut last = BTreeMap::new();
+        loop {
+            match results.recv_timeout(TICK) {
+                Ok(found) => last.extend(self.pass_on(found).into_iter().flatten()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return last,
+            }
+            self.check_limits();
+            if self.process.try_wait().is_some() {
+                return last;
+            }
+        }
+    }
+
+    fn check_limits(&mut self) {
+        let limit = self.command.spec.time_limit;
+        if self.ended_by.is_some() {
+            return;
+        }
+        if self.running.is_interrupted() {
+            self.end(EndedBy::Interrupt);
+        } else if limit.is_some_and(|limit| self.begun.elapsed().as_secs_f64() > limit) {
+            self.end(EndedBy::TimeLimit);
+        }
+    }
+
+    fn end(&mut self, by: EndedBy) {
+        self.ended_by = Some(by);
+        self.process.terminate();
+    }
+
+    /// Reports values that have a step; gives back those that have none.
+    fn pass_on(&mut self, found: Results) -> Option<BTreeMap<Arc<str>, f64>> {
+        let Some(step) = found.step else { return Some(found.values.into_iter().collect()) };
+        if self.ended_by.is_some() {
+            return None;
+        }
+        match self.running.report_named(step, found.values) {
+            Flow::Continue => {}
+            // A command that was told its budget stops there by itself, and saves what it needs.
+            Flow::Pause if self.command.knows_budget() => {}
+            Flow::Pause | Flow::Stop => self.end(EndedBy::Report),
+        }
+        None
+    }
+
+    fn conclude(
+        mut self,
+        ended: &Ended,
+        mut last: BTreeMap<Arc<str>, f64>,
+        tails: &[Tail],
+    ) -> Result<(), Failed> {
+        let failed = |reason| Err(Failed { reason, detail: capture::detail(tails) });
+        match (self.ended_by, ended.status) {
+            (Some(EndedBy::Report | EndedBy::Interrupt), _) => return Ok(()),
+            _ if self.running.ended() == Some(Flow::Stop) => return Ok(()),
+            (Some(EndedBy::TimeLimit), _) => {
+                return failed(Failure::Timeout {
+                    seconds: self.command.spec.time_limit.unwrap_or_default(),
+                });
+            }
+            _ if ended.memory_exceeded => {
+                let bytes = self.command.spec.memory_limit.unwrap_or_default() * 1e6;
+                return failed(Failure::Memory { bytes: bytes as u64 });
+            }
+            (None, Exit::Code(0)) => {}
+            (None, Exit::Code(code)) => return failed(Failure::ExitCode { code }),
+            (None, Exit::Signal(signal)) => return failed(Failure::Signal { signal }),
+            (None, Exit::SupervisorLost) => return failed(Failure::error("its supervisor was killed")),
+        }
+        if let Err(problem) = self.read_result_file(&mut last) {
+            return failed(Failure::error(problem));
+        }
+        if !last.is_empty() {
+            self.running.conclude(last.into_iter().collect());
+        } else if self.running.ended().is_none() && self.running.step() == 0 {
+            let metric = self.command.reading.first_metric();
+            return failed(Failure::NoResult { metric });
+        }
+        Ok(())
+    }
+
+    fn read_result_file(&mut self, last: &mut BTreeMap<Arc<str>, f64>) -> Result<(), String> {
+        let Some(template) = &self.command.result else { return Ok(()) };
+        let folder = self.running.folder().to_owned();
+        let fill = Filling::new(self.running, &folder.join("params.json"), &self.running.checkpoint_folder());
+        let path = folder.join(template.fill(&fill).unwrap_or_default());
+        let text =
+            fs::read_to_string(&path).map_err(|e| format!("the result file {}: {e}", path.display()))?;
+        let found =
+            capture::numbers(&text).ok_or_else(|| format!("{} is not a JSON object", path.display()))?;
+        last.extend(found.values);
+        Ok(())
+    }
+}
+
+impl Command {
+    fn knows_budget(&self) -> bool {
+        self.arguments.iter().any(|argument| argument.mentions("budget"))
+            || self.environment.iter().any(|(_, value)| value.mentions("budget"))
+    }
+}
+
+/// What placeholders stand for in one trial.
+struct Filling {
+    params: Params,
+    fixed: Vec<(&'static str, String)>,
+}
+
+impl Filling {
+    fn new(running: &Running<'_>, params_file: &Path, checkpoint: &Path) -> Self {
+        let end = running.budget().or(running.max_budget());
+        let key = running.random_key();
+        let seed = u32::from_le_bytes([key[0], key[8], key[24], 0]).wrapping_mul(2_654_435_761) >> 1;
+        let mut fixed = vec![
+            ("step", running.step().to_string()),
+            ("trial", running.trial().to_string()),
+            ("replicate", running.replicate().to_string()),
+            ("seed", seed.wrapping_add(running.trial()).to_string()),
+            ("params", params_file.display().to_string()),
+            ("checkpoint", checkpoint.display().to_string()),
+            ("folder", running.folder().display().to_string()),
+        ];
+        fixed.extend(end.map(|budget| ("budget", budget.to_string())));
+        Self { params: running.params().clone(), fixed }
+    }
+
+    /// The text of a placeholder; `None` where the parameter is inactive.
+    fn get(&self, name: &str) -> Option<String> {
+        if let Some(value) = self.params.get(name) {
+            return Some(value.to_string());
+        }
+        self.fixed.iter().find(|(known, _)| *known == name).map(|(_, text)| text.clone())
+    }
+}
+
+fn not_started(problem: String) -> Failed {
+    Failure::NotStarted { problem: problem.into() }.into()
+}
+
+fn write_params(path: &Path, params: &Params) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(params).map_err(io::Error::other)?;
+    fs::write(path, text + "\n")
+}
+
+/// `units[1]` as an environment variable: `UNITS_1`.
+fn variable_name(name: &str) -> String {
+    let mapped: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    mapped.trim_end_matches('_').to_owned()
+}

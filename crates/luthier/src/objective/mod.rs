@@ -1,0 +1,267 @@
+//! The function under study. An objective knows its params and its budget; it has never heard of samplers.
+
+mod closure;
+pub mod command;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use luthier_core::event::Failure;
+use luthier_core::rng::{Purpose, Rng};
+use luthier_core::space::{Parameter, Params, Value};
+
+pub use closure::closure;
+
+use crate::session::{Assigned, Reply};
+
+/// The function under study.
+pub trait Objective: Send + Sync {
+    /// Evaluates one trial: reports values through `running` and returns when it is done, or when a report said so.
+    ///
+    /// A failure is data: it is recorded with the trial and the study goes on.
+    fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed>;
+}
+
+/// A failure with the last lines of whatever the objective printed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failed {
+    /// Why.
+    pub reason: Failure,
+    /// The last lines of its error output; may be empty.
+    pub detail: Arc<str>,
+}
+
+impl From<Failure> for Failed {
+    fn from(reason: Failure) -> Self {
+        Self { reason, detail: "".into() }
+    }
+}
+
+/// What an objective does after a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// Save a checkpoint and return.
+    Pause,
+    /// Return.
+    Stop,
+}
+
+/// The line from a running trial to the study.
+pub trait Link {
+    /// Values at a step.
+    fn report(&mut self, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64) -> Reply;
+    /// The value of a parameter that the trial asks for, or why there is none.
+    fn draw(&mut self, parameter: Parameter) -> Result<Value, Failure>;
+}
+
+/// One trial (or one replicate of it) while it runs.
+pub struct Running<'a> {
+    assigned: Assigned,
+    link: &'a mut dyn Link,
+    interrupt: Arc<AtomicBool>,
+    folder: PathBuf,
+    since: Instant,
+    ended: Option<Flow>,
+    asked: Vec<Arc<str>>,
+    why: Arc<str>,
+    conclusion: Option<Vec<(Arc<str>, f64)>>,
+}
+
+impl<'a> Running<'a> {
+    /// A running trial whose files live in `folder`; `interrupt` turns true when it should end without a report.
+    pub fn new(
+        assigned: Assigned,
+        link: &'a mut dyn Link,
+        interrupt: Arc<AtomicBool>,
+        folder: PathBuf,
+    ) -> Self {
+        let since = Instant::now();
+        let (asked, why) = (Vec::new(), "".into());
+        Self { assigned, link, interrupt, folder, since, ended: None, asked, why, conclusion: None }
+    }
+
+    /// The trial's params.
+    pub fn params(&self) -> &Params {
+        &self.assigned.params
+    }
+
+    /// The trial's number.
+    pub fn trial(&self) -> u32 {
+        self.assigned.work.trial
+    }
+
+    /// The replicate (fold or seed), from 0.
+    pub fn replicate(&self) -> u16 {
+        self.assigned.work.replicate
+    }
+
+    /// How often this work has been started, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.assigned.attempt
+    }
+
+    /// The step to go to, if it is not the trial's end.
+    pub fn budget(&self) -> Option<u64> {
+        self.assigned.budget
+    }
+
+    /// The largest step any trial can reach, where the study declares it.
+    pub fn max_budget(&self) -> Option<u64> {
+        self.assigned.max_budget
+    }
+
+    /// The largest step reported so far, also by earlier attempts; 0 if there is none. A resumed trial continues
+    /// from a checkpoint at or before it.
+    pub fn step(&self) -> u64 {
+        self.assigned.step
+    }
+
+    /// The trial and step whose checkpoint this trial begins with.
+    pub fn parent(&self) -> Option<(u32, u64)> {
+        self.assigned.parent
+    }
+
+    /// The key of the random stream for whatever the objective draws itself; the same on every attempt.
+    pub fn random_key(&self) -> [u8; 32] {
+        let replicate = u64::from(self.assigned.work.replicate);
+        Rng::key(self.assigned.seed, u64::from(self.trial()), Purpose::Objective, replicate)
+    }
+
+    /// A float parameter.
+    pub fn float(&self, name: &str) -> Result<f64, Failure> {
+        self.value(name, "a number", Value::as_f64)
+    }
+
+    /// An integer parameter.
+    pub fn int(&self, name: &str) -> Result<i64, Failure> {
+        self.value(name, "a whole number", Value::as_i64)
+    }
+
+    /// A boolean parameter.
+    pub fn flag(&self, name: &str) -> Result<bool, Failure> {
+        self.value(name, "true or false", Value::as_bool)
+    }
+
+    /// A text parameter.
+    pub fn text(&self, name: &str) -> Result<String, Failure> {
+        self.value(name, "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    fn value<T>(&self, name: &str, kind: &str, read: impl Fn(&Value) -> Option<T>) -> Result<T, Failure> {
+        let value = self.params().get(name);
+        let value = value.ok_or_else(|| Failure::error(format!("the trial has no parameter {name:?}")))?;
+        read(value).ok_or_else(|| Failure::error(format!("parameter {name:?} is {value}, not {kind}")))
+    }
+
+    /// Define-by-run: the trial's value of `parameter`. A name the space does not know grows the space.
+    pub fn suggest(&mut self, parameter: Parameter) -> Result<Value, Failure> {
+        let name = parameter.name.clone();
+        if !self.asked.contains(&name) {
+            self.asked.push(name.clone());
+        }
+        if let Some(value) = self.params().get(&name)
+            && parameter.distribution.encode(value).is_ok()
+        {
+            return Ok(value.clone());
+        }
+        let value = self.link.draw(parameter)?;
+        self.assigned.params.set(name, value.clone());
+        Ok(value)
+    }
+
+    /// The parameters asked for by [`Running::suggest`]; `None` if there were none.
+    pub fn asked(&self) -> Option<Vec<Arc<str>>> {
+        (!self.asked.is_empty()).then(|| self.asked.clone())
+    }
+
+    /// Reports values at a step and says what to do now. Steps ascend; a step reported twice counts once, the last time.
+    pub fn report(&mut self, step: u64, values: &[(&str, f64)]) -> Flow {
+        let values = values.iter().map(|(name, value)| ((*name).into(), *value)).collect();
+        self.report_named(step, values)
+    }
+
+    /// Like [`Running::report`], with names made elsewhere.
+    pub fn report_named(&mut self, step: u64, values: Vec<(Arc<str>, f64)>) -> Flow {
+        if let Some(ended) = self.ended {
+            return ended;
+        }
+        if self.is_interrupted() {
+            return Flow::Stop;
+        }
+        let seconds = self.take_seconds();
+        self.assigned.step = self.assigned.step.max(step);
+        let flow = match self.link.report(step, values, seconds) {
+            Reply::Continue => return Flow::Continue,
+            Reply::Pause => Flow::Pause,
+            Reply::Stop(why) => {
+                self.why = why;
+                Flow::Stop
+            }
+            Reply::Gone => Flow::Stop,
+        };
+        self.ended = Some(flow);
+        flow
+    }
+
+    /// The final values of a trial that has no curve, or whose curve they stand for; they count when the objective
+    /// returns. A trial that was given a smaller budget than its end reports them at that budget instead.
+    pub fn conclude(&mut self, values: Vec<(Arc<str>, f64)>) {
+        match self.assigned.budget {
+            Some(budget) if self.assigned.max_budget.is_none_or(|max| budget < max) => {
+                match self.report_named(budget, values) {
+                    Flow::Continue | Flow::Pause | Flow::Stop => {}
+                }
+            }
+            Some(_) | None => self.conclusion = Some(values),
+        }
+    }
+
+    /// What [`Running::conclude`] was told.
+    pub fn take_conclusion(&mut self) -> Option<Vec<(Arc<str>, f64)>> {
+        self.conclusion.take()
+    }
+
+    /// What the last report said, if it ended the trial.
+    pub fn ended(&self) -> Option<Flow> {
+        self.ended
+    }
+
+    /// Why the trial was stopped; empty if it was not.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Whether the trial should end as soon as it can, saving a checkpoint if it has one: the user interrupted the run
+    /// or asked this trial to stop, or the work now belongs to another worker.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
+    /// The interrupt itself, for code that waits elsewhere.
+    pub fn interrupt(&self) -> &Arc<AtomicBool> {
+        &self.interrupt
+    }
+
+    /// The trial's own folder; it may not exist yet.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the trial keeps its checkpoint, across pause, resume and lost workers; it may not exist yet.
+    pub fn checkpoint_folder(&self) -> PathBuf {
+        self.folder.join("checkpoint")
+    }
+
+    /// Seconds since the last report.
+    pub fn take_seconds(&mut self) -> f64 {
+        let now = Instant::now();
+        let seconds = (now - self.since).as_secs_f64();
+        self.since = now;
+        seconds
+    }
+}

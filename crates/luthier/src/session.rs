@@ -1,0 +1,653 @@
+//! A study opened for work: the engine's answers written to the log, one turn at a time.
+//!
+//! A [`Session`] belongs to one thread. Everything that changes the study happens in a [`Turn`], during which no
+//! other process appends; so each decision has seen all that came before it, and one commit serves a whole turn.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use luthier_core::engine::{Done, Engine, Next, drawn_value, resolve, trace};
+use luthier_core::event::{Decision, Event, Failure, Outcome, SpaceEdit, Wish, Work};
+use luthier_core::registry::PolicyError;
+use luthier_core::space::{Parameter, Params, SpaceError, Value};
+use luthier_core::spec::{Limits, PolicySpec, Spec};
+use luthier_core::study::{FoldError, Study};
+use luthier_core::trial::{CurvePoint, WorkState};
+
+use crate::log::{Draft, Guard, Log, LogError, ReplayError, replay};
+
+/// How long a lease is good without a sign of life.
+pub const LEASE: Duration = Duration::from_mins(1);
+/// Records read at once.
+const CHUNK: usize = 20_000;
+
+/// What can go wrong with a session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log's events do not follow from one another.
+    #[error("the study is damaged at event {seq}: {problem}. Nothing was changed; restore a copy")]
+    Fold {
+        /// The event's position.
+        seq: u64,
+        /// What does not follow.
+        problem: FoldError,
+    },
+    /// The policy names something unknown or has wrong options.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A value or an edit does not fit the space.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// The log cannot be folded.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// There is no such trial.
+    #[error("there is no trial {0}; `luthier trials` lists them")]
+    NoTrial(u32),
+    /// The spec cannot be a study.
+    #[error("{0}")]
+    Spec(String),
+}
+
+/// A study opened for work.
+pub struct Session {
+    log: Box<dyn Log>,
+    study: Study,
+    engine: Engine,
+    /// The last position folded.
+    seen: u64,
+    /// Work this session holds, with its tokens.
+    held: BTreeMap<Work, u32>,
+    lease: Duration,
+    is_alive: fn(&str) -> Option<bool>,
+}
+
+/// Work handed to a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assigned {
+    /// Which.
+    pub work: Work,
+    /// The fencing token.
+    pub attempt: u32,
+    /// The trial's params.
+    pub params: Params,
+    /// How far it may go, in steps; none means to its end.
+    pub budget: Option<u64>,
+    /// The largest step any trial can reach, where that is known.
+    pub max_budget: Option<u64>,
+    /// The largest step already reported.
+    pub step: u64,
+    /// The trial and step whose checkpoint it begins with.
+    pub parent: Option<(u32, u64)>,
+    /// The study's seed.
+    pub seed: u64,
+}
+
+/// How a worker returned from a piece of work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Returned {
+    /// Success, or why it failed with the last lines of its error output.
+    pub result: Result<(), (Failure, Arc<str>)>,
+    /// Final values that stand for the trial; without them its curve does.
+    pub conclusion: Option<Vec<(Arc<str>, f64)>>,
+    /// Seconds of work since the last report.
+    pub seconds: f64,
+    /// The parameters that a traced trial asked for.
+    pub used: Option<Vec<Arc<str>>>,
+}
+
+impl Returned {
+    /// Success with these final values.
+    pub fn with_values(values: &[(&str, f64)], seconds: f64) -> Self {
+        let conclusion = values.iter().map(|(name, value)| ((*name).into(), *value)).collect();
+        Self { result: Ok(()), conclusion: Some(conclusion), seconds, used: None }
+    }
+}
+
+/// The answer to a request for work.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// Do this.
+    Work(Box<Assigned>),
+    /// Nothing now.
+    Wait,
+    /// Nothing more.
+    Done(Done),
+}
+
+/// The answer to a report.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Go on.
+    Continue,
+    /// Save a checkpoint and return.
+    Pause,
+    /// Return; the trial is over, for this reason.
+    Stop(Arc<str>),
+    /// Return; the work is no longer this worker's, and nothing it says counts.
+    Gone,
+}
+
+impl Session {
+    /// Creates a study in an empty log. The policy is resolved: every option is spelled out in the log.
+    pub fn create(mut log: Box<dyn Log>, mut spec: Spec) -> Result<Self, SessionError> {
+        check_spec(&spec)?;
+        spec.policy = resolve(&spec)?;
+        let study = Study::new(spec.clone());
+        let engine = Engine::new(&study)?;
+        let created = Draft::new(&Event::Created(Box::new(spec)), 0)?;
+        log.append(&[created], Guard::End(0))?;
+        Ok(Self { log, study, engine, seen: 1, held: BTreeMap::new(), lease: LEASE, is_alive: |_| None })
+    }
+
+    /// Opens the study of a log.
+    pub fn open(mut log: Box<dyn Log>) -> Result<Self, SessionError> {
+        let (study, seen) = replay(&mut *log)?;
+        let engine = Engine::new(&study)?;
+        Ok(Self { log, study, engine, seen, held: BTreeMap::new(), lease: LEASE, is_alive: |_| None })
+    }
+
+    /// The same with another lease; for tests and slow networks.
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// The same with a way to tell whether a lease's holder still lives, so that work is taken over at once.
+    pub fn with_liveness(mut self, is_alive: fn(&str) -> Option<bool>) -> Self {
+        self.is_alive = is_alive;
+        self
+    }
+
+    /// The study as far as this session has seen it.
+    pub fn study(&self) -> &Study {
+        &self.study
+    }
+
+    /// Where the study is kept.
+    pub fn place(&self) -> String {
+        self.log.place()
+    }
+
+    /// Work this session holds, with its tokens.
+    pub fn held(&self) -> &BTreeMap<Work, u32> {
+        &self.held
+    }
+
+    /// Reads what others have appended; returns whether there was any.
+    pub fn refresh(&mut self) -> Result<bool, SessionError> {
+        let before = self.seen;
+        if self.log.has_news(self.seen)? {
+            self.catch_up()?;
+        }
+        Ok(self.seen != before)
+    }
+
+    /// Runs `act` while nobody else appends, and makes what it did durable in one commit.
+    ///
+    /// If `act` fails nothing of the turn is kept.
+    pub fn turn<R>(
+        &mut self,
+        act: impl FnOnce(&mut Turn<'_>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        self.log.lock()?;
+        let mut turn = Turn { basis: 0, drafts: Vec::new(), leases: Vec::new(), session: self };
+        let done = turn.session.catch_up().and_then(|()| {
+            turn.basis = turn.session.seen;
+            let result = act(&mut turn)?;
+            turn.commit()?;
+            Ok(result)
+        });
+        if done.is_err() {
+            self.log.abandon();
+            let (study, seen) = replay(&mut *self.log)?;
+            (self.study, self.seen) = (study, seen);
+            self.engine = Engine::new(&self.study)?;
+            self.held.retain(|work, attempt| holds(&self.study, *work, *attempt));
+        }
+        done
+    }
+
+    /// A sign of life for all the work this session holds; returns what it has lost.
+    pub fn renew(&mut self) -> Result<Vec<Work>, SessionError> {
+        let held: Vec<(Work, u32)> = self.held.iter().map(|(work, attempt)| (*work, *attempt)).collect();
+        let gone = if held.is_empty() { Vec::new() } else { self.log.renew(&held, self.lease)? };
+        for work in &gone {
+            self.held.remove(work);
+        }
+        Ok(gone)
+    }
+
+    /// How often a session should give a sign of life.
+    pub fn renewal(&self) -> Duration {
+        self.lease / 4
+    }
+
+    fn catch_up(&mut self) -> Result<(), SessionError> {
+        loop {
+            let records = self.log.read(self.seen, CHUNK)?;
+            let count = records.len();
+            for record in records {
+                let event = record.event()?;
+                self.study
+                    .apply(&event)
+                    .map_err(|problem| SessionError::Fold { seq: record.seq, problem })?;
+                self.seen = record.seq;
+            }
+            if count < CHUNK {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A session's turn: nobody else appends while it lasts.
+pub struct Turn<'a> {
+    session: &'a mut Session,
+    basis: u64,
+    drafts: Vec<Draft>,
+    leases: Vec<(Work, Option<u32>)>,
+}
+
+impl Turn<'_> {
+    /// The study, with everything this turn has done.
+    pub fn study(&self) -> &Study {
+        &self.session.study
+    }
+
+    /// Decides and claims the next piece of work.
+    pub fn ask(&mut self) -> Result<Asked, SessionError> {
+        loop {
+            match self.session.engine.next(&self.session.study)? {
+                Next::Decide(event) => self.add(event)?,
+                Next::Claim(work) if self.study().stopping().contains(&work.trial) => {
+                    self.end_with(work, Outcome::Cancelled, 0.0, None)?;
+                }
+                Next::Claim(work) => return self.claim(work).map(|assigned| Asked::Work(Box::new(assigned))),
+                Next::Wait => return Ok(Asked::Wait),
+                Next::Done(done) => return Ok(Asked::Done(done)),
+            }
+        }
+    }
+
+    fn claim(&mut self, work: Work) -> Result<Assigned, SessionError> {
+        let attempt = self.study().piece(work).map_or(0, |piece| piece.attempt) + 1;
+        self.add(Event::Claimed { work, attempt })?;
+        self.leases.push((work, Some(attempt)));
+        self.session.held.insert(work, attempt);
+        let study = self.study();
+        let (Some(trial), Some(piece)) = (study.trial(work.trial), study.piece(work)) else {
+            return Err(SessionError::NoTrial(work.trial));
+        };
+        Ok(Assigned {
+            work,
+            attempt,
+            params: study.params(trial),
+            budget: piece.budget,
+            max_budget: study.spec().max_budget,
+            step: piece.step(),
+            parent: trial.parent,
+            seed: study.spec().seed,
+        })
+    }
+
+    /// Values at a step. Non-finite objectives fail the trial; other non-finite metrics are dropped and noted.
+    pub fn report(
+        &mut self,
+        work: Work,
+        attempt: u32,
+        step: u64,
+        values: &[(Arc<str>, f64)],
+        seconds: f64,
+    ) -> Result<Reply, SessionError> {
+        if !holds(self.study(), work, attempt) {
+            return Ok(Reply::Gone);
+        }
+        if let Some(reason) = self.non_finite(work, values)? {
+            let why: Arc<str> = reason.to_string().into();
+            let outcome = Outcome::Failed { reason, detail: "".into() };
+            self.end_with(work, outcome, seconds, None)?;
+            return Ok(Reply::Stop(why));
+        }
+        let values: Vec<_> = values.iter().filter(|(_, value)| value.is_finite()).cloned().collect();
+        self.add(Event::Reported { work, step, values, seconds })?;
+        if let Some(judged) = self.session.engine.judge(&self.session.study, work)? {
+            return self.carry_out(judged);
+        }
+        if self.study().stopping().contains(&work.trial) {
+            self.end_with(work, Outcome::Cancelled, 0.0, None)?;
+            return Ok(Reply::Stop("you asked to stop it".into()));
+        }
+        let budget = self.study().piece(work).and_then(|piece| piece.budget);
+        let pauses = budget.is_some_and(|budget| step >= budget) && !self.is_final(budget);
+        Ok(if pauses { Reply::Pause } else { Reply::Continue })
+    }
+
+    fn carry_out(&mut self, judged: Event) -> Result<Reply, SessionError> {
+        let Event::Judged { work, decision, why } = &judged else { return Ok(Reply::Continue) };
+        let (work, decision, why) = (*work, *decision, why.clone());
+        self.add(judged)?;
+        match decision {
+            Decision::Continue => Ok(Reply::Continue),
+            Decision::Pause => Ok(Reply::Pause),
+            Decision::Stop => {
+                self.end_with(work, Outcome::Pruned, 0.0, None)?;
+                Ok(Reply::Stop(why))
+            }
+        }
+    }
+
+    fn non_finite(
+        &mut self,
+        work: Work,
+        values: &[(Arc<str>, f64)],
+    ) -> Result<Option<Failure>, SessionError> {
+        for (metric, value) in values.iter().filter(|(_, value)| !value.is_finite()) {
+            let text: Arc<str> = value.to_string().to_lowercase().into();
+            if self.study().metrics().objective(metric).is_some() {
+                return Ok(Some(Failure::NonFinite { metric: metric.clone(), value: text }));
+            }
+            let known = |(trial, key, _): &&(Option<u32>, Arc<str>, serde_json::Value)| {
+                *trial == Some(work.trial) && **key == *format!("dropped {metric}")
+            };
+            if self.study().notes().iter().rev().take(64).find(known).is_none() {
+                let key = format!("dropped {metric}").into();
+                self.add(Event::Noted { trial: Some(work.trial), key, value: (&*text).into() })?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The worker returned: with success, paused at its budget or completed; or with a failure.
+    pub fn finish(&mut self, work: Work, attempt: u32, returned: Returned) -> Result<Reply, SessionError> {
+        if !holds(self.study(), work, attempt) {
+            self.session.held.remove(&work);
+            return Ok(Reply::Gone);
+        }
+        let Returned { result, conclusion, seconds, used } = returned;
+        let outcome = match result {
+            Err((reason, detail)) => Outcome::Failed { reason, detail },
+            Ok(()) if conclusion.is_none() && self.is_at_budget(work) => {
+                let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
+                self.add(Event::Paused { work, step, seconds })?;
+                self.let_go(work);
+                return Ok(Reply::Pause);
+            }
+            Ok(()) => self.completed(work, conclusion.unwrap_or_default())?,
+        };
+        self.end_with(work, outcome, seconds, used)?;
+        Ok(Reply::Continue)
+    }
+
+    fn is_at_budget(&self, work: Work) -> bool {
+        let Some(piece) = self.study().piece(work) else { return false };
+        piece.budget.is_some_and(|budget| piece.step() >= budget) && !self.is_final(piece.budget)
+    }
+
+    /// The outcome of work that ran to its end: its objectives from the conclusion, else from the curve. Other metrics
+    /// of the conclusion join the curve's last point.
+    fn completed(&mut self, work: Work, conclusion: Vec<(Arc<str>, f64)>) -> Result<Outcome, SessionError> {
+        let failed = |reason| Ok(Outcome::Failed { reason, detail: "".into() });
+        if let Some(reason) = self.non_finite(work, &conclusion)? {
+            return failed(reason);
+        }
+        let piece = self.study().piece(work).ok_or(SessionError::NoTrial(work.trial))?;
+        let step = piece.step();
+        let curve = self.study().curve_values(piece);
+        let metrics = self.study().metrics();
+        let mut values = Vec::with_capacity(metrics.objectives.len());
+        for (k, metric) in metrics.objectives.iter().enumerate() {
+            let concluded = conclusion.iter().find(|(name, _)| *name == metric.name).map(|(_, value)| *value);
+            match concluded.or_else(|| curve.as_ref().ok().map(|curve| curve[k])) {
+                Some(value) => values.push(value),
+                None => return failed(Failure::NoResult { metric: metric.name.clone() }),
+            }
+        }
+        let is_other =
+            |(name, value): &&(Arc<str>, f64)| metrics.objective(name).is_none() && value.is_finite();
+        let others: Vec<_> = conclusion.iter().filter(is_other).cloned().collect();
+        if !others.is_empty() {
+            self.report_others(work, step, others)?;
+        }
+        Ok(Outcome::Completed { values })
+    }
+
+    /// Metrics that are not objectives, at a step. With a curve, the engine judges its last point once more.
+    fn report_others(
+        &mut self,
+        work: Work,
+        step: u64,
+        values: Vec<(Arc<str>, f64)>,
+    ) -> Result<(), SessionError> {
+        let has_curve = self.study().piece(work).is_some_and(|piece| !piece.curve.is_empty());
+        if has_curve {
+            for (name, value) in values {
+                self.add(Event::Noted { trial: Some(work.trial), key: name, value: value.into() })?;
+            }
+            return Ok(());
+        }
+        self.add(Event::Reported { work, step, values, seconds: 0.0 })
+    }
+
+    /// Whether a budget reaches the end of a trial.
+    fn is_final(&self, budget: Option<u64>) -> bool {
+        match (budget, self.study().spec().max_budget) {
+            (Some(budget), Some(max)) => budget >= max,
+            (None, _) => true,
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Gives work back so that it can be claimed again at once; does not count as a lost attempt.
+    pub fn give_back(&mut self, work: Work, attempt: u32) -> Result<(), SessionError> {
+        if holds(self.study(), work, attempt) {
+            self.add(Event::Lost { work, returned: true })?;
+            self.let_go(work);
+        }
+        Ok(())
+    }
+
+    /// Ends work that a user asked to stop.
+    pub fn cancel(&mut self, work: Work, attempt: u32, seconds: f64) -> Result<(), SessionError> {
+        if holds(self.study(), work, attempt) {
+            self.end_with(work, Outcome::Cancelled, seconds, None)?;
+        }
+        Ok(())
+    }
+
+    /// The value of a parameter that a trial asks for; an unknown one grows the space.
+    pub fn draw(
+        &mut self,
+        work: Work,
+        attempt: u32,
+        parameter: &Parameter,
+    ) -> Result<Option<Value>, SessionError> {
+        if !holds(self.study(), work, attempt) {
+            return Ok(None);
+        }
+        if let Some(edit) = trace(self.study().space(), parameter)? {
+            self.add(Event::SpaceChanged(edit))?;
+        }
+        let study = self.study();
+        let space = study.shared_space();
+        let index =
+            space.find(&parameter.name).ok_or_else(|| SessionError::Spec("the space did not grow".into()))?;
+        let trial = study.trial(work.trial).ok_or(SessionError::NoTrial(work.trial))?;
+        if let Some(coded) = trial.point.get(index) {
+            return Ok(Some(space.parameters()[index].distribution.decode(coded)));
+        }
+        let value = drawn_value(study, work.trial, index);
+        self.add(Event::Drawn { trial: work.trial, name: parameter.name.clone(), value: value.clone() })?;
+        Ok(Some(value))
+    }
+
+    /// Takes work away from holders that are gone: their lease ran out, or their process has ended.
+    pub fn sweep(&mut self) -> Result<u64, SessionError> {
+        let own = self.session.log.writer();
+        let mut lost = 0;
+        for lease in self.session.log.leases()? {
+            let is_dead = (self.session.is_alive)(&lease.holder) == Some(false);
+            let is_ours = lease.writer == own && self.session.held.contains_key(&lease.work);
+            if is_ours || (lease.expired_for <= 0.0 && !is_dead) {
+                continue;
+            }
+            if holds(self.study(), lease.work, lease.attempt) {
+                lost += 1;
+                self.lose(lease.work)?;
+            }
+            self.leases.push((lease.work, None));
+        }
+        Ok(lost)
+    }
+
+    fn lose(&mut self, work: Work) -> Result<(), SessionError> {
+        let attempts = self.study().piece(work).map_or(0, |piece| piece.lost) + 1;
+        if attempts >= self.study().spec().max_attempts {
+            let outcome = Outcome::Failed { reason: Failure::Lost { attempts }, detail: "".into() };
+            return self.add(Event::Ended { work, outcome, seconds: 0.0, used: None });
+        }
+        self.add(Event::Lost { work, returned: false })
+    }
+
+    /// Queues params to be tried next.
+    pub fn enqueue(&mut self, wish: Wish) -> Result<(), SessionError> {
+        check_wish(self.study(), &wish)?;
+        self.add(Event::Enqueued(wish))
+    }
+
+    /// Asks a trial to stop. Work that nobody holds ends at once.
+    pub fn stop(&mut self, trial: u32) -> Result<(), SessionError> {
+        let Some(known) = self.study().trial(trial) else { return Err(SessionError::NoTrial(trial)) };
+        let idle = |state: WorkState| matches!(state, WorkState::Waiting | WorkState::Paused);
+        let pieces: Vec<Work> =
+            known.pieces().filter(|(_, piece)| idle(piece.state)).map(|(work, _)| work).collect();
+        self.add(Event::StopAsked { trial })?;
+        for work in pieces {
+            self.end_with(work, Outcome::Cancelled, 0.0, None)?;
+        }
+        Ok(())
+    }
+
+    /// Changes the limits from here on.
+    pub fn change_limits(&mut self, limits: Limits) -> Result<(), SessionError> {
+        self.add(Event::LimitsChanged(limits))
+    }
+
+    /// Changes the policy from here on, its options spelled out.
+    pub fn change_policy(&mut self, policy: PolicySpec) -> Result<(), SessionError> {
+        let spec = Spec { policy, ..self.study().spec().clone() };
+        let resolved = resolve(&spec)?;
+        self.add(Event::PolicyChanged(resolved))
+    }
+
+    /// Changes the space for later trials.
+    pub fn change_space(&mut self, edit: SpaceEdit) -> Result<(), SessionError> {
+        luthier_core::study::edited(self.study().space(), &edit)?;
+        self.add(Event::SpaceChanged(edit))
+    }
+
+    /// Writes a note.
+    pub fn note(
+        &mut self,
+        trial: Option<u32>,
+        key: &str,
+        value: serde_json::Value,
+    ) -> Result<(), SessionError> {
+        if let Some(number) = trial.filter(|n| self.study().trial(*n).is_none()) {
+            return Err(SessionError::NoTrial(number));
+        }
+        self.add(Event::Noted { trial, key: key.into(), value })
+    }
+
+    fn end_with(
+        &mut self,
+        work: Work,
+        outcome: Outcome,
+        seconds: f64,
+        used: Option<Vec<Arc<str>>>,
+    ) -> Result<(), SessionError> {
+        self.add(Event::Ended { work, outcome, seconds, used })?;
+        self.let_go(work);
+        Ok(())
+    }
+
+    fn let_go(&mut self, work: Work) {
+        self.session.held.remove(&work);
+        self.leases.push((work, None));
+    }
+
+    fn add(&mut self, event: Event) -> Result<(), SessionError> {
+        let position = self.basis + self.drafts.len() as u64;
+        self.session
+            .study
+            .apply(&event)
+            .map_err(|problem| SessionError::Fold { seq: position + 1, problem })?;
+        self.drafts.push(Draft::new(&event, position)?);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), SessionError> {
+        let session = &mut *self.session;
+        if !self.drafts.is_empty() {
+            session.seen = session.log.append(&self.drafts, Guard::End(self.basis))?;
+        }
+        for (work, attempt) in self.leases.drain(..) {
+            match attempt {
+                Some(attempt) => session.log.hold(work, attempt, session.lease)?,
+                None => session.log.release(work)?,
+            }
+        }
+        session.log.unlock()?;
+        Ok(())
+    }
+}
+
+/// The raw values of a curve's point, by name; for display.
+pub fn named_values(study: &Study, point: &CurvePoint) -> Vec<(Arc<str>, f64)> {
+    let names = study.metric_names().iter();
+    names.filter_map(|name| Some((name.clone(), study.curve_value(point, name)?))).collect()
+}
+
+fn holds(study: &Study, work: Work, attempt: u32) -> bool {
+    study.piece(work).is_some_and(|piece| piece.state == WorkState::Running && piece.attempt == attempt)
+}
+
+fn check_spec(spec: &Spec) -> Result<(), SessionError> {
+    let wrong = |problem: &str| Err(SessionError::Spec(problem.into()));
+    if spec.metrics.objectives.is_empty() {
+        return wrong("a study needs at least one metric to optimise");
+    }
+    if spec.replicates == 0 {
+        return wrong("replicates must be at least 1");
+    }
+    if spec.max_attempts == 0 {
+        return wrong("max_attempts must be at least 1");
+    }
+    Ok(())
+}
+
+/// A wish must fit the space now, so that the person who made it learns of it.
+fn check_wish(study: &Study, wish: &Wish) -> Result<(), SessionError> {
+    let space = study.space();
+    let unknown = |name: &str| {
+        let known: Vec<&str> = space.parameters().iter().take(12).map(|p| &*p.name).collect();
+        SpaceError::Value {
+            name: name.into(),
+            problem: format!("the space has no such parameter; it has {}", known.join(", ")),
+        }
+    };
+    for (name, value) in wish.params.iter() {
+        let index = space.find(name).ok_or_else(|| unknown(name))?;
+        space.encode_one(index, value)?;
+    }
+    for range in &wish.within {
+        let index = space.find(&range.name).ok_or_else(|| unknown(&range.name))?;
+        space.encode_one(index, &range.low)?;
+        space.encode_one(index, &range.high)?;
+    }
+    Ok(())
+}

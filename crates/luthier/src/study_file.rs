@@ -1,0 +1,281 @@
+//! Study files: what to tune, how, and with what, in TOML or JSON. Text in, specification out; `docs/guide/study-files.md`
+//! describes every key.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use luthier_core::metric::{CurveValue, Direction, Metric, Metrics};
+use luthier_core::space::file::{ConstraintForm, FileError, Format, ParameterForm, SpaceFile, Table, parse};
+use luthier_core::spec::{Component, Limits, POLICY_VERSION, PolicySpec, Spec};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::objective::command::{Command, CommandSpec};
+
+/// What is under study, as a study file says it and a log keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectiveSpec {
+    /// A program.
+    Command(CommandSpec),
+    /// A network; read by the network trainer.
+    Network(serde_json::Map<String, serde_json::Value>),
+}
+
+/// A study file that has been read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StudyFile {
+    /// The study's specification, with the policy as written, not yet resolved.
+    pub spec: Spec,
+    /// What is under study.
+    pub objective: ObjectiveSpec,
+    text: Arc<str>,
+    format: Format,
+    shown: String,
+}
+
+/// The keys of a study file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    name: Option<String>,
+    #[serde(default)]
+    seed: u64,
+    trials: Option<u64>,
+    #[serde(default)]
+    limits: Limits,
+    metric: Option<MetricForm>,
+    #[serde(default)]
+    metrics: Vec<MetricForm>,
+    #[serde(default)]
+    feasible: Vec<Arc<str>>,
+    budget: Option<BudgetForm>,
+    #[serde(default = "one")]
+    replicates: u16,
+    #[serde(default = "three")]
+    max_attempts: u32,
+    #[serde(default)]
+    policy: PolicyForm,
+    command: Option<CommandSpec>,
+    network: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default)]
+    params: Table<ParameterForm>,
+    #[serde(default)]
+    constraints: Vec<ConstraintForm>,
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn three() -> u32 {
+    3
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricForm {
+    name: Arc<str>,
+    #[serde(default)]
+    direction: Direction,
+    #[serde(default)]
+    curve: CurveValue,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BudgetForm {
+    max: Option<u64>,
+    unit: Option<Arc<str>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyForm {
+    sampler: Option<ComponentForm>,
+    scheduler: Option<ComponentForm>,
+}
+
+/// `"tpe"`, or `{ name = "tpe", gamma = 0.2 }`.
+struct ComponentForm(Component);
+
+impl<'de> Deserialize<'de> for ComponentForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FormVisitor;
+        impl<'de> Visitor<'de> for FormVisitor {
+            type Value = ComponentForm;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name, or a table with name and options")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<ComponentForm, E> {
+                Ok(ComponentForm(Component::named(name)))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ComponentForm, A::Error> {
+                let mut component = Component::named("");
+                while let Some((key, value)) = map.next_entry::<String, serde_json::Value>()? {
+                    match (key.as_str(), value.as_str()) {
+                        ("name", Some(name)) => component.name = name.into(),
+                        _ => drop(component.options.insert(key, value)),
+                    }
+                }
+                if component.name.is_empty() {
+                    return Err(de::Error::missing_field("name"));
+                }
+                Ok(ComponentForm(component))
+            }
+        }
+        deserializer.deserialize_any(FormVisitor)
+    }
+}
+
+/// The policy of a study that names none: TPE, with ASHA where the largest step is known and the median rule where
+/// it is not (it never stops a trial that reports no steps).
+pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
+    let scheduler = match max_budget {
+        Some(max) => {
+            Component::named("asha").with("mode", "stop").with("eta", 3).with("min_budget", (max / 9).max(1))
+        }
+        None => Component::named("median"),
+    };
+    PolicySpec { version: POLICY_VERSION, sampler: Component::named("tpe"), scheduler }
+}
+
+impl StudyFile {
+    /// Reads the text of a study file; `path` gives the format, the default name, and the name in messages.
+    pub fn read(text: &str, path: &Path) -> Result<Self, FileError> {
+        let shown = path.display().to_string();
+        let format = Format::of_name(&shown);
+        let stem =
+            path.file_stem().map_or_else(|| "study".into(), |stem| stem.to_string_lossy().into_owned());
+        Self::read_named(text, format, &stem, &shown).map_err(|error| error.in_file(shown))
+    }
+
+    fn read_named(text: &str, format: Format, stem: &str, shown: &str) -> Result<Self, FileError> {
+        let at = |path: &[&str], message: &str| FileError::at(text, format, path, message);
+        let mut form: Form = parse(text, format)?;
+        let objective = match (form.command.take(), form.network.take()) {
+            (Some(command), None) => ObjectiveSpec::Command(command),
+            (None, Some(network)) => ObjectiveSpec::Network(network),
+            (Some(_), Some(_)) => {
+                return Err(at(&["network"], "a study has either [command] or [network], not both"));
+            }
+            (None, None) => {
+                return Err(at(
+                    &[],
+                    "there is no [command] to run and no [network] to train; `luthier init` writes an example",
+                ));
+            }
+        };
+        if form.params.0.is_empty() {
+            return Err(at(
+                &["params"],
+                "there is no parameter to tune; add a table such as [params.learning_rate]",
+            ));
+        }
+        let metrics = metrics(&mut form, &objective).map_err(|message| at(&["metric"], &message))?;
+        if form.trials.is_some() && form.limits.trials.is_some() {
+            return Err(at(
+                &["limits", "trials"],
+                "trials is given twice; keep one of trials and limits.trials",
+            ));
+        }
+        if form.replicates == 0 {
+            return Err(at(&["replicates"], "replicates must be at least 1"));
+        }
+        let limits = Limits { trials: form.trials.or(form.limits.trials), ..form.limits };
+        let max_budget =
+            form.budget.as_ref().and_then(|budget| budget.max).or_else(|| epochs(&form, &objective));
+        if max_budget == Some(0) {
+            return Err(at(&["budget", "max"], "the largest step must be at least 1"));
+        }
+        let defaults = default_policy(max_budget);
+        let policy = PolicySpec {
+            version: POLICY_VERSION,
+            sampler: form.policy.sampler.map_or(defaults.sampler, |form| form.0),
+            scheduler: form.policy.scheduler.map_or(defaults.scheduler, |form| form.0),
+        };
+        let space = SpaceFile { params: form.params, constraints: form.constraints };
+        let space = space.into_space().map_err(|misplaced| misplaced.locate(text, format))?;
+        let name = form.name.unwrap_or_else(|| stem.to_owned());
+        if name.is_empty() || name.contains(['/', '\\', '\0']) {
+            return Err(at(
+                &["name"],
+                "a study's name becomes a file name; it may not be empty or hold a slash",
+            ));
+        }
+        let spec = Spec {
+            seed: form.seed,
+            policy,
+            limits,
+            max_budget,
+            replicates: form.replicates,
+            max_attempts: form.max_attempts.max(1),
+            ..Spec::new(&name, space, metrics)
+        };
+        luthier_core::engine::resolve(&spec).map_err(|e| at(&["policy"], &e.to_string()))?;
+        Ok(Self { spec, objective, text: text.into(), format, shown: shown.to_owned() })
+    }
+
+    /// The command of this study, ready to run from `base`; errors point to the file's line.
+    pub fn command(&self, spec: &CommandSpec, base: &Path) -> Result<Command, FileError> {
+        Command::new(spec.clone(), &self.spec.space, &self.spec.metrics, base)
+            .map_err(|e| self.error_at(&["command"], &e.to_string()))
+    }
+
+    /// An error about the entry at `path`.
+    pub fn error_at(&self, path: &[&str], message: &str) -> FileError {
+        FileError::at(&self.text, self.format, path, message).in_file(&self.shown)
+    }
+}
+
+/// A step of a network is an epoch, so its largest number of epochs is the largest step.
+fn epochs(form: &Form, objective: &ObjectiveSpec) -> Option<u64> {
+    let ObjectiveSpec::Network(network) = objective else { return None };
+    let tuned = form.params.0.iter().find(|(name, _)| name == "epochs");
+    let high =
+        tuned.and_then(|(_, form)| form.high.as_ref()?.as_i64()).and_then(|high| u64::try_from(high).ok());
+    high.or_else(|| network.get("settings")?.get("epochs")?.as_u64())
+}
+
+/// The metrics: a network has its own default, a command must say.
+fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String> {
+    let mut given = std::mem::take(&mut form.metrics);
+    if let Some(single) = form.metric.take() {
+        if !given.is_empty() {
+            return Err("give [metric] for one, or [[metrics]] for several, not both".into());
+        }
+        given.push(single);
+    }
+    if given.is_empty() {
+        match objective {
+            ObjectiveSpec::Network(_) => given.push(MetricForm {
+                name: "val_loss".into(),
+                direction: Direction::Minimize,
+                curve: CurveValue::Best,
+            }),
+            ObjectiveSpec::Command(_) => {
+                return Err(
+                    "which number is to be made small or large? Add [metric] with name and direction".into(),
+                );
+            }
+        }
+    }
+    let mut names: Vec<&str> = given.iter().map(|metric| &*metric.name).collect();
+    names.sort_unstable();
+    if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
+        return Err(format!("the metric {twice:?} is listed twice"));
+    }
+    if let Some(bad) = names.iter().find(|name| name.is_empty() || name.len() > 256 || **name == "step") {
+        return Err(format!("{bad:?} cannot be a metric's name"));
+    }
+    let curve = given[0].curve;
+    let objectives = given.iter().map(|m| Metric { name: m.name.clone(), direction: m.direction }).collect();
+    let unit = form.budget.as_ref().and_then(|budget| budget.unit.clone());
+    let fallback = match objective {
+        ObjectiveSpec::Network(_) => "epoch",
+        ObjectiveSpec::Command(_) => "step",
+    };
+    let step = unit.unwrap_or_else(|| fallback.into());
+    Ok(Metrics { objectives, constraints: std::mem::take(&mut form.feasible), step, curve })
+}

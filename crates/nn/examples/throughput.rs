@@ -1,0 +1,35 @@
+//! Steps per second on one thread for the two networks that the engine was designed with. Prints the best of five
+//! rounds, as other programs may be running.
+//!
+//! cargo run --release -p luthier-nn --example throughput
+
+use std::time::Instant;
+
+use luthier_nn::{
+    Batch, DenseEngine, Engine, Loss, Network, PerLayer, Purpose, Settings, Stream, Targets, seed_from_u64,
+};
+
+fn main() {
+    measure(64, &[128, 128], 10, 64, 2_000);
+    measure(16, &[32], 3, 32, 40_000);
+}
+
+fn measure(inputs: usize, hidden: &[usize], classes: usize, rows: usize, steps: u32) {
+    let units = PerLayer::list(hidden).unwrap_or_else(|| PerLayer::all(1));
+    let settings = Settings { layers: Some(hidden.len()), units, ..Settings::default() };
+    let network = Network::dense(inputs, classes, Loss::CrossEntropy, &settings);
+    let seed = seed_from_u64(1);
+    let mut engine = DenseEngine::new(&network, settings.update_rule(), &seed, rows);
+    let mut stream = Stream::new(&seed, Purpose::Shuffle, 0);
+    let x: Vec<f32> = (0..rows * inputs).map(|_| stream.normal() as f32).collect();
+    let y: Vec<u32> = (0..rows).map(|_| stream.below(classes as u32)).collect();
+    let mut round = || {
+        let started = Instant::now();
+        for _ in 0..steps {
+            engine.train(Batch { inputs: &x, targets: Targets::Classes(&y) }, 1e-3, &mut stream);
+        }
+        f64::from(steps) / started.elapsed().as_secs_f64()
+    };
+    let best = (0..5).map(|_| round()).fold(0.0, f64::max);
+    println!("{inputs}-{hidden:?}-{classes}, batch {rows}, adam: {best:.0} steps/s on one thread");
+}

@@ -1,0 +1,223 @@
+//! A finished network with all that is needed to use it elsewhere: architecture, weights, preprocessing, classes.
+//! Saved as `model.safetensors` and `model.json`; it cannot be trained further (a checkpoint can).
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DataError, Preprocessing, Problem, Table, TargetEncoding};
+use crate::dense::DenseEngine;
+use crate::engine::{Engine, Tensor};
+use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, largest};
+use crate::kernels;
+use crate::network::Network;
+use crate::settings::Settings;
+use crate::store::{self, StoreError};
+
+const FORMAT: &str = "luthier-model";
+const DESCRIPTION: &str = "model.json";
+const WEIGHTS: &str = "model.safetensors";
+
+/// A trained network.
+pub struct Model {
+    description: Description,
+    weights: Vec<Tensor>,
+    engine: DenseEngine,
+    evaluator: Evaluator,
+}
+
+/// The JSON beside the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Description {
+    network: Network,
+    preprocessing: Preprocessing,
+    settings: Settings,
+    epochs: usize,
+    data_blake3: String,
+    problem: String,
+}
+
+/// What goes into the file: the description and the hash of the weights it belongs to.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    #[serde(flatten)]
+    description: Description,
+    weights_blake3: String,
+}
+
+/// What a model says about one row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Prediction {
+    /// The most probable class.
+    Class {
+        /// Its name.
+        class: String,
+        /// The probability of each class, in the order of [`Model::classes`].
+        probabilities: Vec<f32>,
+    },
+    /// A number, in the unit of the target.
+    Value {
+        /// The number.
+        value: f64,
+    },
+}
+
+/// A model that cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The rows cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The held-out rows of these data are not held out for this model.
+    #[error(
+        "this model was trained on other data, or on another split of them: its held-out rows are not these"
+    )]
+    OtherProblem,
+    /// Nothing was held out.
+    #[error("no rows were held out: the data have `test = 0`")]
+    NothingHeldOut,
+}
+
+impl Model {
+    pub(crate) fn new(
+        problem: &Problem,
+        settings: &Settings,
+        network: &Network,
+        weights: &[Tensor],
+        epochs: usize,
+    ) -> Self {
+        let description = Description {
+            network: network.clone(),
+            preprocessing: problem.preprocessing().clone(),
+            settings: settings.resolved(),
+            epochs,
+            data_blake3: problem.data_fingerprint().to_owned(),
+            problem: problem.fingerprint().to_owned(),
+        };
+        let mut model = Self::with_zero_weights(description);
+        model
+            .engine
+            .load_weights(weights)
+            .unwrap_or_else(|error| unreachable!("weights of a run that has not diverged fit: {error}"));
+        model.weights = weights.to_vec();
+        model
+    }
+
+    fn with_zero_weights(description: Description) -> Self {
+        let engine = DenseEngine::for_inference(&description.network, ROWS_AT_ONCE);
+        let evaluator = Evaluator::new(description.network.outputs());
+        Self { description, weights: Vec::new(), engine, evaluator }
+    }
+
+    /// Writes `model.safetensors` and `model.json` into `directory`, which is made if need be.
+    pub fn save(&self, directory: &Path) -> Result<(), StoreError> {
+        store::make_directory(directory)?;
+        let weights_blake3 = store::write_tensors(&directory.join(WEIGHTS), &self.weights)?;
+        let saved = Saved { description: self.description.clone(), weights_blake3 };
+        store::write_json(&directory.join(DESCRIPTION), FORMAT, &saved)
+    }
+
+    /// Reads a model back; it predicts exactly what the saved one did.
+    pub fn load(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(DESCRIPTION);
+        let saved: Saved = store::read_json(&path, FORMAT)?;
+        let damaged = |problem: &str| StoreError::Damaged { path: path.clone(), problem: problem.to_owned() };
+        let weights_path = directory.join(WEIGHTS);
+        let weights = store::read_tensors(&weights_path, &saved.weights_blake3)?;
+        if !saved.description.is_consistent(&weights) {
+            return Err(damaged("its network does not fit its columns, its target or its weights"));
+        }
+        let mut model = Self::with_zero_weights(saved.description);
+        model.engine.load_weights(&weights).map_err(store::unfit(&weights_path))?;
+        model.weights = weights;
+        Ok(model)
+    }
+
+    /// Names of the classes; empty for regression.
+    pub fn classes(&self) -> &[String] {
+        match self.description.preprocessing.target() {
+            TargetEncoding::Classes { names } => names,
+            TargetEncoding::Value { .. } => &[],
+        }
+    }
+
+    /// Its network.
+    pub fn network(&self) -> &Network {
+        &self.description.network
+    }
+
+    /// Settings it was trained with.
+    pub fn settings(&self) -> &Settings {
+        &self.description.settings
+    }
+
+    /// Epochs it was trained for.
+    pub fn epochs(&self) -> usize {
+        self.description.epochs
+    }
+
+    /// How columns become its inputs.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.description.preprocessing
+    }
+
+    /// Predicts every row of a table. Columns are found by name if the training table had names, else by position;
+    /// the target may be there or not, further columns are ignored.
+    pub fn predict_file(&mut self, path: &Path) -> Result<Vec<Prediction>, DataError> {
+        let preprocessing = &self.description.preprocessing;
+        let table = Table::read(path, &preprocessing.reading())?;
+        let inputs = preprocessing.encode_other(&table)?;
+        Ok(self.predict(&inputs, table.len()))
+    }
+
+    /// Predicts rows that are encoded already, such as [`Part::inputs`](crate::Part::inputs).
+    pub fn predict(&mut self, inputs: &[f32], rows: usize) -> Vec<Prediction> {
+        let mut predictions = Vec::with_capacity(rows);
+        let width = self.description.network.outputs();
+        let target = self.description.preprocessing.target();
+        self.evaluator.each_block(&mut self.engine, inputs, rows, |_, scores| match target {
+            TargetEncoding::Classes { names } => {
+                kernels::softmax(pulp::Arch::new(), scores, width);
+                predictions.extend(scores.chunks_exact(width).map(|row| class_of(row, names)));
+            }
+            TargetEncoding::Value { mean, deviation } => {
+                let value = |&score: &f32| Prediction::Value { value: f64::from(score) * deviation + mean };
+                predictions.extend(scores.iter().map(value));
+            }
+        });
+        predictions
+    }
+
+    /// Measures the held-out rows of the problem it was trained on: to be done once, with the model that is chosen.
+    pub fn held_out(&mut self, problem: &Problem) -> Result<Evaluation, ModelError> {
+        if problem.fingerprint() != self.description.problem {
+            return Err(ModelError::OtherProblem);
+        }
+        if problem.held_out().is_empty() {
+            return Err(ModelError::NothingHeldOut);
+        }
+        let encoding = problem.preprocessing().target();
+        Ok(self.evaluator.evaluate(&mut self.engine, problem.held_out(), encoding))
+    }
+}
+
+impl Description {
+    /// Guards against an edited file that would ask for absurd buffers or index out of range.
+    fn is_consistent(&self, weights: &[Tensor]) -> bool {
+        let stored: usize = weights.iter().map(|tensor| tensor.data.len()).sum();
+        let outputs = match self.preprocessing.target() {
+            TargetEncoding::Classes { names } => names.len(),
+            TargetEncoding::Value { .. } => 1,
+        };
+        self.network.inputs == self.preprocessing.inputs()
+            && !self.network.layers.is_empty()
+            && self.network.layers.iter().all(|layer| layer.units > 0)
+            && self.network.outputs() == outputs
+            && self.network.parameter_count() == stored
+    }
+}
+
+fn class_of(probabilities: &[f32], names: &[String]) -> Prediction {
+    Prediction::Class { class: names[largest(probabilities)].clone(), probabilities: probabilities.to_vec() }
+}

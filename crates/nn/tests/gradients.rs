@@ -1,0 +1,149 @@
+//! The engine's gradients against finite differences of an independent forward pass in double precision, for every
+//! activation with every loss; and what dropout does.
+
+use luthier_nn::{
+    Activation, Batch, Dense, DenseEngine, Engine, KernelInitializer, Loss, Network, Optimizer, Purpose,
+    Stream, Targets,
+};
+
+const ROWS: usize = 7;
+const PLAIN: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
+
+fn network(activation: Activation, loss: Loss) -> Network {
+    let layer = |units, activation| Dense {
+        units,
+        activation,
+        dropout: 0.0,
+        l1: 0.01,
+        l2: 0.03,
+        kernel_initializer: KernelInitializer::HeNormal,
+    };
+    let outputs = if loss == Loss::SquaredError { 1 } else { 4 };
+    let layers = vec![layer(6, activation), layer(5, activation), layer(outputs, Activation::Linear)];
+    Network { inputs: 3, layers, loss }
+}
+
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Linear => x,
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Tanh => x.tanh(),
+        Activation::Relu => x.max(0.0),
+        Activation::LeakyRelu => x.max(0.01 * x),
+        Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
+        Activation::Selu => 1.050_700_987_355_48 * (x.max(0.0) + 1.673_263_242_354_377 * x.min(0.0).exp_m1()),
+        Activation::Gelu => 0.5 * x * libm::erfc(-x / 2f64.sqrt()),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Softplus => x.exp().ln_1p(),
+    }
+}
+
+/// Mean loss with penalties, from the definition.
+fn loss(network: &Network, weights: &[Vec<f64>], inputs: &[f32], classes: &[u32], values: &[f32]) -> f64 {
+    let mut total = 0.0;
+    for (row, x) in inputs.chunks_exact(network.inputs).enumerate() {
+        let mut x: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
+        for (layer, tensors) in network.layers.iter().zip(weights.chunks_exact(2)) {
+            let (kernel, bias) = (&tensors[0], &tensors[1]);
+            x = (0..layer.units)
+                .map(|unit| {
+                    let sum: f64 =
+                        x.iter().enumerate().map(|(i, v)| v * kernel[i * layer.units + unit]).sum();
+                    activate(layer.activation, sum + bias[unit])
+                })
+                .collect();
+        }
+        total += match network.loss {
+            Loss::SquaredError => (x[0] - f64::from(values[row])).powi(2),
+            Loss::CrossEntropy => x.iter().map(|v| v.exp()).sum::<f64>().ln() - x[classes[row] as usize],
+        };
+    }
+    let penalties = network.layers.iter().zip(weights.chunks_exact(2)).map(|(layer, tensors)| {
+        tensors[0].iter().map(|w| layer.l1 * w.abs() + layer.l2 * w * w).sum::<f64>()
+    });
+    total / ROWS as f64 + penalties.sum::<f64>()
+}
+
+fn check(activation: Activation, kind: Loss) {
+    let network = network(activation, kind);
+    let mut stream = Stream::new(&[5; 32], Purpose::Shuffle, 0);
+    let inputs: Vec<f32> = (0..ROWS * network.inputs).map(|_| stream.normal() as f32).collect();
+    let values: Vec<f32> = (0..ROWS).map(|_| stream.normal() as f32).collect();
+    let classes: Vec<u32> = (0..ROWS).map(|_| stream.below(4)).collect();
+    let mut engine = DenseEngine::new(&network, PLAIN, &[6; 32], ROWS);
+    let mut weights: Vec<Vec<f64>> =
+        engine.weights().iter().map(|t| t.data.iter().map(|&w| f64::from(w)).collect()).collect();
+    let targets = match kind {
+        Loss::CrossEntropy => Targets::Classes(&classes),
+        Loss::SquaredError => Targets::Values(&values),
+    };
+    engine.train(Batch { inputs: &inputs, targets }, 0.1, &mut stream);
+    for (tensor, gradient) in engine.gradients().iter().enumerate() {
+        for (place, &got) in gradient.data.iter().enumerate() {
+            let kept = weights[tensor][place];
+            let h = 1e-6;
+            let mut side = |w: f64| {
+                weights[tensor][place] = w;
+                loss(&network, &weights, &inputs, &classes, &values)
+            };
+            let want = (side(kept + h) - side(kept - h)) / (2.0 * h);
+            side(kept);
+            // A bias that is exactly zero is fine; a kernel weight at zero would sit on the kink of |w|.
+            let close = (f64::from(got) - want).abs() < 3e-6 * (1.0 + want.abs());
+            assert!(close, "{activation}, {kind}: {}[{place}] is {got}, not {want}", gradient.name);
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_finite_differences_for_every_activation_and_loss() {
+    for &activation in Activation::ALL {
+        for &kind in Loss::ALL {
+            check(activation, kind);
+        }
+    }
+}
+
+/// A linear layer of ones on an input of ones: an output shows which units were kept and how they were scaled.
+#[test]
+fn dropout_drops_at_its_rate_scales_the_rest_and_is_off_in_prediction() {
+    let (rate, rows, units) = (0.3, 100, 100);
+    let layer = |units, dropout| Dense {
+        units,
+        activation: Activation::Linear,
+        dropout,
+        l1: 0.0,
+        l2: 0.0,
+        kernel_initializer: KernelInitializer::Ones,
+    };
+    let network =
+        Network { inputs: 1, layers: vec![layer(units, rate), layer(1, 0.0)], loss: Loss::SquaredError };
+    let mut engine = DenseEngine::new(&network, PLAIN, &[0; 32], rows);
+    let targets = vec![0.0; rows];
+    let batch = Batch { inputs: &vec![1.0; rows], targets: Targets::Values(&targets) };
+    let mut outputs = vec![0.0; rows];
+    engine.predict(batch.inputs, rows, &mut outputs);
+    assert_eq!(outputs, vec![100.0; rows]);
+
+    // With dropout a row's output y is the number of kept units / 0.7: mean 100, variance 100 · 0.3 / 0.7. So the mean
+    // of y² over the rows is 10,043 with a standard error of about 130; the band is five of those.
+    let loss = engine.train(batch, 1e-9, &mut Stream::new(&[0; 32], Purpose::Dropout, 1)) / rows as f64;
+    assert!((loss - 10_043.0).abs() < 650.0, "mean square {loss}: kept units are not scaled by 1 / 0.7");
+    let output_kernel = &engine.gradients()[2].data;
+    assert!(output_kernel.iter().any(|g| *g != output_kernel[0]), "all units were dropped alike");
+}
+
+#[test]
+fn the_same_stream_drops_the_same_units() {
+    let mut layers = network(Activation::Tanh, Loss::CrossEntropy);
+    layers.layers[0].dropout = 0.5;
+    let run = |epoch| {
+        let mut engine = DenseEngine::new(&layers, PLAIN, &[2; 32], ROWS);
+        let inputs: Vec<f32> = (0..ROWS * 3).map(|i| (i as f32).sin()).collect();
+        let batch = Batch { inputs: &inputs, targets: Targets::Classes(&[0, 1, 2, 3, 0, 1, 2]) };
+        engine.train(batch, 0.1, &mut Stream::new(&[3; 32], Purpose::Dropout, epoch));
+        engine.weights()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
