@@ -426,10 +426,24 @@ fn a_value_replaced_after_a_loss_changes_who_is_promoted() {
     hand.reach(2, 2, 0.1);
     assert_eq!(hand.take(), (2, None));
     assert_eq!(hand.next(), Next::Wait, "nothing is left to decide");
-    hand.add(&Event::Lost { work: Work::of(2) });
+    hand.add(&Event::Lost { work: Work::of(2), returned: false });
     assert_eq!(hand.take(), (2, None));
     hand.report(2, 2, Some(0.6));
     assert_eq!(hand.take(), (0, None), "trial 0 is the best now");
+}
+
+#[test]
+fn ties_go_to_the_lower_trial_whatever_the_sign_of_zero() {
+    for scheduler in
+        [named("asha").with("mode", "promote"), named("successive_halving").with("bracket_trials", 3)]
+    {
+        let mut hand = ByHand::new(spec(1, 9, &scheduler));
+        for (number, loss) in [(0, 0.0), (1, -0.0), (2, 1.0)] {
+            assert_eq!(hand.take(), (number, Some(1)));
+            hand.reach(number, 1, loss);
+        }
+        assert_eq!(hand.take(), (0, Some(3)), "{}", scheduler.name);
+    }
 }
 
 #[test]
