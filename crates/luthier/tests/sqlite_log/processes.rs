@@ -96,7 +96,9 @@ fn processes_that_append_together_leave_every_turn_once_and_whole() {
     let path = directory.path().join("study.luthier");
     drop(create(&path));
     let children: Vec<Child> = (0..8).map(|_| child("append", &path, 40).spawn().unwrap()).collect();
-    children.into_iter().for_each(|child| drop(finish(child)));
+    for child in children {
+        let _printed = finish(child);
+    }
     let turns = check_turns(&mut open(&path));
     assert_eq!(turns.values().copied().collect::<Vec<_>>(), [40; 8]);
 }
@@ -107,7 +109,9 @@ fn sixty_four_processes_all_get_their_turns() {
     let path = directory.path().join("study.luthier");
     drop(create(&path));
     let children: Vec<Child> = (0..64).map(|_| child("append", &path, 25).spawn().unwrap()).collect();
-    children.into_iter().for_each(|child| drop(finish(child)));
+    for child in children {
+        let _printed = finish(child);
+    }
     let turns = check_turns(&mut open(&path));
     assert_eq!(turns.values().copied().collect::<Vec<_>>(), [25; 64]);
 }
