@@ -299,7 +299,7 @@ pub enum Failure {
         seconds: f64,
     },
     /// It used more memory than allowed.
-    #[error("used more than {bytes} bytes of memory")]
+    #[error("used more than {} MB of memory", *bytes as f64 / 1e6)]
     Memory {
         /// The limit.
         bytes: u64,

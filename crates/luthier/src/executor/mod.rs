@@ -104,6 +104,8 @@ pub enum Moment {
     Reported(Work),
     /// It is over or paused.
     Ended(Work),
+    /// It was taken over by another process, and what this one found out does not count.
+    Gone(Work),
     /// Nothing happened for a moment.
     Idle,
 }

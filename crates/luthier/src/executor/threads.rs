@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use luthier_core::event::{Failure, Work};
 use luthier_core::space::{Parameter, Value};
+use luthier_core::trial::{Piece, WorkState};
 
 use super::{End, Keep, Moment, Observer, Options};
 use crate::objective::{Link, Objective, Running};
@@ -366,7 +367,9 @@ fn answer(
         Message::Report { slot, step, values, seconds, answer } => {
             let Some(Current { work, attempt, .. }) = &slots[slot].current else { return Ok(()) };
             let reply = turn.report(*work, *attempt, step, &values, seconds)?;
-            outbox.moments.push(Moment::Reported(*work));
+            if reply != Reply::Gone {
+                outbox.moments.push(Moment::Reported(*work));
+            }
             outbox.replies.push((answer, reply));
         }
         Message::Draw { slot, parameter, answer } => {
@@ -383,6 +386,8 @@ fn answer(
         Message::Finished { slot, returned } => {
             let Some(Current { work, attempt, interrupt }) = &slots[slot].current else { return Ok(()) };
             let asked_to_stop = turn.study().stopping().contains(&work.trial);
+            let taken = |piece: &Piece| piece.attempt != *attempt || piece.state == WorkState::Waiting;
+            let gone = turn.study().piece(*work).is_none_or(taken);
             if asked_to_stop {
                 turn.cancel(*work, *attempt, returned.seconds)?;
             } else if stop_now && interrupt.load(Ordering::Relaxed) {
@@ -390,7 +395,7 @@ fn answer(
             } else {
                 turn.finish(*work, *attempt, returned)?;
             }
-            outbox.moments.push(Moment::Ended(*work));
+            outbox.moments.push(if gone { Moment::Gone(*work) } else { Moment::Ended(*work) });
             outbox.freed.push(slot);
         }
     }

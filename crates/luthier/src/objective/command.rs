@@ -187,13 +187,13 @@ impl Command {
     }
 
     fn launch(&self, running: &Running<'_>) -> Result<Launch, Failed> {
-        let folder = running.folder();
-        let checkpoint = running.checkpoint_folder();
+        let folder = absolute(running.folder())?;
+        let checkpoint = folder.join("checkpoint");
         let params_file = folder.join("params.json");
         let prepared =
             fs::create_dir_all(&checkpoint).and_then(|()| write_params(&params_file, running.params()));
         prepared.map_err(|e| not_started(format!("{}: {e}", folder.display())))?;
-        let fill = Filling::new(running, &params_file, &checkpoint);
+        let fill = Filling::new(running, &folder);
         let mut arguments = template::fill_all(&self.arguments, &fill).into_iter();
         let program = arguments.next().unwrap_or_default();
         let mut launch = Launch::new(self.program(&program));
@@ -369,13 +369,17 @@ impl Watch<'_, '_> {
 
     fn read_result_file(&mut self, last: &mut BTreeMap<Arc<str>, f64>) -> Result<(), String> {
         let Some(template) = &self.command.result else { return Ok(()) };
-        let folder = self.running.folder().to_owned();
-        let fill = Filling::new(self.running, &folder.join("params.json"), &self.running.checkpoint_folder());
+        let folder = absolute(self.running.folder()).map_err(|failed| failed.reason.to_string())?;
+        let fill = Filling::new(self.running, &folder);
         let path = folder.join(template.fill(&fill).unwrap_or_default());
-        let text =
-            fs::read_to_string(&path).map_err(|e| format!("the result file {}: {e}", path.display()))?;
-        let found =
-            capture::numbers(&text).ok_or_else(|| format!("{} is not a JSON object", path.display()))?;
+        let text = fs::read_to_string(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                format!("the command ended without writing its result file {}", path.display())
+            }
+            _ => format!("the result file {}: {e}", path.display()),
+        })?;
+        let found = capture::numbers(&text);
+        let found = found.ok_or_else(|| format!("the result file {} is not a JSON object", path.display()))?;
         last.extend(found.values);
         Ok(())
     }
@@ -395,7 +399,8 @@ struct Filling {
 }
 
 impl Filling {
-    fn new(running: &Running<'_>, params_file: &Path, checkpoint: &Path) -> Self {
+    /// `folder` is the trial's, absolute: the command may run elsewhere.
+    fn new(running: &Running<'_>, folder: &Path) -> Self {
         let end = running.budget().or(running.max_budget());
         let key = running.random_key();
         let seed = u32::from_le_bytes([key[0], key[8], key[24], 0]).wrapping_mul(2_654_435_761) >> 1;
@@ -405,9 +410,9 @@ impl Filling {
             ("replicate", running.replicate().to_string()),
             ("attempt", running.attempt().to_string()),
             ("seed", seed.wrapping_add(running.trial()).to_string()),
-            ("params", params_file.display().to_string()),
-            ("checkpoint", checkpoint.display().to_string()),
-            ("folder", running.folder().display().to_string()),
+            ("params", folder.join("params.json").display().to_string()),
+            ("checkpoint", folder.join("checkpoint").display().to_string()),
+            ("folder", folder.display().to_string()),
         ];
         fixed.extend(end.map(|budget| ("budget", budget.to_string())));
         Self { params: running.params().clone(), fixed }
@@ -420,6 +425,10 @@ impl Filling {
         }
         self.fixed.iter().find(|(known, _)| *known == name).map(|(_, text)| text.clone())
     }
+}
+
+fn absolute(folder: &Path) -> Result<PathBuf, Failed> {
+    std::path::absolute(folder).map_err(|e| not_started(format!("{}: {e}", folder.display())))
 }
 
 fn not_started(problem: String) -> Failed {

@@ -182,8 +182,23 @@ pub(super) fn detail(tails: &[Tail]) -> Arc<str> {
     let chosen = texts.iter().rev().find(|text| !text.trim().is_empty());
     let lines: Vec<&str> = chosen.map(|text| text.lines().collect()).unwrap_or_default();
     let last = &lines[lines.len().saturating_sub(12)..];
-    let clean = |line: &&str| line.chars().filter(|c| !c.is_control() || *c == '\t').collect::<String>();
-    last.iter().map(clean).collect::<Vec<_>>().join("\n").trim().into()
+    last.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n").trim().into()
+}
+
+/// A line without control characters and without the sequences that colour a terminal.
+fn printable(line: &str) -> String {
+    let mut clean = String::with_capacity(line.len());
+    let mut characters = line.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c == '\u{1b}' && characters.next_if_eq(&'[').is_some() {
+            // ECMA-48, 5.4: parameters, then one final byte.
+            while characters.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+            characters.next_if(|c| matches!(c, '@'..='~'));
+        } else if !c.is_control() || c == '\t' {
+            clean.push(c);
+        }
+    }
+    clean
 }
 
 /// One output while it is read.
@@ -284,6 +299,18 @@ mod tests {
         let expected: Vec<(Arc<str>, f64)> = values.iter().map(|(n, v)| ((*n).into(), *v)).collect();
         assert_eq!(found.step, step, "{line}");
         assert_eq!(format!("{:?}", found.values), format!("{expected:?}"), "{line}");
+    }
+
+    #[test]
+    fn lines_are_cleaned_of_what_moves_a_terminal() {
+        for (line, clean) in [
+            ("\u{1b}[1;31mred\u{1b}[0m", "red"),
+            ("a\u{7}b\tc\u{9b}", "ab\tc"),
+            ("\u{1b}[2Jx\u{1b}[", "x"),
+            ("\u{1b}]0;title\u{7}", "]0;title"),
+        ] {
+            assert_eq!(printable(line), clean);
+        }
     }
 
     #[test]
