@@ -70,18 +70,19 @@ fn blocks(page: &str) -> Vec<Block> {
 
 /// A part of a study file with what it lacks to be one. Tables may follow in any order.
 fn completed(text: &str) -> String {
-    let has = |table: &str| text.lines().any(|line| line.trim_start().starts_with(table));
+    let starts = |line: &str, key: &str| line.starts_with(&format!("[{key}")) || line.starts_with(&format!("{key} ="));
+    let has = |key: &str| text.lines().any(|line| starts(line, key));
     let mut whole = text.to_owned();
-    if !has("[command") && !has("[network") {
+    if !has("command") && !has("network") {
         whole.push_str("\n[command]\nrun = [\"true\"]\n");
     }
-    if !has("[metric]") && !has("[[metrics]]") && !has("[network") {
+    if !has("metric") && !has("[metrics") && !has("network") {
         whole.push_str("\n[metric]\nname = \"val_loss\"\n");
     }
-    if !has("[budget]") && !has("[network") {
+    if !has("budget") && !has("network") {
         whole.push_str("\n[budget]\nmax = 81\n");
     }
-    if !has("[params") {
+    if !has("params") {
         whole.push_str("\n[params.lr]\ntype = \"float\"\nlow = 1e-5\nhigh = 1.0\nscale = \"log\"\n");
     }
     whole

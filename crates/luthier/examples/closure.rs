@@ -63,7 +63,7 @@ fn spec() -> Result<Spec, Box<dyn Error>> {
     let mut spec = Spec::new("closure", space, metrics);
     spec.limits.trials = Some(40);
     spec.max_budget = Some(27);
-    spec.policy = PolicySpec::new("random", "asha");
+    spec.policy = PolicySpec::new("tpe", "asha");
     spec.policy.scheduler = Component::named("asha").with("min_budget", 3).with("eta", 3);
     Ok(spec)
 }

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let nothing_yet = Space::builder().build()?;
     let mut spec = Spec::new("define by run", nothing_yet, Metrics::single("loss", Direction::Minimize));
     spec.limits.trials = Some(80);
-    spec.policy = PolicySpec::new("random", "run_all");
+    spec.policy = PolicySpec::new("tpe", "run_all");
     let objective = closure("loss", |running| {
         let kind = running.suggest(Parameter::new(
             "kind",

@@ -40,7 +40,7 @@ enum Optimizer {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut spec = Spec::new("typed", Settings::space()?, Metrics::single("loss", Direction::Minimize));
     spec.limits.trials = Some(60);
-    spec.policy = PolicySpec::new("random", "run_all");
+    spec.policy = PolicySpec::new("tpe", "run_all");
     let objective = closure("loss", |running| {
         let settings = Settings::from_params(running.params()).map_err(Failure::error)?;
         Ok(loss(&settings))
