@@ -1,6 +1,7 @@
 //! Finding and opening studies: from a study file, a log, or the only log in the folder.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub(crate) fn open_with_lease(study: &StudyPath, lease: Duration) -> anyhow::Res
     Ok(open(study)?.with_lease(lease))
 }
 
-fn with_hint(error: LogError, path: &Path) -> anyhow::Error {
+/// The same error, with what to do about it.
+pub(crate) fn with_hint(error: LogError, path: &Path) -> anyhow::Error {
     match error {
         LogError::Missing { .. } => {
             let path = path.display();
@@ -77,9 +79,13 @@ pub(crate) fn is_log(path: &Path) -> bool {
 
 /// Reads a study file.
 pub(crate) fn read_study_file(path: &Path) -> anyhow::Result<StudyFile> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read the study file {}", path.display()))?;
-    Ok(StudyFile::read(&text, path)?)
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(StudyFile::read(&text, path)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("there is no study file {}; `luthier init` writes one", path.display())
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read the study file {}", path.display())),
+    }
 }
 
 /// Where the log of a study called `name` lies: beside its study file.

@@ -141,7 +141,7 @@ pub enum Event {
     SpaceChanged(SpaceEdit),
     /// Wish: another sampler or scheduler from here on.
     PolicyChanged(PolicySpec),
-    /// Wish: other limits from here on.
+    /// Wish: other limits from here on, or the same again, to go on after too many failures: counting these begins anew.
     LimitsChanged(Limits),
     /// Wish: try these params next.
     Enqueued(Wish),

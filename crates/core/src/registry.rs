@@ -55,6 +55,15 @@ pub enum PolicyError {
     },
 }
 
+impl PolicyError {
+    /// What it is about: `sampler` or `scheduler`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unknown { kind, .. } | Self::Options { kind, .. } => kind,
+        }
+    }
+}
+
 /// Builds the component that `spec` names, and the component with all its options spelled out.
 pub fn build<T: ?Sized>(
     kind: &'static str,

@@ -79,7 +79,7 @@ pub struct Tally {
     pub cancelled: u64,
     /// Trials that failed.
     pub failed: u64,
-    /// Failed trials since the last one that did not fail.
+    /// Failed trials since the last one that did not fail, or since the limits were changed.
     pub failures_in_a_row: u64,
     /// Seconds of work, summed over pieces.
     pub seconds: f64,
@@ -407,7 +407,10 @@ impl Study {
                 self.spec.policy = policy.clone();
                 self.policy_from = self.trials.len() as u32;
             }
-            Event::LimitsChanged(limits) => self.spec.limits = *limits,
+            Event::LimitsChanged(limits) => {
+                self.spec.limits = *limits;
+                self.tally.failures_in_a_row = 0;
+            }
             Event::Enqueued(wish) => self.queue.push_back(wish.clone()),
             Event::StopAsked { trial } => {
                 let known = self.trial(*trial).ok_or(FoldError::NoSuchWork(Work::of(*trial)))?;

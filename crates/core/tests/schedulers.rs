@@ -422,6 +422,52 @@ fn a_value_replaced_after_a_loss_changes_who_is_promoted() {
     assert_eq!(hand.take(), (1, Some(2)));
     hand.report(1, 1, Some(0.9));
     assert_eq!(hand.take(), (2, Some(2)), "trial 1 is the worst now");
+    hand.reach(0, 2, 0.5);
+    hand.reach(2, 2, 0.1);
+    assert_eq!(hand.take(), (2, None));
+    assert_eq!(hand.next(), Next::Wait, "nothing is left to decide");
+    hand.add(&Event::Lost { work: Work::of(2), returned: false });
+    assert_eq!(hand.take(), (2, None));
+    hand.report(2, 2, Some(0.6));
+    assert_eq!(hand.take(), (0, None), "trial 0 is the best now");
+}
+
+#[test]
+fn ties_go_to_the_lower_trial_whatever_the_sign_of_zero() {
+    for scheduler in
+        [named("asha").with("mode", "promote"), named("successive_halving").with("bracket_trials", 3)]
+    {
+        let mut hand = ByHand::new(spec(1, 9, &scheduler));
+        for (number, loss) in [(0, 0.0), (1, -0.0), (2, 1.0)] {
+            assert_eq!(hand.take(), (number, Some(1)));
+            hand.reach(number, 1, loss);
+        }
+        assert_eq!(hand.take(), (0, Some(3)), "{}", scheduler.name);
+    }
+}
+
+#[test]
+fn a_trial_that_pauses_in_silence_does_not_block_its_rung() {
+    let mut spec = spec(1, 9, &named("successive_halving").with("bracket_trials", 3));
+    spec.limits.trials = Some(3);
+    let silent = |moment: Moment| (moment.work.trial == 1).then_some(Mishap::Silence);
+    let value = |_: &[f64], moment: Moment| f64::from(moment.work.trial);
+    let run = simulate(spec, World { workers: 2, mishap: &silent, ..World::new(9, &value) });
+    let steps: Vec<u64> = run.study.trials().iter().map(luthier_core::trial::Trial::step).collect();
+    assert_eq!(steps, [9, 1, 1]);
+}
+
+#[test]
+fn the_best_of_a_curve_counts_at_a_rung_where_the_study_says_so() {
+    for (curve, goes_on) in [(CurveValue::Last, false), (CurveValue::Best, true)] {
+        let mut spec = spec(1, 9, &named("asha").with("min_budget", 3));
+        spec.metrics.curve = curve;
+        let mut hand = ByHand::new(spec);
+        hand.start(1);
+        assert_eq!(hand.report(0, 3, Some(0.5)), None);
+        assert_eq!(hand.report(1, 1, Some(0.4)), None);
+        assert_eq!(hand.report(1, 3, Some(0.6)).is_none(), goes_on, "{curve:?}");
+    }
 }
 
 #[test]

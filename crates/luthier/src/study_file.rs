@@ -11,7 +11,7 @@ use luthier_core::spec::{Component, Limits, POLICY_VERSION, PolicySpec, Spec};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::objective::command::{Command, CommandSpec};
+use crate::objective::command::{CommandError, CommandSpec};
 
 /// What is under study, as a study file says it and a log keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -213,14 +213,14 @@ impl StudyFile {
             max_attempts: form.max_attempts.max(1),
             ..Spec::new(&name, space, metrics)
         };
-        luthier_core::engine::resolve(&spec).map_err(|e| at(&["policy"], &e.to_string()))?;
+        luthier_core::engine::resolve(&spec).map_err(|e| at(&["policy", e.kind()], &e.to_string()))?;
         Ok(Self { spec, objective, text: text.into(), format, shown: shown.to_owned() })
     }
 
-    /// The command of this study, ready to run from `base`; errors point to the file's line.
-    pub fn command(&self, spec: &CommandSpec, base: &Path) -> Result<Command, FileError> {
-        Command::new(spec.clone(), &self.spec.space, &self.spec.metrics, base)
-            .map_err(|e| self.error_at(&["command"], &e.to_string()))
+    /// An error of the command, pointing to the file's line.
+    pub fn locate(&self, error: &CommandError) -> FileError {
+        let path: Vec<&str> = std::iter::once("command").chain(error.entry()).collect();
+        self.error_at(&path, &error.to_string())
     }
 
     /// An error about the entry at `path`.

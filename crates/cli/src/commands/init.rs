@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use luthier::objective::command::PLACEHOLDERS;
 
 /// The command, and where to write.
 #[derive(clap::Args)]
@@ -66,8 +67,8 @@ sampler = "tpe"              # or "random", "sobol", "grid", "manual"
 # scheduler = "median"       # or "run_all", "threshold", "asha", "successive_halving" (the last two need [budget])
 
 [command]
-# Placeholders: any parameter below, and {{budget}}, {{step}}, {{trial}}, {{replicate}}, {{seed}}, {{params}} (a JSON file
-# with all params), {{checkpoint}} (a folder kept when a trial is paused and resumed), {{folder}}. Params are in the
+# Placeholders: any parameter below, and {{budget}}, {{step}}, {{trial}}, {{replicate}}, {{attempt}}, {{seed}}, {{params}} (a
+# JSON file with all params), {{checkpoint}} (a folder kept when a trial is paused and resumed), {{folder}}. Params are in the
 # environment too: LUTHIER_PARAM_LR, ...; LUTHIER_PARAMS names the JSON file.
 run = [{run}]
 # Results are read from lines such as {{"step": 3, {json}: 0.41}} on standard output; without "step" the value is
@@ -107,7 +108,6 @@ run = [{run}]
 
 /// The parameters named in braces, each once, in order.
 fn placeholders(command: &[String]) -> anyhow::Result<Vec<String>> {
-    let fixed = ["budget", "step", "trial", "replicate", "seed", "params", "checkpoint", "folder"];
     let mut names: Vec<String> = Vec::new();
     for word in command {
         let bare = word.replace("{{", "").replace("}}", "");
@@ -115,7 +115,7 @@ fn placeholders(command: &[String]) -> anyhow::Result<Vec<String>> {
             let Some((name, _)) = part.split_once('}') else {
                 bail!("{word:?} has a brace without its partner")
             };
-            if !fixed.contains(&name) && !names.iter().any(|known| known == name) {
+            if !PLACEHOLDERS.contains(&name) && !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }
         }

@@ -10,16 +10,16 @@ use clap::ValueEnum;
 use luthier::core::engine::Done;
 use luthier::core::event::SpaceEdit;
 use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
-use luthier::core::study::Study;
+use luthier::core::study::{Study, edited};
 use luthier::executor::{self, End, Keep, Options, Stop};
-use luthier::log::{Durability, LogError, Options as SqliteOptions, SqliteLog};
+use luthier::log::{Durability, LogError, Options as SqliteOptions, ReplayError, SqliteLog};
 use luthier::objective::Objective;
 use luthier::objective::command::Command;
-use luthier::session::Session;
-use luthier::study_file::ObjectiveSpec;
+use luthier::session::{LEASE, Session, SessionError};
+use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::objective::NetworkObjective;
 
-use crate::opening::{holder, holder_is_alive, is_log, log_beside, read_study_file};
+use crate::opening::{holder, holder_is_alive, is_log, log_beside, read_study_file, with_hint};
 use crate::progress::{Mode, Progress};
 use crate::report;
 
@@ -70,6 +70,9 @@ pub(crate) struct Arguments {
     /// Print nothing but the result
     #[arg(long, short)]
     quiet: bool,
+    /// Seconds without a sign of life after which other processes take over what this one runs
+    #[arg(long, value_name = "SECONDS", hide = true, default_value_t = LEASE.as_secs_f64())]
+    lease: f64,
 }
 
 const EXAMPLE: &str = "\
@@ -172,12 +175,9 @@ impl Target {
             holder: holder(),
             ..SqliteOptions::default()
         };
-        let (session, created) = match (&self.file, SqliteLog::open(&self.log, options.clone())) {
-            (_, Ok(log)) => (Session::open(Box::new(log))?, false),
-            (Some(file), Err(LogError::Missing { .. })) => (self.create(file, options, arguments)?, true),
-            (_, Err(error)) => return Err(error.into()),
-        };
-        let session = session.with_liveness(holder_is_alive);
+        let (session, created) = self.session(&options, arguments)?;
+        let lease = Duration::try_from_secs_f64(arguments.lease).unwrap_or(LEASE);
+        let session = session.with_liveness(holder_is_alive).with_lease(lease);
         let (objective, base) = match &self.file {
             Some(file) => (read_study_file(file)?.objective, folder_of(file)),
             None => stored(session.study(), &self.log)?,
@@ -185,17 +185,46 @@ impl Target {
         Ok(Opened { session, objective, base, created })
     }
 
-    fn create(&self, file: &Path, options: SqliteOptions, arguments: &Arguments) -> anyhow::Result<Session> {
+    /// The study that is there, or a new one; and whether it is new.
+    fn session(&self, options: &SqliteOptions, arguments: &Arguments) -> anyhow::Result<(Session, bool)> {
+        loop {
+            let opened = SqliteLog::open(&self.log, options.clone()).map(|log| Session::open(Box::new(log)));
+            let file = match (opened, &self.file) {
+                (Ok(Ok(session)), _) => return Ok((session, false)),
+                // An empty log: whoever made it was killed before its first event, or is about to write that.
+                (Err(LogError::Missing { .. }) | Ok(Err(SessionError::Replay(ReplayError::Empty { .. }))), Some(file)) => file,
+                (Ok(Err(error)), _) => return Err(error.into()),
+                (Err(error), _) => return Err(with_hint(error, &self.log)),
+            };
+            if let Some(session) = self.create(file, options.clone(), arguments)? {
+                return Ok((session, true));
+            }
+        }
+    }
+
+    /// Creates the study, unless another process does so at this moment.
+    fn create(
+        &self,
+        file: &Path,
+        options: SqliteOptions,
+        arguments: &Arguments,
+    ) -> anyhow::Result<Option<Session>> {
         let read = read_study_file(file)?;
         let mut spec = Spec { seed: arguments.seed.unwrap_or(read.spec.seed), ..read.spec.clone() };
         spec.limits = limits(&spec.limits, arguments);
         spec.policy = policy(&spec.policy, arguments);
         // Everything that can be wrong is found before there is a log.
         luthier::core::engine::resolve(&spec)?;
-        let kind = Kind::new(&read.objective, &spec, &folder_of(file), arguments.workers)?;
+        let kind = Kind::new(&read.objective, Some(&read), &spec, &folder_of(file), arguments.workers)?;
         spec.objective = description(&read.objective, file, &kind)?;
-        let log = SqliteLog::create(&self.log, options)?;
-        Ok(Session::create(Box::new(log), spec)?)
+        let log = match SqliteLog::create(&self.log, options.clone()) {
+            Err(LogError::Exists { .. }) => SqliteLog::open(&self.log, options)?,
+            created => created?,
+        };
+        match Session::create(Box::new(log), spec) {
+            Err(SessionError::Log(LogError::Conflict { .. })) => Ok(None),
+            created => Ok(Some(created?)),
+        }
     }
 }
 
@@ -206,11 +235,22 @@ enum Kind {
 }
 
 impl Kind {
-    fn new(objective: &ObjectiveSpec, spec: &Spec, base: &Path, workers: usize) -> anyhow::Result<Self> {
+    /// Errors point to a line of `file`, if there is one.
+    fn new(
+        objective: &ObjectiveSpec,
+        file: Option<&StudyFile>,
+        spec: &Spec,
+        base: &Path,
+        workers: usize,
+    ) -> anyhow::Result<Self> {
         match objective {
             ObjectiveSpec::Command(command) => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
-                let command = Command::new(command.clone(), &spec.space, &spec.metrics, base)?;
+                let command = Command::new(command.clone(), &spec.space, &spec.metrics, base);
+                let command = command.map_err(|error| match file {
+                    Some(file) => anyhow::Error::from(file.locate(&error)),
+                    None => error.into(),
+                })?;
                 Ok(Self::Command(Box::new(if workers > 1 {
                     command.sharing(cores, workers)
                 } else {
@@ -261,61 +301,73 @@ fn stored(study: &Study, log: &Path) -> anyhow::Result<(ObjectiveSpec, PathBuf)>
     Ok((objective, folder.unwrap_or_else(|| folder_of(log))))
 }
 
-/// Brings a study that is continued up to what the command line and the study file say now.
+/// Brings a study that is continued up to what the command line and the study file say now. Whatever forbids going on
+/// is found before anything is written.
 fn prepare(
     session: &mut Session,
     objective: &ObjectiveSpec,
     base: &Path,
     arguments: &Arguments,
 ) -> anyhow::Result<Kind> {
-    let study = session.study();
-    let mut wanted = study.spec().limits;
-    let mut policy_wanted = study.spec().policy.clone();
-    let mut edits = Vec::new();
-    if !is_log(&arguments.file) {
-        let file = read_study_file(&arguments.file)?;
-        if file.spec.metrics != study.spec().metrics {
-            let message = "the metrics have changed since the study began, so old and new trials cannot be compared; \
-                           undo the change, or begin another study with --study FILE";
-            return Err(file.error_at(&["metric"], message).into());
-        }
-        edits = space_edits(study, &file.spec);
-        wanted = file.spec.limits;
-        policy_wanted = luthier::core::engine::resolve(&file.spec)?;
+    let file = if is_log(&arguments.file) { None } else { Some(read_study_file(&arguments.file)?) };
+    let known = session.study().spec();
+    if let Some(file) = &file {
+        check_comparable(known, file)?;
     }
-    wanted = limits(&wanted, arguments);
-    policy_wanted = policy(&policy_wanted, arguments);
-    let limits_changed = wanted != study.spec().limits;
-    let policy_changed =
-        policy_wanted != study.spec().policy && !same_components(&policy_wanted, &study.spec().policy);
-    let described = study.spec().objective.clone();
+    let wanted = file.as_ref().map_or(known, |file| &file.spec);
+    let limits = limits(&wanted.limits, arguments);
+    let policy = policy(&wanted.policy, arguments);
+    let policy = luthier::core::engine::resolve(&Spec { policy, ..known.clone() })?;
+    let edits = file.as_ref().map(|file| space_edits(session.study(), &file.spec)).unwrap_or_default();
+    let space = edits.iter().try_fold(known.space.clone(), |space, edit| edited(&space, edit))?;
+
+    let kind =
+        Kind::new(objective, file.as_ref(), &Spec { space, ..known.clone() }, base, arguments.workers)?;
+    if !arguments.accept_changes {
+        check_unchanged(&known.objective, objective, &kind)?;
+    }
+    let policy_changed = policy.sampler != known.policy.sampler || policy.scheduler != known.policy.scheduler;
+    // Whoever continues a study that gave up after failures wants it to go on.
+    let limits_changed = limits != known.limits || session.study().tally().failures_in_a_row > 0;
     if limits_changed || policy_changed || !edits.is_empty() {
         for edit in &edits {
             eprintln!("the space changes from here on: {}", told(edit));
+        }
+        if policy_changed {
+            eprintln!("the policy changes from here on: {} + {}", policy.sampler.name, policy.scheduler.name);
         }
         session.turn(|turn| {
             for edit in edits {
                 turn.change_space(edit)?;
             }
             if limits_changed {
-                turn.change_limits(wanted)?;
+                turn.change_limits(limits)?;
             }
             if policy_changed {
-                turn.change_policy(policy_wanted)?;
+                turn.change_policy(policy)?;
             }
             Ok(())
         })?;
     }
-    let spec = Spec { space: session.study().space().clone(), ..session.study().spec().clone() };
-    let kind = Kind::new(objective, &spec, base, arguments.workers)?;
-    if !arguments.accept_changes {
-        check_unchanged(&described, objective, &kind)?;
-    }
     Ok(kind)
 }
 
-fn same_components(a: &PolicySpec, b: &PolicySpec) -> bool {
-    a.sampler == b.sampler && a.scheduler == b.scheduler
+/// Trials are compared by these parts of a specification, so they stay as they were.
+fn check_comparable(known: &Spec, file: &StudyFile) -> anyhow::Result<()> {
+    let how = "so old and new trials cannot be compared; undo the change, or begin another study with --study FILE";
+    let changed = |path: &[&str], what: &str| -> anyhow::Result<()> {
+        Err(file.error_at(path, &format!("{what} since the study began, {how}")).into())
+    };
+    if file.spec.metrics != known.metrics {
+        return changed(&["metric"], "the metrics have changed");
+    }
+    if file.spec.max_budget != known.max_budget {
+        return changed(&["budget", "max"], "the largest step has changed");
+    }
+    if file.spec.replicates != known.replicates {
+        return changed(&["replicates"], "the number of replicates has changed");
+    }
+    Ok(())
 }
 
 /// A study compares trials of one objective on the same data.

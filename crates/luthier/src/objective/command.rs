@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::capture::{Capture, Reading, Results, Tail};
 use self::template::Template;
+pub use self::template::PLACEHOLDERS;
 use super::{Failed, Flow, Objective, Running};
 use crate::process::{Ended, Exit, Launch, Process, thread_environment};
 
@@ -32,7 +33,7 @@ const TICK: Duration = Duration::from_millis(50);
 #[serde(deny_unknown_fields)]
 pub struct CommandSpec {
     /// The program and its arguments, with placeholders in braces: a parameter's name, or `budget`, `step`, `trial`,
-    /// `replicate`, `seed`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
+    /// `replicate`, `attempt`, `seed`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
     ///
     /// An argument whose parameter is inactive is left out; if it is nothing but the placeholder, a flag before it
     /// (`--momentum {momentum}`) is left out too.
@@ -116,6 +117,18 @@ pub enum CommandError {
     },
 }
 
+impl CommandError {
+    /// The keys below `[command]` that it is about, outermost first.
+    pub fn entry(&self) -> Vec<&str> {
+        match self {
+            Self::Empty | Self::Placeholder { .. } | Self::Brace { .. } => vec!["run"],
+            Self::Pattern { metric, .. } => vec!["pattern", metric],
+            Self::NoPattern { .. } => vec!["pattern"],
+            Self::Limit { field, .. } => vec![field],
+        }
+    }
+}
+
 /// A program as an objective.
 pub struct Command {
     spec: CommandSpec,
@@ -197,7 +210,7 @@ impl Command {
     fn program(&self, program: &str) -> OsString {
         let path = Path::new(program);
         if path.components().count() > 1 && path.is_relative() {
-            return self.working_dir.join(path).into();
+            return self.working_dir.join(path.strip_prefix(".").unwrap_or(path)).into();
         }
         program.into()
     }
@@ -390,6 +403,7 @@ impl Filling {
             ("step", running.step().to_string()),
             ("trial", running.trial().to_string()),
             ("replicate", running.replicate().to_string()),
+            ("attempt", running.attempt().to_string()),
             ("seed", seed.wrapping_add(running.trial()).to_string()),
             ("params", params_file.display().to_string()),
             ("checkpoint", checkpoint.display().to_string()),

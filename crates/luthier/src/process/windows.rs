@@ -149,8 +149,12 @@ pub(super) fn start(launch: &Launch) -> Result<Started, LaunchError> {
         let _ = child.wait();
         return Err(LaunchError::Other { program: launch.shown(), source });
     }
-    let controls =
-        Controls { job, group: child.id(), grace: launch.grace, deadline: Arc::new(Mutex::new(None)) };
+    let controls = Controls {
+        job,
+        group: child.id(),
+        grace: launch.bounded_grace(),
+        deadline: Arc::new(Mutex::new(None)),
+    };
     Ok(Started {
         pid: child.id(),
         supervisor: None,

@@ -5,8 +5,8 @@ use luthier_core::space::Space;
 use super::{CommandError, Filling};
 
 /// Placeholders that are not parameters.
-pub(super) const FIXED: [&str; 8] =
-    ["budget", "step", "trial", "replicate", "seed", "params", "checkpoint", "folder"];
+pub const PLACEHOLDERS: [&str; 9] =
+    ["budget", "step", "trial", "replicate", "attempt", "seed", "params", "checkpoint", "folder"];
 
 /// A text with placeholders.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ enum Piece {
 }
 
 impl Template {
-    /// Reads `text`; every placeholder must be a parameter or one of [`FIXED`].
+    /// Reads `text`; every placeholder must be a parameter or one of [`PLACEHOLDERS`].
     pub(super) fn parse(text: &str, space: &Space) -> Result<Self, CommandError> {
         let unbalanced = || CommandError::Brace { text: text.to_owned() };
         let mut pieces = Vec::new();
@@ -94,10 +94,10 @@ pub(super) fn fill_all(templates: &[Template], filling: &Filling) -> Vec<String>
 }
 
 fn check_known(name: &str, text: &str, space: &Space) -> Result<(), CommandError> {
-    if FIXED.contains(&name) || space.find(name).is_some() {
+    if PLACEHOLDERS.contains(&name) || space.find(name).is_some() {
         return Ok(());
     }
     let parameters = space.parameters().iter().take(12).map(|p| &*p.name);
-    let known: Vec<&str> = parameters.chain(FIXED).collect();
+    let known: Vec<&str> = parameters.chain(PLACEHOLDERS).collect();
     Err(CommandError::Placeholder { text: text.to_owned(), name: name.to_owned(), known: known.join(", ") })
 }
