@@ -14,7 +14,8 @@ use luthier::core::registry::Entry;
 use luthier::core::sampler::SAMPLERS;
 use luthier::core::scheduler::SCHEDULERS;
 use luthier::core::spec::Component;
-use luthier::study_file::StudyFile;
+use luthier::objective::command::Command as CommandObjective;
+use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::{NetworkSpec, Settings};
 use serde_json::{Value, json};
 
@@ -70,7 +71,8 @@ fn blocks(page: &str) -> Vec<Block> {
 
 /// A part of a study file with what it lacks to be one. Tables may follow in any order.
 fn completed(text: &str) -> String {
-    let starts = |line: &str, key: &str| line.starts_with(&format!("[{key}")) || line.starts_with(&format!("{key} ="));
+    let starts =
+        |line: &str, key: &str| line.starts_with(&format!("[{key}")) || line.starts_with(&format!("{key} ="));
     let has = |key: &str| text.lines().any(|line| starts(line, key));
     let mut whole = text.to_owned();
     if !has("command") && !has("network") {
@@ -96,8 +98,10 @@ fn study_files_are_read() {
             let text = completed(&block.text);
             let found = StudyFile::read(&text, Path::new("study.toml"));
             let file = found.unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
-            if let luthier::study_file::ObjectiveSpec::Command(command) = &file.objective {
-                file.command(command, Path::new(".")).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+            if let ObjectiveSpec::Command(command) = file.objective {
+                let checked =
+                    CommandObjective::new(command, &file.spec.space, &file.spec.metrics, Path::new("."));
+                checked.map_err(|error| panic!("{name}: {error}\n{text}")).ok();
             }
             read += 1;
         }
@@ -158,7 +162,11 @@ fn check_registry<T: ?Sized>(page: &str, entries: &[Entry<T>]) {
     for entry in entries {
         let text = section(page, &format!("### `{}`", entry.name));
         // Bounds have no default, and the threshold wants one.
-        let minimal = if entry.name == "threshold" { Component::named("").with("upper", 1) } else { Component::named("") };
+        let minimal = if entry.name == "threshold" {
+            Component::named("").with("upper", 1)
+        } else {
+            Component::named("")
+        };
         let (_, defaults) = (entry.build)(&minimal.options).expect("options of which none is necessary");
         for option in entry.options {
             let row = text.lines().find(|line| line.starts_with(&format!("| `{}` |", option.name)));
@@ -322,7 +330,10 @@ fn run(name: &str, folder: &Path, command: &str, expected: &[&str]) {
     let mut lines = text.lines().map(masked);
     for line in expected {
         let wanted = masked(line);
-        assert!(lines.any(|line| line == wanted), "{name}: {command}\ndid not print, in this order,\n{line}\nbut\n{text}");
+        assert!(
+            lines.any(|line| line == wanted),
+            "{name}: {command}\ndid not print, in this order,\n{line}\nbut\n{text}"
+        );
     }
 }
 

@@ -17,7 +17,8 @@ use luthier::objective::{Flow, closure};
 use luthier::session::Session;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).map_or_else(|| std::env::temp_dir().join("closure.luthier"), PathBuf::from);
+    let path =
+        std::env::args().nth(1).map_or_else(|| std::env::temp_dir().join("closure.luthier"), PathBuf::from);
     let mut session = match SqliteLog::open(&path, LogOptions::default()) {
         Ok(log) => Session::open(Box::new(log))?,
         Err(LogError::Missing { .. }) => {
@@ -46,7 +47,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tally = study.tally();
     println!("{}: {} completed, {} pruned", session.place(), tally.completed, tally.pruned);
     let best = study.incumbent().ok_or("no trial has completed")?;
-    println!("trial {}: loss {:?} with {}", best.number, best.values().unwrap_or_default(), study.params(best));
+    println!(
+        "trial {}: loss {:?} with {}",
+        best.number,
+        best.values().unwrap_or_default(),
+        study.params(best)
+    );
     Ok(())
 }
 

@@ -41,7 +41,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let names: Vec<&str> = study.space().parameters().iter().map(|parameter| &*parameter.name).collect();
     println!("the space has grown to {}", names.join(", "));
     let best = study.incumbent().ok_or("no trial has completed")?;
-    println!("trial {}: loss {:?} with {}", best.number, best.values().unwrap_or_default(), study.params(best));
+    println!(
+        "trial {}: loss {:?} with {}",
+        best.number,
+        best.values().unwrap_or_default(),
+        study.params(best)
+    );
     Ok(())
 }
 
