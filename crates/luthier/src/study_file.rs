@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::objective::command::{CommandError, CommandSpec};
 
+/// Failed trials in a row after which a study stops, unless its file says otherwise: a broken command is no search.
+pub const FAILURES: u64 = 10;
+
 /// What is under study, as a study file says it and a log keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -183,7 +186,9 @@ impl StudyFile {
         if form.replicates == 0 {
             return Err(at(&["replicates"], "replicates must be at least 1"));
         }
-        let limits = Limits { trials: form.trials.or(form.limits.trials), ..form.limits };
+        let trials = form.trials.or(form.limits.trials);
+        let failures = form.limits.failures.or(Some(FAILURES));
+        let limits = Limits { trials, failures, ..form.limits };
         let max_budget =
             form.budget.as_ref().and_then(|budget| budget.max).or_else(|| epochs(&form, &objective));
         if max_budget == Some(0) {

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use luthier::core::engine::Done;
 use luthier::core::event::SpaceEdit;
+use luthier::core::registry::Entry;
+use luthier::core::sampler::SAMPLERS;
+use luthier::core::scheduler::SCHEDULERS;
 use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
 use luthier::core::study::{Study, edited};
 use luthier::executor::{self, End, Keep, Options, Stop};
@@ -40,11 +44,11 @@ pub(crate) struct Arguments {
     /// Start nothing more after this time, such as 90s, 10m or 2h
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
     time: Option<Duration>,
-    /// Who proposes params, see --list
-    #[arg(long, value_name = "NAME")]
+    /// Who proposes params
+    #[arg(long, value_name = "NAME", value_parser = names(SAMPLERS))]
     sampler: Option<String>,
-    /// Who stops and promotes trials, see --list
-    #[arg(long, value_name = "NAME")]
+    /// Who stops and promotes trials
+    #[arg(long, value_name = "NAME", value_parser = names(SCHEDULERS))]
     scheduler: Option<String>,
     /// The seed of every random choice; only for a new study
     #[arg(long)]
@@ -73,6 +77,12 @@ pub(crate) struct Arguments {
     /// Seconds without a sign of life after which other processes take over what this one runs
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = LEASE.as_secs_f64())]
     lease: f64,
+}
+
+/// The names of a registry, each with its summary.
+fn names<T: ?Sized>(entries: &'static [Entry<T>]) -> PossibleValuesParser {
+    let values = entries.iter().map(|entry| PossibleValue::new(entry.name).help(entry.summary));
+    values.collect::<Vec<_>>().into()
 }
 
 const EXAMPLE: &str = "\
@@ -192,7 +202,10 @@ impl Target {
             let file = match (opened, &self.file) {
                 (Ok(Ok(session)), _) => return Ok((session, false)),
                 // An empty log: whoever made it was killed before its first event, or is about to write that.
-                (Err(LogError::Missing { .. }) | Ok(Err(SessionError::Replay(ReplayError::Empty { .. }))), Some(file)) => file,
+                (
+                    Err(LogError::Missing { .. }) | Ok(Err(SessionError::Replay(ReplayError::Empty { .. }))),
+                    Some(file),
+                ) => file,
                 (Ok(Err(error)), _) => return Err(error.into()),
                 (Err(error), _) => return Err(with_hint(error, &self.log)),
             };
@@ -354,7 +367,8 @@ fn prepare(
 
 /// Trials are compared by these parts of a specification, so they stay as they were.
 fn check_comparable(known: &Spec, file: &StudyFile) -> anyhow::Result<()> {
-    let how = "so old and new trials cannot be compared; undo the change, or begin another study with --study FILE";
+    let how =
+        "so old and new trials cannot be compared; undo the change, or begin another study with --study FILE";
     let changed = |path: &[&str], what: &str| -> anyhow::Result<()> {
         Err(file.error_at(path, &format!("{what} since the study began, {how}")).into())
     };

@@ -253,7 +253,8 @@ impl Parzen {
         if leave.is_empty() && enter.is_empty() {
             return;
         }
-        let slots = enter.iter().map(|(slot, _)| *slot as usize + 1).max().unwrap_or(0).max(self.weights.len());
+        let slots =
+            enter.iter().map(|(slot, _)| *slot as usize + 1).max().unwrap_or(0).max(self.weights.len());
         self.weights.resize(slots, 0.0);
         for &slot in leave {
             self.weights[slot as usize] = 0.0;

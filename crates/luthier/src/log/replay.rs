@@ -28,7 +28,9 @@ pub enum ReplayError {
         problem: FoldError,
     },
     /// The log holds no event.
-    #[error("the study at {place} is empty: whoever created it ended before saying what it is. `luthier tune` with its study file begins it")]
+    #[error(
+        "the study at {place} is empty: whoever created it ended before saying what it is. `luthier tune` with its study file begins it"
+    )]
     Empty {
         /// Where.
         place: String,

@@ -20,8 +20,8 @@ use luthier_core::space::{Params, Space};
 use serde::{Deserialize, Serialize};
 
 use self::capture::{Capture, Reading, Results, Tail};
-use self::template::Template;
 pub use self::template::PLACEHOLDERS;
+use self::template::Template;
 use super::{Failed, Flow, Objective, Running};
 use crate::process::{Ended, Exit, Launch, Process, thread_environment};
 
