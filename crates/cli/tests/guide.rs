@@ -263,6 +263,11 @@ fn every_command_is_described() {
     for command in commands() {
         assert!(page.contains(&format!("`luthier {command}")), "luthier {command} is not in command-line.md");
     }
+    let help = help("tune");
+    let flags = help.split_whitespace().map(|word| word.trim_end_matches([',', ';']));
+    for flag in flags.filter(|word| word.starts_with("--") && !matches!(*word, "--help" | "--lr" | "--layers")) {
+        assert!(section(&page, "## `tune`").contains(&format!("`{flag}")), "luthier tune {flag} is not described");
+    }
 }
 
 /// A line without what differs between runs and machines: numbers, sparklines, widths.
