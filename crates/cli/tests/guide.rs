@@ -31,8 +31,9 @@ fn page(name: &str) -> String {
 fn pages() -> Vec<(String, String)> {
     let mut names = vec!["README.md".to_owned()];
     for entry in fs::read_dir(root().join("docs/guide")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") && name != "spaces.md" {
+        let path = entry.unwrap().path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap();
+        if path.extension().is_some_and(|extension| extension == "md") && name != "spaces.md" {
             names.push(format!("docs/guide/{name}"));
         }
     }
@@ -265,8 +266,13 @@ fn every_command_is_described() {
     }
     let help = help("tune");
     let flags = help.split_whitespace().map(|word| word.trim_end_matches([',', ';']));
-    for flag in flags.filter(|word| word.starts_with("--") && !matches!(*word, "--help" | "--lr" | "--layers")) {
-        assert!(section(&page, "## `tune`").contains(&format!("`{flag}")), "luthier tune {flag} is not described");
+    for flag in
+        flags.filter(|word| word.starts_with("--") && !matches!(*word, "--help" | "--lr" | "--layers"))
+    {
+        assert!(
+            section(&page, "## `tune`").contains(&format!("`{flag}")),
+            "luthier tune {flag} is not described"
+        );
     }
 }
 
