@@ -181,7 +181,10 @@ impl Progress {
     fn plain_line(&mut self, study: &Study, moment: Moment) {
         self.plain_stop();
         if let Moment::Gone(work) = moment {
-            eprintln!("trial {} was taken over by another process; what this one found does not count", work.trial);
+            eprintln!(
+                "trial {} was taken over by another process; what this one found does not count",
+                work.trial
+            );
         }
         let Moment::Ended(work) = moment else { return };
         let Some(trial) = study.trial(work.trial) else { return };
