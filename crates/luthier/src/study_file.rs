@@ -141,6 +141,17 @@ pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
     PolicySpec { version: POLICY_VERSION, sampler: Component::named("tpe"), scheduler }
 }
 
+/// Failed trials in a row after which a study stops if its file does not say: a command that fails this often is
+/// most likely broken, and should not burn the budget. Running `luthier tune` again goes on.
+pub const FAILURES: u64 = 10;
+
+fn default_failures(objective: &ObjectiveSpec) -> Option<u64> {
+    match objective {
+        ObjectiveSpec::Command(_) => Some(FAILURES),
+        ObjectiveSpec::Network(_) => None,
+    }
+}
+
 impl StudyFile {
     /// Reads the text of a study file; `path` gives the format, the default name, and the name in messages.
     pub fn read(text: &str, path: &Path) -> Result<Self, FileError> {
@@ -171,7 +182,11 @@ impl StudyFile {
         if form.replicates == 0 {
             return Err(at(&["replicates"], "replicates must be at least 1"));
         }
-        let limits = Limits { trials: form.trials.or(form.limits.trials), ..form.limits };
+        let limits = Limits {
+            trials: form.trials.or(form.limits.trials),
+            failures: form.limits.failures.or(default_failures(&objective)),
+            ..form.limits
+        };
         let max_budget = form.budget.as_ref().and_then(|budget| budget.max).or_else(|| epochs(&form, &objective));
         if max_budget == Some(0) {
             return Err(at(&["budget", "max"], "the largest step must be at least 1"));
@@ -203,7 +218,11 @@ impl StudyFile {
 
     /// An error of the command, pointing to the file's line.
     pub fn locate(&self, error: &CommandError) -> FileError {
-        let path: Vec<&str> = std::iter::once("command").chain(error.entry()).collect();
+        let entry = match &self.objective {
+            ObjectiveSpec::Command(spec) => error.entry(spec),
+            ObjectiveSpec::Network(_) => Vec::new(),
+        };
+        let path: Vec<&str> = std::iter::once("command").chain(entry).collect();
         self.error_at(&path, &error.to_string())
     }
 
