@@ -142,7 +142,7 @@ def main():
         print(f"{platform.platform()}, {os.cpu_count()} cores, fsync of 4 KiB {sync:.2f} ms, {options.rounds} rounds\n")
         show(costs, ratios)
         if options.million:
-            result["million"] = million = outcome([str(options.examples / "million")])
+            result["million"] = million = outcome([str(options.examples / "million"), str(pathlib.Path(folder) / "million.luthier")])
             print("{trials} trials: opened in {open_s:.2f} s, best in {best_s:.4f} s, peak memory {peak_rss_mb:.0f} MB"
                   .format_map(million))
     options.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -172,7 +172,7 @@ impl Engine {
         if study.piece(work).and_then(|piece| piece.curve.last()).is_none_or(|last| last.loss.is_nan()) {
             return Ok(None);
         }
-        let step = study.piece(work).map_or(0, |piece| piece.step());
+        let step = study.piece(work).map_or(0, crate::trial::Piece::step);
         let trial = u64::from(work.trial);
         let mut rng = Rng::stream(study.spec().seed, trial, Purpose::Scheduler, step);
         let verdict = self.scheduler.judge(study, work, &mut self.scheduler_memo, &mut rng);
@@ -532,7 +532,7 @@ impl Verifier {
         } else if let Event::Started { .. } | Event::Resumed { .. } = event {
             match self.engine.next(&self.study)? {
                 Next::Decide(expected) if same(&expected, event, self.study.space()) => {
-                    self.outcome.agreed += 1
+                    self.outcome.agreed += 1;
                 }
                 other => self.disagree(position, event, format!("{other:?}")),
             }

@@ -22,6 +22,7 @@ pub struct Work {
     pub replicate: u16,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_zero(replicate: &u16) -> bool {
     *replicate == 0
 }
@@ -161,6 +162,7 @@ pub enum Event {
     },
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_first(version: &u32) -> bool {
     *version == 0
 }

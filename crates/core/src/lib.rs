@@ -16,4 +16,5 @@ pub mod sobol;
 pub mod space;
 pub mod spec;
 pub mod study;
+pub mod surrogate;
 pub mod trial;

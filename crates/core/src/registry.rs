@@ -15,6 +15,9 @@ pub struct OptionDoc {
     pub doc: &'static str,
 }
 
+/// What an entry builds and its options in full, or what is wrong with the options given.
+pub type Built<T> = Result<(Box<T>, Map<String, Value>), String>;
+
 /// A sampler or scheduler that can be named in a policy. `T` is the trait object it builds.
 pub struct Entry<T: ?Sized + 'static> {
     /// Its name.
@@ -24,7 +27,7 @@ pub struct Entry<T: ?Sized + 'static> {
     /// Its options; defaults are those of its configuration type.
     pub options: &'static [OptionDoc],
     /// Builds it from its options, together with the options completed by their defaults.
-    pub build: fn(&Map<String, Value>) -> Result<(Box<T>, Map<String, Value>), String>,
+    pub build: fn(&Map<String, Value>) -> Built<T>,
 }
 
 /// What is wrong with a policy.

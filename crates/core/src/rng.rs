@@ -1,6 +1,6 @@
 //! Randomness as an argument: one frozen generator, one stream per (study seed, trial, purpose, draw).
 //!
-//! The generator is ChaCha with 8 rounds, whose output is fixed by its specification. The conversions to numbers
+//! The generator is `ChaCha` with 8 rounds, whose output is fixed by its specification. The conversions to numbers
 //! are written out here so that no update of a dependency can change a decision.
 
 use rand_chacha::ChaCha8Rng;
@@ -29,7 +29,7 @@ pub enum Purpose {
 pub struct Rng(ChaCha8Rng);
 
 impl Rng {
-    /// The stream of (seed, trial, purpose, draw): the four numbers, little-endian, are the ChaCha key.
+    /// The stream of (seed, trial, purpose, draw): the four numbers, little-endian, are the `ChaCha` key.
     pub fn stream(seed: u64, trial: u64, purpose: Purpose, draw: u64) -> Self {
         Self(ChaCha8Rng::from_seed(Self::key(seed, trial, purpose, draw)))
     }

@@ -331,9 +331,9 @@ impl Study {
     /// The objectives' raw values that a piece's curve stands for, or the first objective without one.
     pub fn curve_values(&self, piece: &Piece) -> Result<Vec<f64>, Arc<str>> {
         let pick = |metric: &crate::metric::Metric| {
-            let values = piece.curve.iter().filter_map(|point| self.curve_value(point, &metric.name));
+            let mut values = piece.curve.iter().filter_map(|point| self.curve_value(point, &metric.name));
             match self.spec.metrics.curve {
-                crate::metric::CurveValue::Last => values.last(),
+                crate::metric::CurveValue::Last => values.next_back(),
                 crate::metric::CurveValue::Best => {
                     values.min_by(|a, b| metric.direction.turn(*a).total_cmp(&metric.direction.turn(*b)))
                 }

@@ -16,7 +16,7 @@ pub struct CurvePoint {
 }
 
 impl CurvePoint {
-    fn merge(&mut self, later: Self) {
+    fn merge(&mut self, later: &Self) {
         if !later.loss.is_nan() {
             self.loss = later.loss;
         }
@@ -98,7 +98,7 @@ impl Piece {
         match self.curve.last() {
             Some(last) if last.step >= point.step => {
                 match self.curve.binary_search_by_key(&point.step, |p| p.step) {
-                    Ok(k) => self.curve[k].merge(point),
+                    Ok(k) => self.curve[k].merge(&point),
                     Err(k) => self.curve.insert(k, point),
                 }
             }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 fn grid(space: Space, options: serde_json::Value) -> Spec {
     let mut spec = play::spec(space, "random");
-    let options = options.as_object().unwrap().clone();
+    let serde_json::Value::Object(options) = options else { panic!("options are a table") };
     spec.policy.sampler = Component { name: "grid".into(), options };
     play::resolved(spec)
 }

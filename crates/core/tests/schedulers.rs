@@ -418,10 +418,56 @@ fn a_value_replaced_after_a_loss_changes_who_is_promoted() {
     assert_eq!(hand.take(), (0, Some(2)));
     assert_eq!(hand.take(), (1, Some(2)));
     assert_eq!(hand.next(), Next::Wait);
-    hand.add(&Event::Lost { work: Work::of(1) });
+    hand.add(&Event::Lost { work: Work::of(1), returned: false });
     assert_eq!(hand.take(), (1, Some(2)));
     hand.report(1, 1, Some(0.9));
     assert_eq!(hand.take(), (2, Some(2)), "trial 1 is the worst now");
+    hand.reach(0, 2, 0.5);
+    hand.reach(2, 2, 0.1);
+    assert_eq!(hand.take(), (2, None));
+    assert_eq!(hand.next(), Next::Wait, "nothing is left to decide");
+    hand.add(&Event::Lost { work: Work::of(2), returned: false });
+    assert_eq!(hand.take(), (2, None));
+    hand.report(2, 2, Some(0.6));
+    assert_eq!(hand.take(), (0, None), "trial 0 is the best now");
+}
+
+#[test]
+fn ties_go_to_the_lower_trial_whatever_the_sign_of_zero() {
+    for scheduler in
+        [named("asha").with("mode", "promote"), named("successive_halving").with("bracket_trials", 3)]
+    {
+        let mut hand = ByHand::new(spec(1, 9, &scheduler));
+        for (number, loss) in [(0, 0.0), (1, -0.0), (2, 1.0)] {
+            assert_eq!(hand.take(), (number, Some(1)));
+            hand.reach(number, 1, loss);
+        }
+        assert_eq!(hand.take(), (0, Some(3)), "{}", scheduler.name);
+    }
+}
+
+#[test]
+fn a_trial_that_pauses_in_silence_does_not_block_its_rung() {
+    let mut spec = spec(1, 9, &named("successive_halving").with("bracket_trials", 3));
+    spec.limits.trials = Some(3);
+    let silent = |moment: Moment| (moment.work.trial == 1).then_some(Mishap::Silence);
+    let value = |_: &[f64], moment: Moment| f64::from(moment.work.trial);
+    let run = simulate(spec, World { workers: 2, mishap: &silent, ..World::new(9, &value) });
+    let steps: Vec<u64> = run.study.trials().iter().map(luthier_core::trial::Trial::step).collect();
+    assert_eq!(steps, [9, 1, 1]);
+}
+
+#[test]
+fn the_best_of_a_curve_counts_at_a_rung_where_the_study_says_so() {
+    for (curve, goes_on) in [(CurveValue::Last, false), (CurveValue::Best, true)] {
+        let mut spec = spec(1, 9, &named("asha").with("min_budget", 3));
+        spec.metrics.curve = curve;
+        let mut hand = ByHand::new(spec);
+        hand.start(1);
+        assert_eq!(hand.report(0, 3, Some(0.5)), None);
+        assert_eq!(hand.report(1, 1, Some(0.4)), None);
+        assert_eq!(hand.report(1, 3, Some(0.6)).is_none(), goes_on, "{curve:?}");
+    }
 }
 
 #[test]
@@ -999,13 +1045,17 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
     let mut weak = Vec::new();
     for problem in PROBLEMS {
         let bound = named("threshold").with("upper", problem.usual(3)).with("warmup_steps", 3);
-        for (label, scheduler) in [
+        let rivals = [
             ("median", named("median")),
             ("threshold", bound.with("interval_steps", LAST)),
             ("halving", named("successive_halving")),
             ("asha, stop", named("asha")),
             ("asha, promote", named("asha").with("mode", "promote")),
-        ] {
+        ];
+        for entry in SCHEDULERS.iter().filter(|entry| entry.name != "run_all") {
+            assert!(rivals.iter().any(|(_, rival)| *rival.name == *entry.name), "{} is missing", entry.name);
+        }
+        for (label, scheduler) in rivals {
             let (wins, losses) = problem.wins(&scheduler);
             println!("{:45} {label:15} {wins:2} wins, {losses:2} losses", problem.name);
             if wins < 29 {

@@ -916,28 +916,27 @@ fn bad_constraints_are_refused() {
             (format!("constraint 2: {problem}").as_str(), Some(3))
         );
     };
-    let none = "no values of its parameters";
     refuse("forbid = { param = \"c\", eq = 1 }", "there is no parameter \"c\"; the parameters are a, b, o");
     refuse(
         "forbid = { param = \"a\", ge = 1 }",
-        "it forbids every value that its parameters can have; narrow it or remove it",
+        "it forbids every value that \"a\" can have; narrow it or remove it",
     );
-    refuse("require = { param = \"b\", gt = 9 }", &format!("{none} meet it; loosen it or remove it"));
+    refuse("require = { param = \"b\", gt = 9 }", "no values of \"b\" meet it; loosen it or remove it");
     refuse(
         "require = { all = [{ param = \"b\", gt = 5 }, { param = \"b\", lt = 4 }] }",
-        &format!("{none} meet it; loosen it or remove it"),
+        "no values of \"b\" meet it; loosen it or remove it",
     );
     refuse(
         "linear = { weights = { a = 1.0, b = 2.0 }, at_most = 2.9 }",
-        &format!("{none} keep the weighted sum within the bound; move the bound"),
+        "no values of \"a\", \"b\" keep the weighted sum within the bound; move the bound",
     );
     refuse(
         "linear = { weights = { a = 1.0, b = -1.0 }, at_least = 8.5 }",
-        &format!("{none} keep the weighted sum within the bound; move the bound"),
+        "no values of \"a\", \"b\" keep the weighted sum within the bound; move the bound",
     );
     refuse(
         "product = { of = [\"a\", \"b\"], at_most = 0.5 }",
-        &format!("{none} keep the product within the bound; raise the bound"),
+        "no values of \"a\", \"b\" keep the product within the bound; raise the bound",
     );
     refuse("product = { of = [\"a\", \"o\"], at_most = 5 }", "\"o\" is not a number");
     refuse("product = { of = [], at_most = 5 }", "the product is empty; name at least one parameter");
@@ -1130,4 +1129,19 @@ fn a_prior_may_be_declared_without_a_file() {
     assert!(Space::new(vec![parameter], Vec::new()).is_err());
     let stray = Space::builder().log().build().unwrap_err().to_string();
     assert_eq!(stray, "parameter \"\", log: said before any parameter was declared; move it behind one");
+}
+
+#[test]
+fn a_repeated_constraint_tells_at_which_repetition_it_is_impossible() {
+    let error = Space::builder()
+        .int("layers", 1..=4)
+        .int("units", 8..=256)
+        .repeat("layers")
+        .product_at_most(["units[k]", "layers"], 30.0)
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "constraint 1: no values of \"units[4]\", \"layers\" keep the product within the bound; raise the bound"
+    );
 }

@@ -50,6 +50,7 @@ fn arguments() -> Fallible<Arguments> {
             "--trials" => found.trials = number()?,
             "--params" => found.params = number()?,
             "--measure" => found.measure = true,
+            _ if argument.starts_with('-') => found.file = PathBuf::new(),
             _ => found.file = argument.into(),
         }
     }

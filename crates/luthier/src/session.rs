@@ -18,7 +18,7 @@ use luthier_core::trial::{CurvePoint, WorkState};
 use crate::log::{Draft, Guard, Log, LogError, ReplayError, replay};
 
 /// How long a lease is good without a sign of life.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 /// Records read at once.
 const CHUNK: usize = 20_000;
 
@@ -372,7 +372,7 @@ impl Turn<'_> {
         let outcome = match result {
             Err((reason, detail)) => Outcome::Failed { reason, detail },
             Ok(()) if conclusion.is_none() && self.is_at_budget(work) => {
-                let step = self.study().piece(work).map_or(0, |piece| piece.step());
+                let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
                 self.add(Event::Paused { work, step, seconds })?;
                 self.let_go(work);
                 return Ok(Reply::Pause);

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::objective::command::{CommandError, CommandSpec};
 
+/// Failed trials in a row after which a study stops, unless its file says otherwise: a broken command is no search.
+pub const FAILURES: u64 = 10;
+
 /// What is under study, as a study file says it and a log keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -141,23 +144,13 @@ pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
     PolicySpec { version: POLICY_VERSION, sampler: Component::named("tpe"), scheduler }
 }
 
-/// Failed trials in a row after which a study stops if its file does not say: a command that fails this often is
-/// most likely broken, and should not burn the budget. Running `luthier tune` again goes on.
-pub const FAILURES: u64 = 10;
-
-fn default_failures(objective: &ObjectiveSpec) -> Option<u64> {
-    match objective {
-        ObjectiveSpec::Command(_) => Some(FAILURES),
-        ObjectiveSpec::Network(_) => None,
-    }
-}
-
 impl StudyFile {
     /// Reads the text of a study file; `path` gives the format, the default name, and the name in messages.
     pub fn read(text: &str, path: &Path) -> Result<Self, FileError> {
         let shown = path.display().to_string();
         let format = Format::of_name(&shown);
-        let stem = path.file_stem().map_or_else(|| "study".into(), |stem| stem.to_string_lossy().into_owned());
+        let stem =
+            path.file_stem().map_or_else(|| "study".into(), |stem| stem.to_string_lossy().into_owned());
         Self::read_named(text, format, &stem, &shown).map_err(|error| error.in_file(shown))
     }
 
@@ -167,27 +160,37 @@ impl StudyFile {
         let objective = match (form.command.take(), form.network.take()) {
             (Some(command), None) => ObjectiveSpec::Command(command),
             (None, Some(network)) => ObjectiveSpec::Network(network),
-            (Some(_), Some(_)) => return Err(at(&["network"], "a study has either [command] or [network], not both")),
+            (Some(_), Some(_)) => {
+                return Err(at(&["network"], "a study has either [command] or [network], not both"));
+            }
             (None, None) => {
-                return Err(at(&[], "there is no [command] to run and no [network] to train; `luthier init` writes an example"));
+                return Err(at(
+                    &[],
+                    "there is no [command] to run and no [network] to train; `luthier init` writes an example",
+                ));
             }
         };
         if form.params.0.is_empty() {
-            return Err(at(&["params"], "there is no parameter to tune; add a table such as [params.learning_rate]"));
+            return Err(at(
+                &["params"],
+                "there is no parameter to tune; add a table such as [params.learning_rate]",
+            ));
         }
         let metrics = metrics(&mut form, &objective).map_err(|message| at(&["metric"], &message))?;
         if form.trials.is_some() && form.limits.trials.is_some() {
-            return Err(at(&["limits", "trials"], "trials is given twice; keep one of trials and limits.trials"));
+            return Err(at(
+                &["limits", "trials"],
+                "trials is given twice; keep one of trials and limits.trials",
+            ));
         }
         if form.replicates == 0 {
             return Err(at(&["replicates"], "replicates must be at least 1"));
         }
-        let limits = Limits {
-            trials: form.trials.or(form.limits.trials),
-            failures: form.limits.failures.or(default_failures(&objective)),
-            ..form.limits
-        };
-        let max_budget = form.budget.as_ref().and_then(|budget| budget.max).or_else(|| epochs(&form, &objective));
+        let trials = form.trials.or(form.limits.trials);
+        let failures = form.limits.failures.or(Some(FAILURES));
+        let limits = Limits { trials, failures, ..form.limits };
+        let max_budget =
+            form.budget.as_ref().and_then(|budget| budget.max).or_else(|| epochs(&form, &objective));
         if max_budget == Some(0) {
             return Err(at(&["budget", "max"], "the largest step must be at least 1"));
         }
@@ -201,7 +204,10 @@ impl StudyFile {
         let space = space.into_space().map_err(|misplaced| misplaced.locate(text, format))?;
         let name = form.name.unwrap_or_else(|| stem.to_owned());
         if name.is_empty() || name.contains(['/', '\\', '\0']) {
-            return Err(at(&["name"], "a study's name becomes a file name; it may not be empty or hold a slash"));
+            return Err(at(
+                &["name"],
+                "a study's name becomes a file name; it may not be empty or hold a slash",
+            ));
         }
         let spec = Spec {
             seed: form.seed,
@@ -236,7 +242,8 @@ impl StudyFile {
 fn epochs(form: &Form, objective: &ObjectiveSpec) -> Option<u64> {
     let ObjectiveSpec::Network(network) = objective else { return None };
     let tuned = form.params.0.iter().find(|(name, _)| name == "epochs");
-    let high = tuned.and_then(|(_, form)| form.high.as_ref()?.as_i64()).and_then(|high| u64::try_from(high).ok());
+    let high =
+        tuned.and_then(|(_, form)| form.high.as_ref()?.as_i64()).and_then(|high| u64::try_from(high).ok());
     high.or_else(|| network.get("settings")?.get("epochs")?.as_u64())
 }
 
@@ -257,14 +264,16 @@ fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String
                 curve: CurveValue::Best,
             }),
             ObjectiveSpec::Command(_) => {
-                return Err("which number is to be made small or large? Add [metric] with name and direction".into());
+                return Err(
+                    "which number is to be made small or large? Add [metric] with name and direction".into(),
+                );
             }
         }
     }
     let mut names: Vec<&str> = given.iter().map(|metric| &*metric.name).collect();
     names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(format!("the metric {:?} is listed twice", twice[0]));
+    if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
+        return Err(format!("the metric {twice:?} is listed twice"));
     }
     if let Some(bad) = names.iter().find(|name| name.is_empty() || name.len() > 256 || **name == "step") {
         return Err(format!("{bad:?} cannot be a metric's name"));

@@ -33,6 +33,8 @@ mod linux {
     /// Selects what this executable does instead of running tests.
     const ROLE: &str = "PROCESS_TEST_ROLE";
     const MARKER: &str = "PROCESS_TEST_MARKER";
+    /// The supervisor that tuners started by tests are to use, if not themselves.
+    const SUPERVISOR: &str = "PROCESS_TEST_SUPERVISOR";
     /// How long something that must happen may take before the test gives up on it.
     const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -79,6 +81,7 @@ mod linux {
         ("nothing_survives_a_killed_tuner", nothing_survives_a_killed_tuner),
         ("nothing_survives_a_tuner_killed_at_any_moment", nothing_survives_a_tuner_killed_at_any_moment),
         ("nothing_survives_a_killed_tuner_whose_socket_is_held_open", nothing_survives_a_held_socket),
+        ("nothing_survives_a_killed_tuner_behind_a_wrapper", nothing_survives_behind_a_wrapper),
         ("the_tag_of_a_killed_tuner_is_dead", the_tag_of_a_killed_tuner_is_dead),
     ];
 
@@ -366,11 +369,12 @@ mod linux {
     }
 
     fn a_polite_end_is_a_polite_end() {
-        let process =
-            shell("trap 'exit 42' TERM; echo ready; while :; do sleep 0.01; done").start().expect("starts");
+        let mut launch = shell("trap 'exit 42' TERM; echo ready; while :; do sleep 0.01; done");
+        launch.grace = Duration::MAX;
+        let process = launch.start().expect("starts");
         wait_for_line(&process, "ready");
         process.terminate();
-        assert_eq!(process.wait().status, Exit::Code(42));
+        assert_eq!(process.wait_timeout(Duration::MAX).expect("asked to end").status, Exit::Code(42));
     }
 
     fn children_have_the_grace_too() {
@@ -470,7 +474,7 @@ mod linux {
 
     fn a_daemon_that_keeps_the_output_open() {
         let (marker, mut launch) = marked_shell("echo result; sleep 1000 & exit 0");
-        launch.grace = PATIENCE * 10;
+        launch.grace = Duration::MAX;
         let process = launch.start().expect("starts");
         assert_eq!(output(&process), "result\n");
         assert_eq!(process.wait().status, Exit::Code(0));
@@ -603,7 +607,7 @@ mod linux {
 
     fn nothing_survives_a_killed_tuner() {
         let Some((marker, launch)) = stubborn() else { return };
-        let (mut tuner, mut lines) = start_tuner("tuner", &marker, 4, &launch);
+        let (mut tuner, mut lines) = start_tuner(&mut tuner_command("tuner", &marker, 4, &launch));
         assert!(lines.any(|line| line == "ready"), "the tuner started its commands");
         assert!(marked(&marker).len() > 4 * 5);
         tuner.kill().and_then(|()| tuner.wait()).expect("is ours");
@@ -616,7 +620,7 @@ mod linux {
             let marker = new_marker();
             let mut launch = launch.clone();
             replace_marker(&mut launch, &marker);
-            let (mut tuner, lines) = start_tuner("tuner", &marker, 4, &launch);
+            let (mut tuner, lines) = start_tuner(&mut tuner_command("tuner", &marker, 4, &launch));
             std::thread::sleep(Duration::from_millis(moment * 6));
             tuner.kill().and_then(|()| tuner.wait()).expect("is ours");
             drop(lines);
@@ -627,7 +631,7 @@ mod linux {
     /// A host that forks without executing, as Python's `multiprocessing` does, has copies that keep sockets open.
     fn nothing_survives_a_held_socket() {
         let Some((marker, launch)) = stubborn() else { return };
-        let (mut tuner, mut lines) = start_tuner("forking tuner", &marker, 2, &launch);
+        let (mut tuner, mut lines) = start_tuner(&mut tuner_command("forking tuner", &marker, 2, &launch));
         let copy: u32 = lines.nth(1).expect("a line").parse().expect("a process id");
         assert!(lines.any(|line| line == "ready"), "the tuner started its commands");
         tuner.kill().and_then(|()| tuner.wait()).expect("is ours");
@@ -635,9 +639,25 @@ mod linux {
         clean_up(&marker);
     }
 
+    /// The supervisor's parent is the wrapper, which lives on: only the socket tells that the tuner is gone.
+    fn nothing_survives_behind_a_wrapper() {
+        let Some((marker, launch)) = stubborn() else { return };
+        let dir = tempfile::tempdir().expect("a directory");
+        let wrapper = dir.path().join("wrapper");
+        executable(
+            &wrapper,
+            format!("#!/bin/sh\n'{}' \"$@\"\nexit $?\n", this_program().display()).as_bytes(),
+        );
+        let mut tuner = tuner_command("tuner", &marker, 2, &launch);
+        let (mut tuner, mut lines) = start_tuner(tuner.env(SUPERVISOR, wrapper));
+        assert!(lines.any(|line| line == "ready"), "the tuner started its commands");
+        tuner.kill().and_then(|()| tuner.wait()).expect("is ours");
+        assert_none_left(&marker);
+    }
+
     fn the_tag_of_a_killed_tuner_is_dead() {
         let (marker, launch) = marked_shell("echo ready; sleep 1000");
-        let (mut tuner, mut lines) = start_tuner("tuner", &marker, 1, &launch);
+        let (mut tuner, mut lines) = start_tuner(&mut tuner_command("tuner", &marker, 1, &launch));
         let tag: ProcessTag = serde_json::from_str(&lines.next().expect("a tag")).expect("a tag");
         assert_eq!(tag.pid, tuner.id());
         assert_eq!(is_alive(&tag), Some(true));
@@ -665,6 +685,7 @@ mod linux {
         let mut launch = Launch::new("sh");
         launch.args = vec!["-c".into(), script.into()];
         launch.env = std::env::var_os(MARKER).map(|marker| (MARKER.into(), marker)).into_iter().collect();
+        launch.supervisor = std::env::var_os(SUPERVISOR).map(PathBuf::from);
         launch
     }
 
@@ -713,20 +734,14 @@ mod linux {
         launch.args[1] = format!("{head}S=1000.{marker};{tail}").into();
     }
 
-    fn start_tuner(
-        role: &str,
-        marker: &str,
-        copies: usize,
-        launch: &Launch,
-    ) -> (Child, impl Iterator<Item = String> + use<>) {
-        let mut tuner = Command::new(this_program())
-            .env(ROLE, role)
-            .env(MARKER, marker)
-            .arg(copies.to_string())
-            .arg(&launch.args[1])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
+    fn tuner_command(role: &str, marker: &str, copies: usize, launch: &Launch) -> Command {
+        let mut command = Command::new(this_program());
+        command.env(ROLE, role).env(MARKER, marker).arg(copies.to_string()).arg(&launch.args[1]);
+        command
+    }
+
+    fn start_tuner(command: &mut Command) -> (Child, impl Iterator<Item = String> + use<>) {
+        let mut tuner = command.stdout(Stdio::piped()).spawn().expect("starts");
         let lines = BufReader::new(tuner.stdout.take().expect("piped")).lines().map_while(Result::ok);
         (tuner, lines)
     }

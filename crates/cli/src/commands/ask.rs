@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
 /// Takes the next trial and prints it; exits with 3 when there is none.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let lease = Duration::try_from_secs_f64(arguments.lease).unwrap_or(Duration::from_secs(86_400));
+    let lease = Duration::try_from_secs_f64(arguments.lease).unwrap_or(Duration::from_hours(24));
     let mut session = open_with_lease(&arguments.study, lease)?;
     let asked = session.turn(|turn| {
         turn.sweep()?;

@@ -44,12 +44,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     write!(out, "{}", report::study_block(session.study(), &session.place()))?;
-    while arguments.watch {
+    if !arguments.watch {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         std::thread::sleep(Duration::from_millis(500));
         if session.refresh()? {
             writeln!(out, "{}", report::line(session.study()))?;
             out.flush()?;
         }
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -49,9 +49,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut session = open(&StudyPath::at(arguments.study.clone()))?;
     let work = Work { trial: arguments.trial, replicate: arguments.replicate };
     let attempt = current_attempt(&session, work)?;
-    let reply = session.turn(|turn| match arguments.step {
-        Some(step) => turn.report(work, attempt, step, &values, arguments.seconds),
-        None => {
+    let reply = session.turn(|turn| {
+        if let Some(step) = arguments.step {
+            turn.report(work, attempt, step, &values, arguments.seconds)
+        } else {
             let result = match &arguments.failed {
                 Some(reason) => Err((Failure::error(reason), "".into())),
                 None => Ok(()),

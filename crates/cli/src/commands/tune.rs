@@ -30,6 +30,7 @@ use crate::report;
 /// What to run, and how.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE)]
+#[allow(clippy::struct_excessive_bools)] // flags of a command line
 pub(crate) struct Arguments {
     /// A study file (`.toml`, `.json`), or the log (`.luthier`) of a study to continue
     #[arg(value_name = "STUDY", default_value = "study.toml")]
@@ -44,10 +45,10 @@ pub(crate) struct Arguments {
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
     time: Option<Duration>,
     /// Who proposes params, instead of the study file's
-    #[arg(long, value_name = "NAME", value_parser = listed(SAMPLERS))]
+    #[arg(long, value_name = "NAME", value_parser = names(SAMPLERS))]
     sampler: Option<String>,
     /// Who stops and promotes trials, instead of the study file's
-    #[arg(long, value_name = "NAME", value_parser = listed(SCHEDULERS))]
+    #[arg(long, value_name = "NAME", value_parser = names(SCHEDULERS))]
     scheduler: Option<String>,
     /// The seed of every random choice; only for a new study
     #[arg(long)]
@@ -76,6 +77,12 @@ pub(crate) struct Arguments {
     /// Seconds without a sign of life after which other processes take over what this one runs
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = LEASE.as_secs_f64())]
     lease: f64,
+}
+
+/// The names of a registry, each with its summary.
+fn names<T: ?Sized>(entries: &'static [Entry<T>]) -> PossibleValuesParser {
+    let values = entries.iter().map(|entry| PossibleValue::new(entry.name).help(entry.summary));
+    values.collect::<Vec<_>>().into()
 }
 
 const EXAMPLE: &str = "\
@@ -195,7 +202,10 @@ impl Target {
             let file = match (opened, &self.file) {
                 (Ok(Ok(session)), _) => return Ok((session, false)),
                 // An empty log: whoever made it was killed before its first event, or is about to write that.
-                (Err(LogError::Missing { .. }) | Ok(Err(SessionError::Replay(ReplayError::Empty { .. }))), Some(file)) => file,
+                (
+                    Err(LogError::Missing { .. }) | Ok(Err(SessionError::Replay(ReplayError::Empty { .. }))),
+                    Some(file),
+                ) => file,
                 (Ok(Err(error)), _) => return Err(error.into()),
                 (Err(error), _) => return Err(with_hint(error, &self.log)),
             };
@@ -357,7 +367,8 @@ fn prepare(
 
 /// Trials are compared by these parts of a specification, so they stay as they were.
 fn check_comparable(known: &Spec, file: &StudyFile) -> anyhow::Result<()> {
-    let how = "so old and new trials cannot be compared; undo the change, or begin another study with --study FILE";
+    let how =
+        "so old and new trials cannot be compared; undo the change, or begin another study with --study FILE";
     let changed = |path: &[&str], what: &str| -> anyhow::Result<()> {
         Err(file.error_at(path, &format!("{what} since the study began, {how}")).into())
     };
@@ -559,11 +570,6 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-/// The names that a registry lists, each with its line of help.
-fn listed<T: ?Sized>(entries: &[Entry<T>]) -> PossibleValuesParser {
-    PossibleValuesParser::new(entries.iter().map(|entry| PossibleValue::new(entry.name).help(entry.summary)))
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {

@@ -7,6 +7,7 @@ mod grid;
 mod manual;
 mod random;
 mod sobol;
+pub mod tpe;
 
 use crate::memo::Memo;
 use crate::registry::Entry;
@@ -16,7 +17,8 @@ use crate::spec::Spec;
 use crate::study::Study;
 
 /// Every sampler there is.
-pub static SAMPLERS: &[Entry<dyn Sampler>] = &[random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
+pub static SAMPLERS: &[Entry<dyn Sampler>] =
+    &[tpe::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]

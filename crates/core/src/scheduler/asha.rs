@@ -51,7 +51,8 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// first report at or beyond it counts. The first objective decides.
 ///
 /// *Stop.* A trial goes on if its loss is no worse than the n/η-th best of the n that have come to the rung, itself
-/// among them, rounded down but at least the best (Optuna's rule; Ray Tune and Syne Tune interpolate, see the guide).
+/// among them, rounded down but at least the best (Optuna's rule; Ray Tune interpolates
+/// between the losses that came before, Syne Tune goes by rank without rounding).
 /// So the first to come always goes on, and equal losses do. A report that passes several rungs is compared at each.
 /// A replicate is compared with the same replicate of the other trials.
 ///

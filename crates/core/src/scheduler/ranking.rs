@@ -15,7 +15,7 @@ pub(super) struct Ranked {
 }
 
 impl Ranked {
-    /// A trial with its loss; −0 counts as 0, or the direction would decide ties.
+    /// A trial with its loss; −0 counts as 0, or the sign of zero would decide ties.
     pub(super) fn new(loss: f64, trial: u32) -> Self {
         Self { loss: loss + 0.0, trial }
     }

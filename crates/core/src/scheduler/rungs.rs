@@ -20,7 +20,7 @@ pub(super) fn check(spec: &Spec, first: u64) -> Result<(), String> {
     match spec.max_budget {
         None => {
             Err("it compares trials at fractions of the largest budget, which the study does not declare; \
-                     give max_budget, the largest step a trial can reach"
+                     give max_budget, the largest step a trial can reach (`max` under [budget] in a study file)"
                 .into())
         }
         Some(max) if first >= max => Err(format!(
@@ -66,14 +66,18 @@ pub(super) fn loss_at(metrics: &Metrics, piece: &Piece, rung: u64) -> Option<f64
     }
 }
 
-/// The loss of a trial at rung `k`, to which it was sent.
+/// The loss of a trial at rung `k`; none as long as it has not been sent or has not come there.
 ///
 /// Once it is over and has not come so far, its final loss counts if it completed; else it is the worst there is, so
 /// that a rung neither waits for it nor loses sight of it. It is also the worst of the last rung it came to if it
 /// failed or was stopped by a user there: the place of one who goes on is not for it.
 pub(super) fn loss_of(metrics: &Metrics, trial: &Trial, rungs: &[u64], k: usize) -> Option<f64> {
     let piece = trial.piece(0)?;
-    if is_broken(trial) && sent_to(piece, rungs) <= k + 1 {
+    let sent = sent_to(piece, rungs);
+    if sent <= k {
+        return None;
+    }
+    if is_broken(trial) && sent == k + 1 {
         return Some(f64::INFINITY);
     }
     let last = || match &piece.outcome {

@@ -88,9 +88,7 @@ struct Brackets {
 }
 
 struct Bracket {
-    /// How many trials it had when surveyed.
-    trials: u32,
-    /// The lowest rung at which something has changed since.
+    /// The lowest rung at which something has changed since the survey; a new trial changes the first.
     stale: Option<usize>,
     stage: Stage,
 }
@@ -182,9 +180,8 @@ impl SuccessiveHalving {
         loop {
             let rungs = &brackets.rungs;
             let bracket = &mut brackets.known[index];
-            if bracket.trials != trials || bracket.is_stale(study, rungs) {
+            if bracket.is_stale(study, rungs) {
                 bracket.stage = self.survey(study, rungs, first..first + trials);
-                bracket.trials = trials;
             }
             bracket.stale = None;
             match &mut bracket.stage {
@@ -244,7 +241,7 @@ impl Brackets {
         let (Some(offset), Some(rung)) = (number.checked_sub(self.from), rung) else { return };
         let index = (offset / self.size) as usize;
         while self.known.len() <= index {
-            self.known.push(Bracket { trials: 0, stale: None, stage: Stage::Over });
+            self.known.push(Bracket { stale: None, stage: Stage::Over });
         }
         let bracket = &mut self.known[index];
         bracket.stale = Some(bracket.stale.map_or(rung, |stale| stale.min(rung)));

@@ -80,7 +80,7 @@ fn check_rule(space: &Space, index: usize, rule: &Rule, witnesses: &[Vec<f64>]) 
     if !params.iter().all(|&p| ranges.activate(p)) {
         return Ok(()); // They are never active together: the rule says nothing, and does no harm.
     }
-    let fail = || Err(SpaceError::Constraint { index, problem: impossible(rule).into() });
+    let fail = || Err(SpaceError::Constraint { index, problem: impossible(space, rule) });
     if !ranges.meets_rule(rule) {
         return fail();
     }
@@ -92,15 +92,26 @@ fn check_rule(space: &Space, index: usize, rule: &Rule, witnesses: &[Vec<f64>]) 
     if met == Some(false) && applied { fail() } else { Ok(()) }
 }
 
-fn impossible(rule: &Rule) -> &'static str {
+/// Names the parameters: a constraint of a repeated group is impossible at one k, perhaps, and not at another.
+fn impossible(space: &Space, rule: &Rule) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for p in rule.params() {
+        let name = format!("{:?}", space.parameters[p].name);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(8);
+    names.truncate(8);
+    let of = if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) };
     match rule {
-        Rule::Forbid(_) => "it forbids every value that its parameters can have; narrow it or remove it",
-        Rule::Require(_) => "no values of its parameters meet it; loosen it or remove it",
+        Rule::Forbid(_) => format!("it forbids every value that {of} can have; narrow it or remove it"),
+        Rule::Require(_) => format!("no values of {of} meet it; loosen it or remove it"),
         Rule::Linear { .. } => {
-            "no values of its parameters keep the weighted sum within the bound; move the bound"
+            format!("no values of {of} keep the weighted sum within the bound; move the bound")
         }
         Rule::Product { .. } => {
-            "no values of its parameters keep the product within the bound; raise the bound"
+            format!("no values of {of} keep the product within the bound; raise the bound")
         }
     }
 }

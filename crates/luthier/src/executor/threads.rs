@@ -53,10 +53,13 @@ pub fn run(
     })
 }
 
+/// A drawn value, or why there is none.
+type Drawn = Result<Value, Failure>;
+
 /// What a worker says.
 enum Message {
     Report { slot: usize, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64, answer: Sender<Reply> },
-    Draw { slot: usize, parameter: Parameter, answer: Sender<Result<Value, Failure>> },
+    Draw { slot: usize, parameter: Parameter, answer: Sender<Drawn> },
     Finished { slot: usize, returned: Returned },
 }
 
@@ -155,7 +158,7 @@ struct Run<'a> {
 #[derive(Default)]
 struct Outbox {
     replies: Vec<(Sender<Reply>, Reply)>,
-    values: Vec<(Sender<Result<Value, Failure>>, Result<Value, Failure>)>,
+    values: Vec<(Sender<Drawn>, Drawn)>,
     starts: Vec<(usize, Assigned)>,
     moments: Vec<Moment>,
     freed: Vec<usize>,
@@ -289,7 +292,7 @@ impl<'a> Run<'a> {
         let recent = finished.iter().rev().take(2 * self.slots.len()).copied();
         let dethroned = self.best.filter(|_| self.best != best);
         for number in recent.chain(dethroned).filter(|number| Some(*number) != best) {
-            for (work, _) in study.trial(number).into_iter().flat_map(|trial| trial.pieces()) {
+            for (work, _) in study.trial(number).into_iter().flat_map(luthier_core::trial::Trial::pieces) {
                 let checkpoint = trial_folder(&self.options.folder, work).join("checkpoint");
                 if checkpoint.exists() && fs::remove_dir_all(&checkpoint).is_err() {
                     // A file still open elsewhere: it is removed with the study.

@@ -28,7 +28,9 @@ pub enum ReplayError {
         problem: FoldError,
     },
     /// The log holds no event.
-    #[error("the study at {place} is empty: whoever created it ended before saying what it is. `luthier tune` with its study file begins it")]
+    #[error(
+        "the study at {place} is empty: whoever created it ended before saying what it is. `luthier tune` with its study file begins it"
+    )]
     Empty {
         /// Where.
         place: String,
@@ -43,7 +45,7 @@ pub fn replay(log: &mut dyn Log) -> Result<(Study, Seq), ReplayError> {
     let (chunks, incoming) = sync_channel(AHEAD);
     let (study, seen) = thread::scope(|scope| {
         scope.spawn(move || read_all(log, &chunks));
-        fold_all(&incoming)
+        fold_all(incoming)
     })?;
     study.map(|study| (study, seen)).ok_or(ReplayError::Empty { place })
 }
@@ -61,7 +63,8 @@ fn read_all(log: &mut dyn Log, chunks: &SyncSender<Result<Vec<Record>, LogError>
     }
 }
 
-fn fold_all(chunks: &Receiver<Result<Vec<Record>, LogError>>) -> Result<(Option<Study>, Seq), ReplayError> {
+/// Takes the receiver, so that after an error the reader finds nobody listening and ends.
+fn fold_all(chunks: Receiver<Result<Vec<Record>, LogError>>) -> Result<(Option<Study>, Seq), ReplayError> {
     let mut study = None;
     let mut seen = 0;
     for chunk in chunks {

@@ -49,7 +49,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { durability: Durability::Kill, busy: Duration::from_secs(60), holder: String::new() }
+        Self { durability: Durability::Kill, busy: Duration::from_mins(1), holder: String::new() }
     }
 }
 
@@ -141,7 +141,7 @@ impl SqliteLog {
         let patience = Patience { limit: Options::default().busy, seed: token() };
         let access = watching(&place);
         let mut log = Self::connect(place, access, patience, String::new())?;
-        log.reading(|log| log.check())?;
+        log.reading(SqliteLog::check)?;
         Ok(log)
     }
 
@@ -324,7 +324,7 @@ impl SqliteLog {
     /// Empties a `-wal` that has become too long because somebody was reading at every checkpoint.
     fn tame_wal(&mut self) {
         self.turns = self.turns.wrapping_add(1);
-        if self.turns % WAL_LOOK != 0 {
+        if !self.turns.is_multiple_of(WAL_LOOK) {
             return;
         }
         let length = std::fs::metadata(self.place.wal()).map_or(0, |found| found.len());

@@ -22,8 +22,8 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use self::capture::{Capture, Reading, Results, Tail};
-use self::template::Template;
 pub use self::template::PLACEHOLDERS;
+use self::template::Template;
 use super::{Failed, Flow, Objective, Running};
 use crate::process::{Ended, Exit, Launch, Process, thread_environment};
 
@@ -93,10 +93,14 @@ fn grace() -> f64 {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CommandError {
     /// Nothing to run.
-    #[error("command.run is empty; give the program and its arguments, e.g. run = [\"python3\", \"train.py\"]")]
+    #[error(
+        "command.run is empty; give the program and its arguments, e.g. run = [\"python3\", \"train.py\"]"
+    )]
     Empty,
     /// A placeholder that means nothing.
-    #[error("{text:?} has the placeholder {{{name}}}, which is neither a parameter nor one of {known}; write {{{{ for a brace")]
+    #[error(
+        "{text:?} has the placeholder {{{name}}}, which is neither a parameter nor one of {known}; write {{{{ for a brace"
+    )]
     Placeholder {
         /// The argument.
         text: String,
@@ -169,7 +173,12 @@ pub struct Command {
 
 impl Command {
     /// Checks a command against the space and metrics of its study. Relative paths start at `base`.
-    pub fn new(spec: CommandSpec, space: &Space, metrics: &Metrics, base: &Path) -> Result<Self, CommandError> {
+    pub fn new(
+        spec: CommandSpec,
+        space: &Space,
+        metrics: &Metrics,
+        base: &Path,
+    ) -> Result<Self, CommandError> {
         if spec.run.first().is_none_or(|program| program.trim().is_empty()) {
             return Err(CommandError::Empty);
         }
@@ -211,7 +220,8 @@ impl Command {
         let folder = absolute(running.folder())?;
         let checkpoint = folder.join("checkpoint");
         let params_file = folder.join("params.json");
-        let prepared = fs::create_dir_all(&checkpoint).and_then(|()| write_params(&params_file, running.params()));
+        let prepared =
+            fs::create_dir_all(&checkpoint).and_then(|()| write_params(&params_file, running.params()));
         prepared.map_err(|e| not_started(format!("{}: {e}", folder.display())))?;
         let fill = Filling::new(running, &folder);
         let mut arguments = template::fill_all(&self.arguments, &fill).into_iter();
@@ -272,7 +282,8 @@ impl Objective for Command {
             readers.push(thread::spawn(move || capture.read(pipe, &sender)));
         }
         drop(sender);
-        let mut watch = Watch { command: self, running, process: &process, begun: Instant::now(), ended_by: None };
+        let mut watch =
+            Watch { command: self, running, process: &process, begun: Instant::now(), ended_by: None };
         let mut last = watch.follow(&results);
         let ended = process.wait();
         for reader in readers {
@@ -361,7 +372,9 @@ impl Watch<'_, '_> {
             (Some(EndedBy::Report | EndedBy::Interrupt), _) => return Ok(()),
             _ if self.running.ended() == Some(Flow::Stop) => return Ok(()),
             (Some(EndedBy::TimeLimit), _) => {
-                return failed(Failure::Timeout { seconds: self.command.spec.time_limit.unwrap_or_default() });
+                return failed(Failure::Timeout {
+                    seconds: self.command.spec.time_limit.unwrap_or_default(),
+                });
             }
             _ if ended.memory_exceeded => {
                 let bytes = self.command.spec.memory_limit.unwrap_or_default() * 1e6;

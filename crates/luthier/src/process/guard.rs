@@ -122,9 +122,13 @@ impl Guard {
         let mut next_look = Instant::now();
         loop {
             let childless = self.reap();
-            let ended = self.status.is_some() && self.deadline.is_none();
             let overdue = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
-            if childless || ended || overdue {
+            let over = match self.deadline {
+                None => self.status.is_some(),
+                // What was asked to end along with the command has the rest of the grace.
+                Some(_) => childless && self.alive() == 0,
+            };
+            if over || overdue {
                 return;
             }
             if next_look <= Instant::now() {
@@ -139,6 +143,10 @@ impl Guard {
                 Wish::Kill => return,
             }
         }
+    }
+
+    fn alive(&mut self) -> usize {
+        self.tree.members().iter().filter(|member| !member.zombie).count()
     }
 
     /// Looks at the tree; returns the pause until the next look, or `None` if it has to die.

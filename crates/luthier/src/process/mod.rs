@@ -290,6 +290,11 @@ impl Launch {
         self.program.to_string_lossy().into_owned()
     }
 
+    /// The grace, short enough to be added to any time.
+    fn bounded_grace(&self) -> Duration {
+        self.grace.min(Duration::from_hours(24 * 365))
+    }
+
     fn bytes(&self) -> usize {
         let env = self.env.iter().map(|(name, value)| name.len() + value.len() + 2);
         self.args.iter().map(|arg| arg.len() + 1).chain(env).sum()
@@ -358,8 +363,8 @@ impl Process {
 
     /// Waits at most this long; `None` if the program still runs then.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Ended> {
+        let Some(until) = Instant::now().checked_add(timeout) else { return Some(self.wait()) };
         self.drain();
-        let until = Instant::now() + timeout;
         let mut ended = lock(&self.running.ended);
         loop {
             let left = until.saturating_duration_since(Instant::now());

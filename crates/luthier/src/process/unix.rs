@@ -274,7 +274,7 @@ fn order(launch: &Launch) -> Result<Order, LaunchError> {
         env: launch.env.clone(),
         working_dir: launch.working_dir.clone().map(PathBuf::into_os_string),
         memory_limit: launch.memory_limit,
-        grace: launch.grace,
+        grace: launch.bounded_grace(),
         mark: mark(),
     })
 }

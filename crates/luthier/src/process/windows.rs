@@ -46,7 +46,7 @@ const STUBBORN: Duration = Duration::from_secs(10);
 /// The exit code of what is killed.
 const KILLED: u32 = 1;
 /// More processes than this in one job are not all counted for its memory.
-const LISTED: usize = 4096;
+const LISTED: usize = 1024;
 
 /// The tuner's hold on a running command.
 #[derive(Debug, Clone)]
@@ -149,8 +149,12 @@ pub(super) fn start(launch: &Launch) -> Result<Started, LaunchError> {
         let _ = child.wait();
         return Err(LaunchError::Other { program: launch.shown(), source });
     }
-    let controls =
-        Controls { job, group: child.id(), grace: launch.grace, deadline: Arc::new(Mutex::new(None)) };
+    let controls = Controls {
+        job,
+        group: child.id(),
+        grace: launch.bounded_grace(),
+        deadline: Arc::new(Mutex::new(None)),
+    };
     Ok(Started {
         pid: child.id(),
         supervisor: None,

@@ -96,7 +96,9 @@ fn processes_that_append_together_leave_every_turn_once_and_whole() {
     let path = directory.path().join("study.luthier");
     drop(create(&path));
     let children: Vec<Child> = (0..8).map(|_| child("append", &path, 40).spawn().unwrap()).collect();
-    children.into_iter().for_each(|child| drop(finish(child)));
+    for child in children {
+        let _printed = finish(child);
+    }
     let turns = check_turns(&mut open(&path));
     assert_eq!(turns.values().copied().collect::<Vec<_>>(), [40; 8]);
 }
@@ -107,7 +109,9 @@ fn sixty_four_processes_all_get_their_turns() {
     let path = directory.path().join("study.luthier");
     drop(create(&path));
     let children: Vec<Child> = (0..64).map(|_| child("append", &path, 25).spawn().unwrap()).collect();
-    children.into_iter().for_each(|child| drop(finish(child)));
+    for child in children {
+        let _printed = finish(child);
+    }
     let turns = check_turns(&mut open(&path));
     assert_eq!(turns.values().copied().collect::<Vec<_>>(), [25; 64]);
 }
@@ -206,8 +210,8 @@ fn a_worker_whose_work_was_taken_over_is_fenced() {
     let lease = &quick.leases().unwrap()[0];
     assert_eq!((&*lease.holder, lease.writer, lease.expired_for >= 0.0), ("host 7", slow.writer(), true));
     slow.append(&[note("late but not too late")], Guard::Holds { work, attempt: 1 }).unwrap();
-    quick.hold(work, 2, Duration::from_secs(60)).unwrap();
-    assert_eq!(slow.renew(&[(work, 1)], Duration::from_secs(60)).unwrap(), [work]);
+    quick.hold(work, 2, Duration::from_mins(1)).unwrap();
+    assert_eq!(slow.renew(&[(work, 1)], Duration::from_mins(1)).unwrap(), [work]);
     let refused = slow.append(&[ended(work)], Guard::Holds { work, attempt: 1 });
     assert_eq!(refused.unwrap_err().to_string(), "trial 0 replicate 0 is no longer held by attempt 1");
     quick.append(&[ended(work)], Guard::Holds { work, attempt: 2 }).unwrap();

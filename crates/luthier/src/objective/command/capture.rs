@@ -59,7 +59,9 @@ impl Reading {
             compiled.push((metric.as_str().into(), regex));
         }
         let objectives: Vec<Arc<str>> = metrics.objectives.iter().map(|metric| metric.name.clone()).collect();
-        if let Some(metric) = objectives.iter().find(|m| !patterns.is_empty() && !has_file && !patterns.contains_key(&***m)) {
+        if let Some(metric) =
+            objectives.iter().find(|m| !patterns.is_empty() && !has_file && !patterns.contains_key(&***m))
+        {
             return Err(CommandError::NoPattern { metric: metric.to_string() });
         }
         let mode = if patterns.is_empty() { Mode::JsonLines } else { Mode::Patterns };
@@ -120,8 +122,12 @@ pub(super) fn numbers(text: &str) -> Option<Results> {
             _ => None,
         };
         match number {
-            Some(step) if name == "step" && step >= 0.0 && step.fract() == 0.0 => found.step = Some(step as u64),
-            Some(value) if name != "step" && name.len() <= 256 => found.values.push((name.as_str().into(), value)),
+            Some(step) if name == "step" && step >= 0.0 && step.fract() == 0.0 => {
+                found.step = Some(step as u64);
+            }
+            Some(value) if name != "step" && name.len() <= 256 => {
+                found.values.push((name.as_str().into(), value));
+            }
             Some(_) | None => {}
         }
     }
@@ -134,7 +140,8 @@ fn quote_non_finite(text: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let word = ["-Infinity", "Infinity", "NaN"].into_iter().find(|word| !in_string && rest.starts_with(word));
+        let word =
+            ["-Infinity", "Infinity", "NaN"].into_iter().find(|word| !in_string && rest.starts_with(word));
         if let Some(word) = word {
             quoted.push('"');
             quoted.push_str(&word.replace("Infinity", "inf"));
@@ -277,7 +284,8 @@ impl BoundedFile {
     fn finish(self, tail: &Tail) {
         if let Some(mut file) = self.file.filter(|_| self.skipped > 0) {
             let skipped = self.skipped;
-            let _full = write!(file, "\n[truncated: {skipped} bytes more, the end of which is]\n{}", tail.text());
+            let _full =
+                write!(file, "\n[truncated: {skipped} bytes more, the end of which is]\n{}", tail.text());
         }
     }
 }
@@ -309,13 +317,14 @@ mod tests {
     fn numbers_are_read_from_json_objects() {
         check(r#"{"step": 3, "val_loss": 0.41}"#, Some(3), &[("val_loss", 0.41)]);
         check(r#" {"a": "1e3", "b": null, "c": [1], "d": true} "#, None, &[("a", 1000.0)]);
-        check(r#"{"step": 2, "x": NaN, "y": -Infinity, "z": Infinity}"#, Some(2), &[
-            ("x", f64::NAN),
-            ("y", f64::NEG_INFINITY),
-            ("z", f64::INFINITY),
-        ]);
+        check(
+            r#"{"step": 2, "x": NaN, "y": -Infinity, "z": Infinity}"#,
+            Some(2),
+            &[("x", f64::NAN), ("y", f64::NEG_INFINITY), ("z", f64::INFINITY)],
+        );
         check(r#"{"say": "NaN \" NaN", "x": NaN}"#, None, &[("x", f64::NAN)]);
-        check(r#"{"step": -1, "x": 1e400}"#, None, &[]);
+        check(r#"{"step": -1, "x": 1}"#, None, &[("x", 1.0)]);
+        assert_eq!(numbers(r#"{"x": 1e400}"#), None);
         assert_eq!(numbers("loss 3"), None);
         assert_eq!(numbers("{broken"), None);
     }
