@@ -35,7 +35,6 @@ fn init_writes_a_file_that_runs_and_never_overwrites() {
     assert_eq!(bench.read("study.toml"), text);
     bench.ok(&["init", "-o", "other.toml"]);
 
-    let text = text.replace("\"tpe\"", "\"random\"");
     bench.write("study.toml", &text.replace(r#"echo \"$1\""#, r#"echo \"{{\\\"score\\\": $0}}\""#));
     bench.ok(&["tune", "-n", "3"]);
     assert!(bench.trials().iter().all(|trial| trial["state"] == "completed"));
