@@ -83,7 +83,7 @@ fn a_command_is_given_its_params_in_three_ways() {
     bench.write("sub/record.sh", RECORD);
     for opt in ["opt=sgd", "opt=adam w"] {
         if !bench.has("sub/study.luthier") {
-            bench.luthier(&["tune", "sub/study.toml", "--for", "0s"]);
+            bench.ok(&["tune", "sub/study.toml", "--for", "0s"]);
         }
         bench.ok(&["enqueue", "--study", "sub/study.luthier", opt, "units[1]=7", "units[2]=8"]);
     }

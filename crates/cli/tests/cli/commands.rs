@@ -47,7 +47,7 @@ fn init_writes_a_file_that_runs_and_never_overwrites() {
     bench.ok(&["init", "-o", "other.toml"]);
 
     bench.write("study.toml", &text.replace(r#"echo \"$1\""#, r#"echo \"{{\\\"score\\\": $0}}\""#));
-    bench.ok(&["tune", "study.toml", "--sampler", "random", "-n", "3"]);
+    bench.ok(&["tune", "-n", "3"]);
     assert!(bench.trials().iter().all(|trial| trial["state"] == "completed"));
 }
 
@@ -142,7 +142,7 @@ choices = ["=1+1", "+A1, \"quoted\"\nline"]
 #[test]
 fn a_shell_drives_the_loop_with_ask_and_tell() {
     let bench = Bench::with_study(&study("trials = 4\nbudget.max = 3", "true", ""));
-    assert_eq!(bench.luthier(&["tune", "study.toml", "--for", "0s"]).code, 1, "nothing has completed");
+    bench.ok(&["tune", "study.toml", "--for", "0s"]);
 
     let asked: Value = serde_json::from_str(&bench.ok(&["ask"]).out).expect("JSON");
     let x = asked["params"]["x"].clone();

@@ -6,6 +6,7 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use luthier_core::event::Failure;
 use luthier_core::metric::Metrics;
 use luthier_core::space::{Params, Space};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use self::capture::{Capture, Reading, Results, Tail};
@@ -39,6 +41,7 @@ pub struct CommandSpec {
     ///
     /// An argument whose parameter is inactive is left out; if it is nothing but the placeholder, a flag before it
     /// (`--momentum {momentum}`) is left out too.
+    #[serde(deserialize_with = "words")]
     pub run: Vec<String>,
     /// Regular expressions with one group, by metric; `step` may be one of them. They are matched against each line of
     /// both outputs, instead of JSON lines.
@@ -63,6 +66,25 @@ pub struct CommandSpec {
     /// Where the command runs, relative to the study file's folder; default that folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<PathBuf>,
+}
+
+/// A list of words; a single text is told from it, since nothing here goes through a shell.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Words;
+    impl<'de> Visitor<'de> for Words {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list with the program and each argument, such as [\"python3\", \"train.py\", \"--lr\", \"{lr}\"]")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut words = Vec::new();
+            while let Some(word) = list.next_element()? {
+                words.push(word);
+            }
+            Ok(words)
+        }
+    }
+    deserializer.deserialize_seq(Words)
 }
 
 fn grace() -> f64 {
@@ -120,10 +142,18 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The keys below `[command]` that it is about, outermost first.
-    pub fn entry(&self) -> Vec<&str> {
+    /// The keys below `[command]` that it is about, outermost first, where that table is `spec`.
+    pub fn entry<'a>(&'a self, spec: &'a CommandSpec) -> Vec<&'a str> {
         match self {
-            Self::Empty | Self::Placeholder { .. } | Self::Brace { .. } => vec!["run"],
+            Self::Empty => vec!["run"],
+            Self::Placeholder { text, .. } | Self::Brace { text } => {
+                let variable = spec.env.iter().find(|(_, value)| *value == text).map(|(name, _)| name);
+                match variable {
+                    _ if spec.run.contains(text) => vec!["run"],
+                    Some(name) => vec!["env", name],
+                    None => vec!["result"],
+                }
+            }
             Self::Pattern { metric, .. } => vec!["pattern", metric],
             Self::NoPattern { .. } => vec!["pattern"],
             Self::Limit { field, .. } => vec![field],
