@@ -45,7 +45,7 @@ pub fn replay(log: &mut dyn Log) -> Result<(Study, Seq), ReplayError> {
     let (chunks, incoming) = sync_channel(AHEAD);
     let (study, seen) = thread::scope(|scope| {
         scope.spawn(move || read_all(log, &chunks));
-        fold_all(&incoming)
+        fold_all(incoming)
     })?;
     study.map(|study| (study, seen)).ok_or(ReplayError::Empty { place })
 }
@@ -63,7 +63,8 @@ fn read_all(log: &mut dyn Log, chunks: &SyncSender<Result<Vec<Record>, LogError>
     }
 }
 
-fn fold_all(chunks: &Receiver<Result<Vec<Record>, LogError>>) -> Result<(Option<Study>, Seq), ReplayError> {
+/// Takes the receiver with it when it stops early, so that the reader stops too instead of waiting for ever.
+fn fold_all(chunks: Receiver<Result<Vec<Record>, LogError>>) -> Result<(Option<Study>, Seq), ReplayError> {
     let mut study = None;
     let mut seen = 0;
     for chunk in chunks {
