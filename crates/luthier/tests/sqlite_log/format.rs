@@ -342,5 +342,5 @@ fn write_the_fixture() {
     for (k, event) in story.iter().enumerate() {
         log.append(&[Draft::new(event, k as u64).unwrap()], Guard::End(k as u64)).unwrap();
     }
-    log.hold(Work::of(17), 2, std::time::Duration::from_secs(60)).unwrap();
+    log.hold(Work::of(17), 2, std::time::Duration::from_mins(1)).unwrap();
 }
