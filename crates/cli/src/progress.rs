@@ -40,6 +40,7 @@ pub(crate) struct Progress {
     reported_end: BTreeMap<Work, TrialState>,
     drawn: Option<Instant>,
     best: Option<u32>,
+    told_stopping: Option<&'static str>,
 }
 
 enum Form {
@@ -64,7 +65,8 @@ impl Progress {
         let finished_before = study.tally().finished();
         let best = study.incumbent().map(|trial| trial.number);
         let reported_end = BTreeMap::new();
-        Self { form, stop, begun: Instant::now(), finished_before, reported_end, drawn: None, best }
+        let (begun, drawn, told_stopping) = (Instant::now(), None, None);
+        Self { form, stop, begun, finished_before, reported_end, drawn, best, told_stopping }
     }
 
     /// Shows what has changed.
@@ -133,12 +135,28 @@ impl Progress {
         if running.len() > SHOWN {
             lines.push(format!("  … and {} more", running.len() - SHOWN));
         }
-        if self.stop.is_now() {
-            lines.push("stopping now; the study continues where it is".into());
-        } else if self.stop.is_asked() {
-            lines.push("finishing what is running; Ctrl-C again stops now".into());
-        }
+        lines.extend(self.stopping().map(String::from));
         lines
+    }
+
+    /// What a user who has asked to stop should know.
+    fn stopping(&self) -> Option<&'static str> {
+        if self.stop.is_now() {
+            Some("stopping now; the study continues where it is")
+        } else if self.stop.is_asked() {
+            Some("finishing what is running; Ctrl-C again stops now")
+        } else {
+            None
+        }
+    }
+
+    /// Tells each stage of stopping once.
+    fn plain_stop(&mut self) {
+        let stopping = self.stopping();
+        if stopping != self.told_stopping {
+            self.told_stopping = stopping;
+            stopping.into_iter().for_each(|text| eprintln!("{text}"));
+        }
     }
 
     fn rate(&self, study: &Study) -> String {
@@ -161,6 +179,13 @@ impl Progress {
     }
 
     fn plain_line(&mut self, study: &Study, moment: Moment) {
+        self.plain_stop();
+        if let Moment::Gone(work) = moment {
+            eprintln!(
+                "trial {} was taken over by another process; what this one found does not count",
+                work.trial
+            );
+        }
         let Moment::Ended(work) = moment else { return };
         let Some(trial) = study.trial(work.trial) else { return };
         let state = trial.state();
@@ -186,6 +211,7 @@ fn json_line(study: &Study, moment: Moment) {
         Moment::Started(work) => ("started", work),
         Moment::Reported(work) => ("reported", work),
         Moment::Ended(work) => ("ended", work),
+        Moment::Gone(work) => ("gone", work),
         Moment::Idle => return,
     };
     let Some(trial) = study.trial(work.trial) else { return };
@@ -204,7 +230,7 @@ fn json_line(study: &Study, moment: Moment) {
             line["values"] = crate::report::trial_json(study, trial)["values"].take();
             line["best"] = json!(study.incumbent().map(|best| best.number));
         }
-        Moment::Idle => {}
+        Moment::Gone(_) | Moment::Idle => {}
     }
     // A reader that has gone away does not end the run.
     let _closed = writeln!(std::io::stdout(), "{line}");

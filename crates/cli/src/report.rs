@@ -162,13 +162,28 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
         }
     }
     if let Some(Outcome::Failed { reason, detail }) = trial.outcome() {
-        text.push_str(&format!("failed: {}\n", safe(&reason.to_string())));
-        for line in detail.lines() {
-            text.push_str(&format!("  | {}\n", safe(line)));
-        }
+        text.push_str(&failure_block(study, reason, detail));
     }
     for (_, key, value) in study.notes().iter().filter(|(number, ..)| *number == Some(trial.number)) {
         text.push_str(&format!("note {}: {}\n", safe(key), safe(&value.to_string())));
+    }
+    text
+}
+
+/// Why a trial failed, with the last lines it printed and, where that may help, what to do.
+pub(crate) fn failure_block(study: &Study, reason: &Failure, detail: &str) -> String {
+    let mut text = format!("failed: {}\n", safe(&reason.to_string()));
+    for line in detail.lines() {
+        text.push_str(&format!("  | {}\n", safe(line)));
+    }
+    let command = &study.spec().objective["command"];
+    let reads_lines = command.is_object() && command.get("pattern").is_none() && command.get("result").is_none();
+    if let (Failure::NoResult { metric }, true) = (reason, reads_lines) {
+        let line = json!({ &**metric: 0.41 });
+        text.push_str(&format!(
+            "  the command has to print a line such as {line} on standard output,\n  \
+             or the study file names a pattern or a result file under [command]\n"
+        ));
     }
     text
 }

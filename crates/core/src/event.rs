@@ -145,6 +145,11 @@ pub enum Event {
     LimitsChanged(Limits),
     /// Wish: try these params next.
     Enqueued(Wish),
+    /// The first queued trial does not fit the space any more and is taken out.
+    Withdrawn {
+        /// Why, in one line.
+        why: Arc<str>,
+    },
     /// Wish: stop this trial.
     StopAsked {
         /// Which.
@@ -194,8 +199,32 @@ impl Event {
             | Self::PolicyChanged(_)
             | Self::LimitsChanged(_)
             | Self::Enqueued(_)
+            | Self::Withdrawn { .. }
             | Self::StopAsked { .. }
             | Self::Noted { .. } => Class::Wish,
+        }
+    }
+
+    /// The seconds of work the event tells, if it tells any.
+    pub fn seconds(&self) -> Option<f64> {
+        match self {
+            Self::Reported { seconds, .. } | Self::Paused { seconds, .. } | Self::Ended { seconds, .. } => {
+                Some(*seconds)
+            }
+            Self::Created(_)
+            | Self::Started { .. }
+            | Self::Resumed { .. }
+            | Self::Judged { .. }
+            | Self::Claimed { .. }
+            | Self::Drawn { .. }
+            | Self::Lost { .. }
+            | Self::SpaceChanged(_)
+            | Self::PolicyChanged(_)
+            | Self::LimitsChanged(_)
+            | Self::Enqueued(_)
+            | Self::Withdrawn { .. }
+            | Self::StopAsked { .. }
+            | Self::Noted { .. } => None,
         }
     }
 
@@ -217,7 +246,8 @@ impl Event {
             | Self::SpaceChanged(_)
             | Self::PolicyChanged(_)
             | Self::LimitsChanged(_)
-            | Self::Enqueued(_) => None,
+            | Self::Enqueued(_)
+            | Self::Withdrawn { .. } => None,
         }
     }
 }
@@ -299,7 +329,7 @@ pub enum Failure {
         seconds: f64,
     },
     /// It used more memory than allowed.
-    #[error("used more than {bytes} bytes of memory")]
+    #[error("used more than {} MB of memory", *bytes as f64 / 1e6)]
     Memory {
         /// The limit.
         bytes: u64,

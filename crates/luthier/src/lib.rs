@@ -8,3 +8,15 @@ pub mod session;
 pub mod study_file;
 
 pub use luthier_core as core;
+/// The trait and its derive macro: a struct as a search space, filled in for each trial.
+pub use luthier_core::space::Tunable;
+pub use luthier_derive::Tunable;
+
+/// The Rust in these documents is compiled and run.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/guide/library.md")]
+    struct Library;
+}

@@ -224,7 +224,11 @@ impl StudyFile {
 
     /// An error of the command, pointing to the file's line.
     pub fn locate(&self, error: &CommandError) -> FileError {
-        let path: Vec<&str> = std::iter::once("command").chain(error.entry()).collect();
+        let entry = match &self.objective {
+            ObjectiveSpec::Command(spec) => error.entry(spec),
+            ObjectiveSpec::Network(_) => Vec::new(),
+        };
+        let path: Vec<&str> = std::iter::once("command").chain(entry).collect();
         self.error_at(&path, &error.to_string())
     }
 

@@ -51,6 +51,7 @@ fn study_file(arguments: &Arguments) -> anyhow::Result<String> {
         r#"# A Luthier study. Run it with `luthier tune {file}`; the same command continues it.
 
 trials = 50                  # finished trials in all, failed and stopped ones included
+# limits.failures = 10       # stop when this many trials in a row fail: the command may be broken
 seed = 0                     # the same seed and the same results give the same decisions
 
 [metric]

@@ -33,21 +33,21 @@ use crate::report;
 #[allow(clippy::struct_excessive_bools)] // flags of a command line
 pub(crate) struct Arguments {
     /// A study file (`.toml`, `.json`), or the log (`.luthier`) of a study to continue
-    #[arg(value_name = "STUDY")]
+    #[arg(value_name = "STUDY", default_value = "study.toml")]
     file: PathBuf,
     /// Trials to finish in all, over the study's life
     #[arg(long, short = 'n', value_name = "N")]
     trials: Option<u64>,
     /// Trials to run at once
-    #[arg(long, short = 'j', default_value_t = 1, value_name = "N")]
+    #[arg(long, short = 'j', default_value_t = 1, value_name = "N", value_parser = parse_workers)]
     workers: usize,
     /// Start nothing more after this time, such as 90s, 10m or 2h
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
     time: Option<Duration>,
-    /// Who proposes params
+    /// Who proposes params, instead of the study file's
     #[arg(long, value_name = "NAME", value_parser = names(SAMPLERS))]
     sampler: Option<String>,
-    /// Who stops and promotes trials
+    /// Who stops and promotes trials, instead of the study file's
     #[arg(long, value_name = "NAME", value_parser = names(SCHEDULERS))]
     scheduler: Option<String>,
     /// The seed of every random choice; only for a new study
@@ -330,12 +330,12 @@ fn prepare(
     let wanted = file.as_ref().map_or(known, |file| &file.spec);
     let limits = limits(&wanted.limits, arguments);
     let policy = policy(&wanted.policy, arguments);
-    let policy = luthier::core::engine::resolve(&Spec { policy, ..known.clone() })?;
     let edits = file.as_ref().map(|file| space_edits(session.study(), &file.spec)).unwrap_or_default();
-    let space = edits.iter().try_fold(known.space.clone(), |space, edit| edited(&space, edit))?;
-
-    let kind =
-        Kind::new(objective, file.as_ref(), &Spec { space, ..known.clone() }, base, arguments.workers)?;
+    let space = session.study().space().clone();
+    let space = edits.iter().try_fold(space, |space, edit| edited(&space, edit))?;
+    let spec = Spec { space, policy, ..known.clone() };
+    let policy = luthier::core::engine::resolve(&spec)?;
+    let kind = Kind::new(objective, file.as_ref(), &spec, base, arguments.workers)?;
     if !arguments.accept_changes {
         check_unchanged(&known.objective, objective, &kind)?;
     }
@@ -462,11 +462,14 @@ fn greet(session: &Session, created: bool, arguments: &Arguments) {
     let policy = format!("{} + {}", spec.policy.sampler.name, spec.policy.scheduler.name);
     let goal = spec.limits.trials.map_or_else(|| "no limit of trials".into(), |n| format!("{n} trials"));
     eprintln!(
-        "{what} {} in {} ({policy}, {goal}, seed {})",
+        "{what} {} ({}): {policy}, {goal}, seed {}",
         report::safe(&spec.name),
         session.place(),
         spec.seed
     );
+    if let Some(seed) = arguments.seed.filter(|seed| *seed != spec.seed) {
+        eprintln!("--seed {seed} is not used: the study began with {}", spec.seed);
+    }
     if !created {
         eprintln!("so far: {}", report::line(study));
     }
@@ -517,7 +520,8 @@ fn finish(
     } else {
         print!("{text}");
     }
-    let broken = study.incumbent().is_none()
+    let nothing_but_failures = study.incumbent().is_none() && study.tally().failed > 0;
+    let broken = nothing_but_failures
         || matches!(end, End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)));
     Ok(match end {
         End::Stopped => ExitCode::from(130),
@@ -542,11 +546,7 @@ fn last_failure(study: &Study) -> String {
         _ => None,
     });
     let Some((number, reason, detail)) = last else { return String::new() };
-    let mut text = format!("trial {number} failed: {}\n", report::safe(&reason.to_string()));
-    for line in detail.lines() {
-        text.push_str(&format!("  | {}\n", report::safe(line)));
-    }
-    text
+    format!("trial {number} {}", report::failure_block(study, reason, detail))
 }
 
 /// The command that continues the study; with more trials if those asked for are done.
@@ -570,6 +570,13 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a whole number from 1".into()),
+        Ok(workers) => Ok(workers),
+    }
 }
 
 /// `90s`, `10m`, `2h`, `1d`, or plain seconds.

@@ -69,6 +69,11 @@ impl Bench {
         bench
     }
 
+    /// The folder's absolute path.
+    pub fn name(&self) -> String {
+        self.mark.clone()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

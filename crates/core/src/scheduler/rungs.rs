@@ -20,7 +20,7 @@ pub(super) fn check(spec: &Spec, first: u64) -> Result<(), String> {
     match spec.max_budget {
         None => {
             Err("it compares trials at fractions of the largest budget, which the study does not declare; \
-                     give max_budget, the largest step a trial can reach"
+                     give max_budget, the largest step a trial can reach (`max` under [budget] in a study file)"
                 .into())
         }
         Some(max) if first >= max => Err(format!(

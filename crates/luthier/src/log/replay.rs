@@ -63,7 +63,7 @@ fn read_all(log: &mut dyn Log, chunks: &SyncSender<Result<Vec<Record>, LogError>
     }
 }
 
-/// Takes the receiver with it when it stops early, so that the reader stops too instead of waiting for ever.
+/// Takes the receiver, so that after an error the reader finds nobody listening and ends.
 fn fold_all(chunks: Receiver<Result<Vec<Record>, LogError>>) -> Result<(Option<Study>, Seq), ReplayError> {
     let mut study = None;
     let mut seen = 0;

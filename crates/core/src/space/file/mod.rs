@@ -136,8 +136,24 @@ pub fn parse<T: DeserializeOwned>(text: &str, format: Format) -> Result<T, FileE
 /// An error of a parser, with the path of the entry it is about in front, where that can be told.
 fn described(text: &str, format: Format, offset: Option<usize>, message: &str) -> FileError {
     let path = offset.map(|at| locate::path_at(text, format, at)).unwrap_or_default();
-    let message = if path.is_empty() { message.to_owned() } else { format!("{}: {message}", path.join(".")) };
+    let message = plain(message);
+    let message = if path.is_empty() { message } else { format!("{}: {message}", path.join(".")) };
     FileError::new(text, offset.map(|at| Position::of(text, at)), message)
+}
+
+/// A parser's message without the names of Rust's types.
+fn plain(message: &str) -> String {
+    let Some((start, expected)) = message.rsplit_once("expected ") else { return message.to_owned() };
+    let kind = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        "a boolean" => "true or false",
+        other => other,
+    };
+    format!("{start}expected {kind}")
 }
 
 /// Reads a document that is only a space.

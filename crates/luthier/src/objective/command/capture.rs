@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use luthier_core::metric::Metrics;
@@ -182,8 +182,23 @@ pub(super) fn detail(tails: &[Tail]) -> Arc<str> {
     let chosen = texts.iter().rev().find(|text| !text.trim().is_empty());
     let lines: Vec<&str> = chosen.map(|text| text.lines().collect()).unwrap_or_default();
     let last = &lines[lines.len().saturating_sub(12)..];
-    let clean = |line: &&str| line.chars().filter(|c| !c.is_control() || *c == '\t').collect::<String>();
-    last.iter().map(clean).collect::<Vec<_>>().join("\n").trim().into()
+    last.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n").trim().into()
+}
+
+/// A line without control characters and without the sequences that colour a terminal.
+fn printable(line: &str) -> String {
+    let mut clean = String::with_capacity(line.len());
+    let mut characters = line.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c == '\u{1b}' && characters.next_if_eq(&'[').is_some() {
+            // ECMA-48, 5.4: parameters, then one final byte.
+            while characters.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+            characters.next_if(|c| matches!(c, '@'..='~'));
+        } else if !c.is_control() || c == '\t' {
+            clean.push(c);
+        }
+    }
+    clean
 }
 
 /// One output while it is read.
@@ -200,7 +215,7 @@ impl Capture {
     }
 
     /// Reads to the end: memory stays constant whatever the command prints.
-    pub(super) fn read(mut self, mut pipe: impl Read, found: &Sender<Results>) {
+    pub(super) fn read(mut self, mut pipe: impl Read, found: &SyncSender<Results>) {
         let mut file = BoundedFile::open(&self.path);
         let mut buffer = vec![0; 1 << 14];
         loop {
@@ -220,7 +235,7 @@ impl Capture {
     }
 
     /// Lines end with a newline or a carriage return, as progress displays write them.
-    fn split(&mut self, bytes: &[u8], found: &Sender<Results>) {
+    fn split(&mut self, bytes: &[u8], found: &SyncSender<Results>) {
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let ends = matches!(part.last(), Some(b'\n' | b'\r'));
             let text = if ends { &part[..part.len() - 1] } else { part };
@@ -232,7 +247,7 @@ impl Capture {
         }
     }
 
-    fn end_line(&mut self, found: &Sender<Results>) {
+    fn end_line(&mut self, found: &SyncSender<Results>) {
         if let Some(results) = self.reading.find(&String::from_utf8_lossy(&self.line)) {
             // Nobody listens any more once the trial has been concluded.
             let _closed = found.send(results);
@@ -284,6 +299,18 @@ mod tests {
         let expected: Vec<(Arc<str>, f64)> = values.iter().map(|(n, v)| ((*n).into(), *v)).collect();
         assert_eq!(found.step, step, "{line}");
         assert_eq!(format!("{:?}", found.values), format!("{expected:?}"), "{line}");
+    }
+
+    #[test]
+    fn lines_are_cleaned_of_what_moves_a_terminal() {
+        for (line, clean) in [
+            ("\u{1b}[1;31mred\u{1b}[0m", "red"),
+            ("a\u{7}b\tc\u{9b}", "ab\tc"),
+            ("\u{1b}[2Jx\u{1b}[", "x"),
+            ("\u{1b}]0;title\u{7}", "]0;title"),
+        ] {
+            assert_eq!(printable(line), clean);
+        }
     }
 
     #[test]

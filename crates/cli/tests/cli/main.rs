@@ -1,0 +1,12 @@
+//! The command line, end to end: the real program, real files, real processes.
+#![cfg(unix)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod changes;
+mod command;
+mod commands;
+mod interrupts;
+mod messages;
+mod processes;
