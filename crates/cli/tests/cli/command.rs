@@ -9,7 +9,8 @@ use crate::support::{Bench, eventually, study};
 
 /// A study whose trial k runs the k-th script.
 fn cases(scripts: &[&str], tail: &str) -> Bench {
-    let branches: String = scripts.iter().enumerate().map(|(k, script)| format!("{k}) {script};;\n")).collect();
+    let branches: String =
+        scripts.iter().enumerate().map(|(k, script)| format!("{k}) {script};;\n")).collect();
     let script = format!("case $LUTHIER_TRIAL in\n{branches}esac");
     Bench::with_study(&study(&format!("trials = {}", scripts.len()), &script, tail))
 }
@@ -29,7 +30,8 @@ fn check(expected: &[(&str, &str)], tail: &str) -> Bench {
     let bench = cases(&scripts, tail);
     bench.luthier(&["tune", "study.toml", "--quiet"]);
     let trials = bench.trials();
-    let found: Vec<String> = trials.iter().map(|trial| outcome(trial).replace(&bench.name(), "FOLDER")).collect();
+    let found: Vec<String> =
+        trials.iter().map(|trial| outcome(trial).replace(&bench.name(), "FOLDER")).collect();
     let found: Vec<(&str, &str)> = scripts.iter().copied().zip(found.iter().map(String::as_str)).collect();
     assert_eq!(found, expected, "{trials:?}");
     bench
@@ -88,10 +90,7 @@ fn a_command_is_given_its_params_in_three_ways() {
     bench.ok(&["tune", "sub/study.toml"]);
 
     let lines = |name: &str| bench.read(&format!("sub/study.trials/{name}"));
-    assert_eq!(
-        lines("00000/arguments"),
-        "--opt\nsgd\n--momentum\n0.9\n--m=0.9\n--x=0.1\n{} ;$HOME\n0-1-0\n"
-    );
+    assert_eq!(lines("00000/arguments"), "--opt\nsgd\n--momentum\n0.9\n--m=0.9\n--x=0.1\n{} ;$HOME\n0-1-0\n");
     assert_eq!(lines("00001/arguments"), "--opt\nadam w\n--x=0.1\n{} ;$HOME\n1-1-0\n");
 
     let environment = lines("00000/environment");
@@ -171,10 +170,13 @@ fn results_are_read_from_a_file() {
             (r#"echo '{"loss": 0.5}' > $LUTHIER_FOLDER/out-$LUTHIER_TRIAL.json"#, "0.5"),
             (r#"echo '{"loss": NaN}' > $LUTHIER_FOLDER/out-$LUTHIER_TRIAL.json"#, "loss was nan"),
             (
-                r#"echo nonsense > $LUTHIER_FOLDER/out-$LUTHIER_TRIAL.json"#,
+                "echo nonsense > $LUTHIER_FOLDER/out-$LUTHIER_TRIAL.json",
                 "the result file FOLDER/study.trials/00002/out-2.json is not a JSON object",
             ),
-            ("true", "the command ended without writing its result file FOLDER/study.trials/00003/out-3.json"),
+            (
+                "true",
+                "the command ended without writing its result file FOLDER/study.trials/00003/out-3.json",
+            ),
         ],
         "result = 'out-{trial}.json'",
     );
@@ -294,8 +296,12 @@ fn a_paused_trial_goes_on_from_its_checkpoint() {
 fn a_command_that_ignores_its_budget_is_ended_at_the_pause() {
     let bench = promotes(r#""4", "{checkpoint}", "{x}", "slow""#);
     for trial in bench.trials() {
-        let curve: Vec<u64> =
-            trial["curve"].as_array().expect("a curve").iter().map(|p| p["step"].as_u64().unwrap_or(0)).collect();
+        let curve: Vec<u64> = trial["curve"]
+            .as_array()
+            .expect("a curve")
+            .iter()
+            .map(|p| p["step"].as_u64().unwrap_or(0))
+            .collect();
         let expected: Vec<u64> = (1..=curve.len() as u64).collect();
         assert_eq!(curve, expected, "{trial}");
     }
@@ -308,7 +314,8 @@ trap 'echo asked >> asked' TERM
 for step in 1 2; do echo "{\"step\": $step, \"loss\": 9}"; sleep 0.05; done
 while true; do sleep 0.05; done
 "#;
-    let text = study("trials = 1", script, "grace = 0.4").replace("\"run_all\"", r#"{ name = "threshold", upper = 5.0 }"#);
+    let text = study("trials = 1", script, "grace = 0.4")
+        .replace("\"run_all\"", r#"{ name = "threshold", upper = 5.0 }"#);
     let bench = Bench::with_study(&text);
     let ended = bench.luthier(&["tune", "study.toml"]);
     assert_eq!(outcome(&bench.trials()[0]), "pruned", "{ended:#?}");
@@ -319,7 +326,8 @@ while true; do sleep 0.05; done
 
 #[test]
 fn parallel_commands_share_the_cores() {
-    let script = r#"env | grep -E '^(OMP|MKL|OPENBLAS)_' | sort > threads-$LUTHIER_TRIAL; echo '{"loss": 1}'"#;
+    let script =
+        r#"env | grep -E '^(OMP|MKL|OPENBLAS)_' | sort > threads-$LUTHIER_TRIAL; echo '{"loss": 1}'"#;
     let bench = Bench::with_study(&study("trials = 1", script, ""));
     bench.ok(&["tune", "study.toml"]);
     assert_eq!(bench.read("threads-0"), "", "one command has all cores");

@@ -21,7 +21,18 @@ fn finished() -> Bench {
 #[test]
 fn init_writes_a_file_that_runs_and_never_overwrites() {
     let bench = Bench::new();
-    let said = bench.ok(&["init", "--metric", "score", "--maximize", "--", "sh", "-c", "echo \"$1\"", "{lr}", "a\\b"]);
+    let said = bench.ok(&[
+        "init",
+        "--metric",
+        "score",
+        "--maximize",
+        "--",
+        "sh",
+        "-c",
+        "echo \"$1\"",
+        "{lr}",
+        "a\\b",
+    ]);
     assert_eq!(said.err, "wrote study.toml: set the ranges, then run `luthier tune study.toml`\n");
     assert_eq!(said.out, "");
     let text = bench.read("study.toml");
@@ -44,7 +55,8 @@ fn init_writes_a_file_that_runs_and_never_overwrites() {
 fn the_best_trial_is_told_to_people_and_machines() {
     let bench = finished();
     let best: Value = serde_json::from_str(&bench.ok(&["best", "--json"]).out).expect("JSON");
-    let losses: Vec<f64> = bench.trials().iter().map(|trial| trial["values"]["loss"].as_f64().unwrap()).collect();
+    let losses: Vec<f64> =
+        bench.trials().iter().map(|trial| trial["values"]["loss"].as_f64().unwrap()).collect();
     let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!(best["values"]["loss"], lowest);
     let x = best["params"]["x"].as_f64().expect("a number");
@@ -72,14 +84,21 @@ fn trials_are_listed_filtered_and_sorted() {
 fn a_study_and_a_trial_are_shown() {
     let bench = finished();
     let shown = bench.ok(&["show"]).out;
-    for part in ["study (./study.luthier)\nrandom + run_all, seed 0\n6 completed\n", "\nbest trial ", "\ntrajectory  "] {
+    for part in [
+        "study (./study.luthier)\nrandom + run_all, seed 0\n6 completed\n",
+        "\nbest trial ",
+        "\ntrajectory  ",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let json: Value = serde_json::from_str(&bench.ok(&["show", "--json"]).out).expect("JSON");
     assert_eq!(json["trials_by_state"]["completed"], 6);
     let trial = bench.ok(&["show", "--trial", "3"]).out;
     assert!(trial.starts_with("trial 3 (completed, params by sampler)\n  x  0."), "{trial}");
-    assert_eq!(bench.error(&["show", "--trial", "6"]), "error: there is no trial 6; `luthier trials` lists them");
+    assert_eq!(
+        bench.error(&["show", "--trial", "6"]),
+        "error: there is no trial 6; `luthier trials` lists them"
+    );
 }
 
 #[test]
@@ -113,7 +132,10 @@ choices = ["=1+1", "+A1, \"quoted\"\nline"]
     );
     let json: Value = serde_json::from_str(&bench.ok(&["export", "--format", "json"]).out).expect("JSON");
     assert_eq!(json["trials"][1]["params"], json!({ "=cmd()": "+A1, \"quoted\"\nline" }));
-    assert_eq!(json["trials"][0]["curve"], json!([{ "loss": 3.0, "step": 1 }, { "loss": 2.0, "=aux": 7.0, "step": 2 }]));
+    assert_eq!(
+        json["trials"][0]["curve"],
+        json!([{ "loss": 3.0, "step": 1 }, { "loss": 2.0, "=aux": 7.0, "step": 2 }])
+    );
     assert_eq!(json["spec"]["name"], "study");
 }
 
@@ -166,7 +188,8 @@ fn queued_values_and_ranges_come_first() {
     let x: Vec<f64> = trials.iter().map(|trial| trial["params"]["x"].as_f64().unwrap()).collect();
     assert_eq!(x[6], 0.125);
     assert!(x[7..9].iter().all(|x| (0.25..=0.26).contains(x)) && x[7] != x[8], "{x:?}");
-    let origins: Vec<&str> = trials[5..].iter().map(|trial| trial["origin"].as_str().unwrap_or("?")).collect();
+    let origins: Vec<&str> =
+        trials[5..].iter().map(|trial| trial["origin"].as_str().unwrap_or("?")).collect();
     assert_eq!(origins, ["sampler", "enqueued", "enqueued", "enqueued", "sampler"]);
     bench.verify();
 }
@@ -178,7 +201,14 @@ fn machines_get_json_lines_and_people_plain_lines() {
     let machine = bench.ok(&["tune", "study.toml", "--json"]);
     let lines = json_lines(&machine.out);
     let kinds: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap_or("?")).collect();
-    assert_eq!(kinds, [["started", "reported", "reported", "ended"]; 2].concat().into_iter().chain(["result"]).collect::<Vec<_>>());
+    assert_eq!(
+        kinds,
+        [["started", "reported", "reported", "ended"]; 2]
+            .concat()
+            .into_iter()
+            .chain(["result"])
+            .collect::<Vec<_>>()
+    );
     assert_eq!(machine.err, "");
     assert_eq!(lines[8]["continue"], "luthier tune study.toml --trials 4");
 

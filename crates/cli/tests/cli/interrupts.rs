@@ -41,7 +41,11 @@ fn once(signal: &str) {
     let ended = tuner.wait();
     assert_eq!(ended.code, 130, "{ended:#?}");
     assert_eq!(ended.err.matches(told).count(), 1, "{}", ended.err);
-    assert!(ended.out.contains("stopped by you\nto continue: luthier tune study.toml -j 2\n"), "{}", ended.out);
+    assert!(
+        ended.out.contains("stopped by you\nto continue: luthier tune study.toml -j 2\n"),
+        "{}",
+        ended.out
+    );
     assert_eq!(states(&bench), ["completed"; 2]);
     continues(&bench);
 }
@@ -66,12 +70,15 @@ fn a_second_interrupt_stops_now() {
     let ended = tuner.wait();
     assert_eq!(ended.code, 130, "{ended:#?}");
     assert!(ended.err.contains("stopping now; the study continues where it is"), "{}", ended.err);
-    assert!(ended.out.contains("stopped by you\nto continue: luthier tune study.toml -j 2\n"), "{}", ended.out);
+    assert!(
+        ended.out.contains("stopped by you\nto continue: luthier tune study.toml -j 2\n"),
+        "{}",
+        ended.out
+    );
     #[cfg(target_os = "linux")]
     bench.no_process_is_left();
     assert_eq!(states(&bench), ["waiting"; 2]);
-    let given_back =
-        |event: &&(_, Event)| matches!(event.1, Event::Lost { returned: true, .. });
+    let given_back = |event: &&(_, Event)| matches!(event.1, Event::Lost { returned: true, .. });
     assert_eq!(bench.events().iter().filter(given_back).count(), 2);
     continues(&bench);
 }
