@@ -409,7 +409,8 @@ impl Watch<'_, '_> {
             _ => format!("the result file {}: {e}", path.display()),
         })?;
         let found = capture::numbers(&text);
-        let found = found.ok_or_else(|| format!("the result file {} is not a JSON object", path.display()))?;
+        let found =
+            found.ok_or_else(|| format!("the result file {} is not a JSON object", path.display()))?;
         last.extend(found.values);
         Ok(())
     }
