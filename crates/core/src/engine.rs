@@ -3,8 +3,6 @@
 //! [`Engine::next`] answers what to run, [`Engine::judge`] what running work does after a report. Both are functions
 //! of the study; the engine's own fields are memos. [`Verifier`] re-derives the decisions of a log.
 
-use std::sync::Arc;
-
 use crate::coverage::Coverage;
 use crate::event::{Decision, Event, Origin, Wish, Within, Work};
 use crate::memo::Memo;
@@ -294,7 +292,7 @@ impl Engine {
         let mut given = given_values(space, wish).map_err(Done::Queue)?;
         let ranges = given_ranges(space, wish).map_err(Done::Queue)?;
         let fill = space.default_point();
-        let mut broken = 0;
+        let mut refused = None;
         for draw in 0..REFUSALS {
             let mut hand = Rng::stream(seed, u64::from(request.trial), Purpose::Enqueued, draw);
             for range in &ranges {
@@ -313,16 +311,50 @@ impl Engine {
                     .or_else(|| fill.get(k))
                     .unwrap_or_else(|| space.draw_one(k, rng.uniform()))
             });
-            let is_open = (0..space.len()).any(|k| point.get(k).is_some() && given[k].is_nan());
-            match space.broken_constraint(&point.0) {
-                Some(constraint) if is_open || !ranges.is_empty() => broken = constraint,
-                Some(_) | None => return Ok((point, Origin::Enqueued)),
+            match refusal(space, wish, &given, &point) {
+                Some(problem) => refused = Some(problem),
+                None => return Ok((point, Origin::Enqueued)),
             }
         }
-        let problem =
-            format!("none of {REFUSALS} completions of the queued trial ({}) keeps it", wish.params);
-        Err(Done::Queue(SpaceError::Constraint { index: broken, problem }))
+        Err(Done::Queue(
+            refused.unwrap_or(SpaceError::Value { name: String::new(), problem: "no draw".into() }),
+        ))
     }
+}
+
+/// Whether a wish can become a trial of this space; an error names what does not fit.
+pub fn check_wish(space: &Space, wish: &Wish) -> Result<(), SpaceError> {
+    let mut given = given_values(space, wish)?;
+    let ranges = given_ranges(space, wish)?;
+    let mut rng = Rng::stream(0, 0, Purpose::Enqueued, 0);
+    let mut refused = Ok(());
+    for _ in 0..REFUSALS {
+        for range in &ranges {
+            given[range.index] = range.draw(space, rng.uniform());
+        }
+        let point = space.complete(|k| {
+            Some(given[k]).filter(|x| !x.is_nan()).unwrap_or_else(|| space.draw_one(k, rng.uniform()))
+        });
+        match refusal(space, wish, &given, &point) {
+            Some(problem) => refused = Err(problem),
+            None => return Ok(()),
+        }
+    }
+    refused
+}
+
+/// Why a completed wish is not what was wished: a value given has no place, or what was left open breaks a constraint.
+/// A wish that leaves nothing open is taken as it is, constraints or not.
+fn refusal(space: &Space, wish: &Wish, given: &[f64], point: &Point) -> Option<SpaceError> {
+    let lost = (0..space.len()).find(|&k| !given[k].is_nan() && point.get(k).is_none());
+    if let Some(k) = lost {
+        let problem = "given a value, but its condition does not hold with the other values".into();
+        return Some(SpaceError::Value { name: space.parameters()[k].name.to_string(), problem });
+    }
+    let is_open = (0..space.len()).any(|k| point.get(k).is_some() && given[k].is_nan());
+    let broken = space.broken_constraint(&point.0).filter(|_| is_open || !wish.within.is_empty())?;
+    let problem = format!("none of {REFUSALS} completions of the queued trial ({}) keeps it", wish.params);
+    Some(SpaceError::Constraint { index: broken, problem })
 }
 
 /// A range given by hand, as shares of the unit interval and as coded values.
@@ -632,9 +664,4 @@ pub fn trace(
     });
     crate::study::edited(space, &edit)?;
     Ok(Some(edit))
-}
-
-/// Names as they are shared in events.
-pub fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Arc<str>> {
-    names.into_iter().map(Into::into).collect()
 }

@@ -145,6 +145,11 @@ pub enum Event {
     LimitsChanged(Limits),
     /// Wish: try these params next.
     Enqueued(Wish),
+    /// The first queued trial does not fit the space any more and is taken out.
+    Withdrawn {
+        /// Why, in one line.
+        why: Arc<str>,
+    },
     /// Wish: stop this trial.
     StopAsked {
         /// Which.
@@ -194,8 +199,32 @@ impl Event {
             | Self::PolicyChanged(_)
             | Self::LimitsChanged(_)
             | Self::Enqueued(_)
+            | Self::Withdrawn { .. }
             | Self::StopAsked { .. }
             | Self::Noted { .. } => Class::Wish,
+        }
+    }
+
+    /// The seconds of work the event tells, if it tells any.
+    pub fn seconds(&self) -> Option<f64> {
+        match self {
+            Self::Reported { seconds, .. } | Self::Paused { seconds, .. } | Self::Ended { seconds, .. } => {
+                Some(*seconds)
+            }
+            Self::Created(_)
+            | Self::Started { .. }
+            | Self::Resumed { .. }
+            | Self::Judged { .. }
+            | Self::Claimed { .. }
+            | Self::Drawn { .. }
+            | Self::Lost { .. }
+            | Self::SpaceChanged(_)
+            | Self::PolicyChanged(_)
+            | Self::LimitsChanged(_)
+            | Self::Enqueued(_)
+            | Self::Withdrawn { .. }
+            | Self::StopAsked { .. }
+            | Self::Noted { .. } => None,
         }
     }
 
@@ -217,7 +246,8 @@ impl Event {
             | Self::SpaceChanged(_)
             | Self::PolicyChanged(_)
             | Self::LimitsChanged(_)
-            | Self::Enqueued(_) => None,
+            | Self::Enqueued(_)
+            | Self::Withdrawn { .. } => None,
         }
     }
 }

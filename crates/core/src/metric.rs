@@ -1,7 +1,6 @@
 //! What is measured and which way is better. Direction and non-finite values are settled here, once, where a
-//! value enters; inside, everything is a finite [`Loss`], smaller is better.
+//! value enters; inside, everything is a finite *loss*, smaller is better.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -84,33 +83,5 @@ impl Metrics {
     /// The index of objective `name`.
     pub fn objective(&self, name: &str) -> Option<usize> {
         self.objectives.iter().position(|metric| &*metric.name == name)
-    }
-}
-
-/// A finite number, smaller is better.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Loss(f64);
-
-impl Loss {
-    /// The loss of a raw value, or `None` if the value is not finite.
-    pub fn new(value: f64, direction: Direction) -> Option<Self> {
-        value.is_finite().then(|| Self(direction.turn(value)))
-    }
-
-    /// The number.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl Eq for Loss {}
-impl PartialOrd for Loss {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Loss {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
     }
 }

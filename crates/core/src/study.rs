@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{Decision, Event, Outcome, SpaceEdit, Wish, Work};
-use crate::metric::Metrics;
+use crate::metric::{CurveValue, Metrics};
 use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
 use crate::spec::Spec;
 use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState};
@@ -264,7 +264,7 @@ impl Study {
         &self.tally
     }
 
-    /// The best completed trial by the first objective; ties go to the lower number.
+    /// The best completed trial by the first objective, feasible ones before others; ties go to the lower number.
     pub fn incumbent(&self) -> Option<&Trial> {
         self.incumbent.and_then(|number| self.trial(number))
     }
@@ -328,19 +328,38 @@ impl Study {
         point.others.iter().find(|(k, _)| *k == id).map(|(_, value)| *value)
     }
 
-    /// The objectives' raw values that a piece's curve stands for, or the first objective without one.
+    /// The objectives' raw values that a piece's curve stands for, or the first objective without one: all at the
+    /// last step, or all at the step where the first objective is best.
     pub fn curve_values(&self, piece: &Piece) -> Result<Vec<f64>, Arc<str>> {
-        let pick = |metric: &crate::metric::Metric| {
-            let mut values = piece.curve.iter().filter_map(|point| self.curve_value(point, &metric.name));
-            match self.spec.metrics.curve {
-                crate::metric::CurveValue::Last => values.next_back(),
-                crate::metric::CurveValue::Best => {
-                    values.min_by(|a, b| metric.direction.turn(*a).total_cmp(&metric.direction.turn(*b)))
-                }
+        let until = match self.spec.metrics.curve {
+            CurveValue::Last => piece.curve.len(),
+            CurveValue::Best => {
+                let losses = piece.curve.iter().enumerate().filter(|(_, point)| !point.loss.is_nan());
+                losses.min_by(|a, b| a.1.loss.total_cmp(&b.1.loss)).map_or(piece.curve.len(), |(k, _)| k + 1)
             }
-            .ok_or_else(|| metric.name.clone())
         };
-        self.spec.metrics.objectives.iter().map(pick).collect()
+        let objectives = self.spec.metrics.objectives.iter();
+        let at_end = |name: &Arc<str>| {
+            let mut points = piece.curve[..until].iter().rev();
+            points.find_map(|point| self.curve_value(point, name)).ok_or_else(|| name.clone())
+        };
+        objectives.map(|metric| at_end(&metric.name)).collect()
+    }
+
+    /// By how much a trial breaks the metrics' constraints: positive last values, summed, averaged over its replicates.
+    pub fn violation(&self, trial: &Trial) -> f64 {
+        let names = &self.spec.metrics.constraints;
+        if names.is_empty() {
+            return 0.0;
+        }
+        let (mut sum, mut pieces) = (0.0, 0.0);
+        for (_, piece) in trial.pieces() {
+            let last =
+                |name: &Arc<str>| piece.curve.iter().rev().find_map(|point| self.curve_value(point, name));
+            sum += names.iter().filter_map(last).map(|value| value.max(0.0)).sum::<f64>();
+            pieces += 1.0;
+        }
+        sum / pieces
     }
 
     /// Folds one event.
@@ -412,6 +431,7 @@ impl Study {
                 self.tally.failures_in_a_row = 0;
             }
             Event::Enqueued(wish) => self.queue.push_back(wish.clone()),
+            Event::Withdrawn { .. } => drop(self.queue.pop_front()),
             Event::StopAsked { trial } => {
                 let known = self.trial(*trial).ok_or(FoldError::NoSuchWork(Work::of(*trial)))?;
                 if !known.is_finished() {
@@ -536,15 +556,15 @@ impl Study {
         self.consider_incumbent(number);
     }
 
+    /// The best is the feasible trial with the smallest loss, or the one that breaks the constraints least.
     fn consider_incumbent(&mut self, number: u32) {
-        let metrics = &self.spec.metrics;
-        let Some(loss) = self.trials[number as usize].loss(metrics, 0) else { return };
-        let rival = self.incumbent().and_then(|trial| Some((trial.loss(metrics, 0)?, trial.number)));
-        let better = rival.is_none_or(|(best, holder)| loss < best || (loss == best && number < holder));
-        if better {
-            self.incumbent = Some(number);
+        let rank =
+            |trial: &Trial| Some((self.violation(trial), trial.loss(&self.spec.metrics, 0)?, trial.number));
+        let Some(own) = rank(&self.trials[number as usize]) else { return };
+        if self.incumbent().and_then(rank).is_none_or(|best| own < best) {
             let (finished, seconds) = (self.tally.finished(), self.tally.seconds);
-            self.trajectory.push(Incumbent { finished, seconds, trial: number, loss });
+            self.trajectory.push(Incumbent { finished, seconds, trial: number, loss: own.1 });
+            self.incumbent = Some(number);
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod play;
 
-use luthier_core::engine::{Done, Engine, Next, drawn_value, names, trace, verify};
+use luthier_core::engine::{Done, Engine, Next, drawn_value, trace, verify};
 use luthier_core::event::{Event, Failure, Origin, Outcome, SpaceEdit, Wish, Within, Work};
 use luthier_core::metric::{CurveValue, Direction, Metric};
 use luthier_core::sampler::SAMPLERS;
@@ -581,7 +581,7 @@ fn traced(play: &mut Play, trials: usize) -> Option<Next> {
         }
         ask(play, work, int("width", 1, 3));
         asked.push("width");
-        let used = Some(names(asked));
+        let used = Some(asked.into_iter().map(Into::into).collect());
         play.add(Event::Ended { work, outcome: completed(1.0), seconds: 1.0, used });
     }
     None
@@ -663,7 +663,7 @@ fn params_of_a_traced_trial_stay_when_the_space_changes_under_it() {
     play.add(Event::SpaceChanged(SpaceEdit::Change(choice("c", ["w"]))));
     ask(&mut play, work, int("width", 2, 2));
     assert_eq!(play.written(), ["c=x width=2"]);
-    let used = Some(names(["width"]));
+    let used = Some(vec!["width".into()]);
     play.add(Event::Ended { work, outcome: completed(1.0), seconds: 1.0, used });
     assert_eq!(play.written(), ["width=2"]);
     agrees(&play);

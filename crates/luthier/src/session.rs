@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use luthier_core::engine::{Done, Engine, Next, drawn_value, resolve, trace};
+use luthier_core::engine::{Done, Engine, Next, check_wish, drawn_value, resolve, trace};
 use luthier_core::event::{Decision, Event, Failure, Outcome, SpaceEdit, Wish, Work};
 use luthier_core::registry::PolicyError;
 use luthier_core::space::{Parameter, Params, SpaceError, Value};
@@ -48,6 +48,12 @@ pub enum SessionError {
     /// There is no such trial.
     #[error("there is no trial {0}; `luthier trials` lists them")]
     NoTrial(u32),
+    /// An earlier error has left the session without a study.
+    #[error("the study could not be read again after an error; open it anew")]
+    Stale,
+    /// Seconds of work that are no duration.
+    #[error("seconds of work must be a finite number of at least 0, not {0}")]
+    Seconds(f64),
     /// The spec cannot be a study.
     #[error("{0}")]
     Spec(String),
@@ -64,6 +70,8 @@ pub struct Session {
     held: BTreeMap<Work, u32>,
     lease: Duration,
     is_alive: fn(&str) -> Option<bool>,
+    /// After an error the study could not be read again, so what is in memory is no longer what is in the log.
+    is_stale: bool,
 }
 
 /// Work handed to a worker.
@@ -101,6 +109,10 @@ pub struct Returned {
 }
 
 impl Returned {
+    fn paused(used: Option<Vec<Arc<str>>>) -> Self {
+        Self { result: Ok(()), conclusion: None, seconds: 0.0, used }
+    }
+
     /// Success with these final values.
     pub fn with_values(values: &[(&str, f64)], seconds: f64) -> Self {
         let conclusion = values.iter().map(|(name, value)| ((*name).into(), *value)).collect();
@@ -141,14 +153,32 @@ impl Session {
         let engine = Engine::new(&study)?;
         let created = Draft::new(&Event::Created(Box::new(spec)), 0)?;
         log.append(&[created], Guard::End(0))?;
-        Ok(Self { log, study, engine, seen: 1, held: BTreeMap::new(), lease: LEASE, is_alive: |_| None })
+        Ok(Self {
+            log,
+            study,
+            engine,
+            seen: 1,
+            held: BTreeMap::new(),
+            lease: LEASE,
+            is_alive: |_| None,
+            is_stale: false,
+        })
     }
 
     /// Opens the study of a log.
     pub fn open(mut log: Box<dyn Log>) -> Result<Self, SessionError> {
         let (study, seen) = replay(&mut *log)?;
         let engine = Engine::new(&study)?;
-        Ok(Self { log, study, engine, seen, held: BTreeMap::new(), lease: LEASE, is_alive: |_| None })
+        Ok(Self {
+            log,
+            study,
+            engine,
+            seen,
+            held: BTreeMap::new(),
+            lease: LEASE,
+            is_alive: |_| None,
+            is_stale: false,
+        })
     }
 
     /// The same with another lease; for tests and slow networks.
@@ -194,6 +224,9 @@ impl Session {
         &mut self,
         act: impl FnOnce(&mut Turn<'_>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
+        if self.is_stale {
+            return Err(SessionError::Stale);
+        }
         self.log.lock()?;
         let mut turn = Turn { basis: 0, drafts: Vec::new(), leases: Vec::new(), session: self };
         let done = turn.session.catch_up().and_then(|()| {
@@ -204,12 +237,17 @@ impl Session {
         });
         if done.is_err() {
             self.log.abandon();
-            let (study, seen) = replay(&mut *self.log)?;
-            (self.study, self.seen) = (study, seen);
-            self.engine = Engine::new(&self.study)?;
-            self.held.retain(|work, attempt| holds(&self.study, *work, *attempt));
+            self.is_stale = self.reload().is_err();
         }
         done
+    }
+
+    /// Forgets what a failed turn has done to the study in memory.
+    fn reload(&mut self) -> Result<(), SessionError> {
+        (self.study, self.seen) = replay(&mut *self.log)?;
+        self.engine = Engine::new(&self.study)?;
+        self.held.retain(|work, attempt| holds(&self.study, *work, *attempt));
+        Ok(())
     }
 
     /// A sign of life for all the work this session holds; returns what it has lost.
@@ -269,6 +307,10 @@ impl Turn<'_> {
                 }
                 Next::Claim(work) => return self.claim(work).map(|assigned| Asked::Work(Box::new(assigned))),
                 Next::Wait => return Ok(Asked::Wait),
+                // A later change of the space may have left a queued trial without a place.
+                Next::Done(Done::Queue(problem)) => {
+                    self.add(Event::Withdrawn { why: problem.to_string().into() })?;
+                }
                 Next::Done(done) => return Ok(Asked::Done(done)),
             }
         }
@@ -313,31 +355,34 @@ impl Turn<'_> {
             self.end_with(work, outcome, seconds, None)?;
             return Ok(Reply::Stop(why));
         }
+        // A report is a sign of life.
+        self.leases.push((work, Some(attempt)));
         let values: Vec<_> = values.iter().filter(|(_, value)| value.is_finite()).cloned().collect();
         self.add(Event::Reported { work, step, values, seconds })?;
-        if let Some(judged) = self.session.engine.judge(&self.session.study, work)? {
-            return self.carry_out(judged);
+        if let Some(judged) = self.judged(work)? {
+            return self.carry_out(&judged);
         }
         if self.study().stopping().contains(&work.trial) {
             self.end_with(work, Outcome::Cancelled, 0.0, None)?;
             return Ok(Reply::Stop("you asked to stop it".into()));
+        }
+        if let Some(outcome) = self.fate_of_siblings(work) {
+            self.end_with(work, outcome, 0.0, None)?;
+            return Ok(Reply::Stop("another replicate of the trial has ended it".into()));
         }
         let budget = self.study().piece(work).and_then(|piece| piece.budget);
         let pauses = budget.is_some_and(|budget| step >= budget) && !self.is_final(budget);
         Ok(if pauses { Reply::Pause } else { Reply::Continue })
     }
 
-    fn carry_out(&mut self, judged: Event) -> Result<Reply, SessionError> {
-        let Event::Judged { work, decision, why } = &judged else { return Ok(Reply::Continue) };
-        let (work, decision, why) = (*work, *decision, why.clone());
-        self.add(judged)?;
-        match decision {
-            Decision::Continue => Ok(Reply::Continue),
-            Decision::Pause => Ok(Reply::Pause),
-            Decision::Stop => {
-                self.end_with(work, Outcome::Pruned, 0.0, None)?;
-                Ok(Reply::Stop(why))
+    fn carry_out(&mut self, judged: &Event) -> Result<Reply, SessionError> {
+        match judged {
+            Event::Judged { decision: Decision::Pause, .. } => Ok(Reply::Pause),
+            Event::Judged { work, decision: Decision::Stop, why } => {
+                self.end_with(*work, Outcome::Pruned, 0.0, None)?;
+                Ok(Reply::Stop(why.clone()))
             }
+            _ => Ok(Reply::Continue),
         }
     }
 
@@ -371,6 +416,14 @@ impl Turn<'_> {
         let Returned { result, conclusion, seconds, used } = returned;
         let outcome = match result {
             Err((reason, detail)) => Outcome::Failed { reason, detail },
+            Ok(()) if conclusion.is_some() && self.short_budget(work).is_some() => {
+                let budget = self.short_budget(work).unwrap_or_default();
+                let reply = self.report(work, attempt, budget, &conclusion.unwrap_or_default(), seconds)?;
+                return match reply {
+                    Reply::Pause => self.finish(work, attempt, Returned::paused(used)),
+                    Reply::Continue | Reply::Stop(_) | Reply::Gone => Ok(reply),
+                };
+            }
             Ok(()) if conclusion.is_none() && self.is_at_budget(work) => {
                 let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
                 self.add(Event::Paused { work, step, seconds })?;
@@ -381,6 +434,12 @@ impl Turn<'_> {
         };
         self.end_with(work, outcome, seconds, used)?;
         Ok(Reply::Continue)
+    }
+
+    /// The budget of work, if it is short of the trial's end: final values given there stand for that step only.
+    fn short_budget(&self, work: Work) -> Option<u64> {
+        let budget = self.study().piece(work)?.budget;
+        budget.filter(|_| !self.is_final(budget))
     }
 
     fn is_at_budget(&self, work: Work) -> bool {
@@ -411,26 +470,22 @@ impl Turn<'_> {
             |(name, value): &&(Arc<str>, f64)| metrics.objective(name).is_none() && value.is_finite();
         let others: Vec<_> = conclusion.iter().filter(is_other).cloned().collect();
         if !others.is_empty() {
-            self.report_others(work, step, others)?;
+            self.add(Event::Reported { work, step, values: others, seconds: 0.0 })?;
+            // The rules look at a curve whenever it is reported to, and so does whoever re-derives them.
+            if let Some(Event::Judged { decision: Decision::Stop, .. }) = self.judged(work)? {
+                return Ok(Outcome::Pruned);
+            }
         }
         Ok(Outcome::Completed { values })
     }
 
-    /// Metrics that are not objectives, at a step. With a curve, the engine judges its last point once more.
-    fn report_others(
-        &mut self,
-        work: Work,
-        step: u64,
-        values: Vec<(Arc<str>, f64)>,
-    ) -> Result<(), SessionError> {
-        let has_curve = self.study().piece(work).is_some_and(|piece| !piece.curve.is_empty());
-        if has_curve {
-            for (name, value) in values {
-                self.add(Event::Noted { trial: Some(work.trial), key: name, value: value.into() })?;
-            }
-            return Ok(());
+    /// The engine's verdict after a report, written down.
+    fn judged(&mut self, work: Work) -> Result<Option<Event>, SessionError> {
+        let judged = self.session.engine.judge(&self.session.study, work)?;
+        if let Some(event) = &judged {
+            self.add(event.clone())?;
         }
-        self.add(Event::Reported { work, step, values, seconds: 0.0 })
+        Ok(judged)
     }
 
     /// Whether a budget reaches the end of a trial.
@@ -515,7 +570,7 @@ impl Turn<'_> {
 
     /// Queues params to be tried next.
     pub fn enqueue(&mut self, wish: Wish) -> Result<(), SessionError> {
-        check_wish(self.study(), &wish)?;
+        check_wish(self.study().space(), &wish)?;
         self.add(Event::Enqueued(wish))
     }
 
@@ -570,9 +625,32 @@ impl Turn<'_> {
         seconds: f64,
         used: Option<Vec<Arc<str>>>,
     ) -> Result<(), SessionError> {
-        self.add(Event::Ended { work, outcome, seconds, used })?;
+        let goes_on = matches!(outcome, Outcome::Completed { .. });
+        self.add(Event::Ended { work, outcome: outcome.clone(), seconds, used })?;
         self.let_go(work);
+        if !goes_on {
+            self.end_idle_siblings(work.trial, &outcome)?;
+        }
         Ok(())
+    }
+
+    /// A trial is over once one of its replicates has not completed: nobody needs to run the others.
+    fn end_idle_siblings(&mut self, trial: u32, outcome: &Outcome) -> Result<(), SessionError> {
+        let Some(trial) = self.study().trial(trial) else { return Ok(()) };
+        let is_idle = |state| matches!(state, WorkState::Waiting | WorkState::Paused);
+        let idle: Vec<Work> =
+            trial.pieces().filter(|(_, piece)| is_idle(piece.state)).map(|(work, _)| work).collect();
+        for work in idle {
+            self.add(Event::Ended { work, outcome: outcome.clone(), seconds: 0.0, used: None })?;
+        }
+        Ok(())
+    }
+
+    /// How another replicate ended, if it did not complete.
+    fn fate_of_siblings(&self, work: Work) -> Option<Outcome> {
+        let pieces = self.study().trial(work.trial)?.pieces();
+        let mut ended = pieces.filter_map(|(_, piece)| piece.outcome.clone());
+        ended.find(|outcome| !matches!(outcome, Outcome::Completed { .. }))
     }
 
     fn let_go(&mut self, work: Work) {
@@ -581,6 +659,9 @@ impl Turn<'_> {
     }
 
     fn add(&mut self, event: Event) -> Result<(), SessionError> {
+        if let Some(seconds) = event.seconds().filter(|seconds| !(seconds.is_finite() && *seconds >= 0.0)) {
+            return Err(SessionError::Seconds(seconds));
+        }
         let position = self.basis + self.drafts.len() as u64;
         self.session
             .study
@@ -626,28 +707,6 @@ fn check_spec(spec: &Spec) -> Result<(), SessionError> {
     }
     if spec.max_attempts == 0 {
         return wrong("max_attempts must be at least 1");
-    }
-    Ok(())
-}
-
-/// A wish must fit the space now, so that the person who made it learns of it.
-fn check_wish(study: &Study, wish: &Wish) -> Result<(), SessionError> {
-    let space = study.space();
-    let unknown = |name: &str| {
-        let known: Vec<&str> = space.parameters().iter().take(12).map(|p| &*p.name).collect();
-        SpaceError::Value {
-            name: name.into(),
-            problem: format!("the space has no such parameter; it has {}", known.join(", ")),
-        }
-    };
-    for (name, value) in wish.params.iter() {
-        let index = space.find(name).ok_or_else(|| unknown(name))?;
-        space.encode_one(index, value)?;
-    }
-    for range in &wish.within {
-        let index = space.find(&range.name).ok_or_else(|| unknown(&range.name))?;
-        space.encode_one(index, &range.low)?;
-        space.encode_one(index, &range.high)?;
     }
     Ok(())
 }

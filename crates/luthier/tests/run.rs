@@ -188,6 +188,7 @@ fn an_interrupted_run_gives_its_work_back() {
             while !running.is_interrupted() {
                 std::thread::yield_now();
             }
+            return Err(Failure::error("interrupted"));
         }
         running.float("x")
     });

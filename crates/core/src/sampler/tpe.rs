@@ -264,7 +264,7 @@ impl Standing {
 
 impl Rank {
     fn of(study: &Study, trial: &Trial) -> Self {
-        let violation = violation(study, trial);
+        let violation = study.violation(trial);
         let (group, first, second) = if violation > 0.0 {
             (Group::Infeasible, violation, 0.0)
         } else if let Some(loss) = trial.loss(study.metrics(), 0) {
@@ -278,22 +278,6 @@ impl Rank {
         // Adding zero makes -0 the same as 0, so that the trial number breaks the tie.
         Self { group, first: first + 0.0, second: second + 0.0, number: trial.number }
     }
-}
-
-/// By how much a trial breaks the metrics' constraints: positive last values, summed, averaged over its replicates.
-fn violation(study: &Study, trial: &Trial) -> f64 {
-    let names = &study.metrics().constraints;
-    if names.is_empty() {
-        return 0.0;
-    }
-    let (mut sum, mut pieces) = (0.0, 0.0);
-    for (_, piece) in trial.pieces() {
-        let last =
-            |name: &Arc<str>| piece.curve.iter().rev().find_map(|point| study.curve_value(point, name));
-        sum += names.iter().filter_map(last).map(|value| value.max(0.0)).sum::<f64>();
-        pieces += 1.0;
-    }
-    sum / pieces
 }
 
 /// The fold of a study that proposals need: every trial's standing, and the model of the bad ones.

@@ -17,7 +17,7 @@ pub use threads::run;
 pub struct Options {
     /// Workers, at least 1; each evaluates one trial at a time.
     pub workers: usize,
-    /// Where trials keep their files: one folder each, named by number. None means a temporary folder per trial name.
+    /// Where trials keep their files: one folder each, named by number.
     pub folder: PathBuf,
     /// Stop asking for trials after this many seconds of wall-clock time.
     pub seconds: Option<f64>,

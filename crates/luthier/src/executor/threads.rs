@@ -3,6 +3,7 @@
 //! The session's thread gathers whatever the workers have said, takes one turn for all of it, and answers. So a
 //! commit serves many workers, and decisions are made in one place.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -152,6 +153,10 @@ struct Run<'a> {
     stale: bool,
     end: Option<End>,
     best: Option<u32>,
+    /// How many finished trials have been looked at for their checkpoints.
+    tidied: usize,
+    /// Finished trials whose checkpoints may still be there.
+    untidied: BTreeSet<u32>,
 }
 
 /// Answers held back until the turn is durable.
@@ -169,6 +174,7 @@ impl<'a> Run<'a> {
     fn new(session: &'a mut Session, options: &'a Options, slots: Vec<Slot>) -> Self {
         let finished_before = session.study().tally().finished();
         let best = session.study().incumbent().map(|trial| trial.number);
+        let tidied = session.study().finished().len();
         let now = Instant::now();
         Self {
             session,
@@ -181,6 +187,8 @@ impl<'a> Run<'a> {
             stale: true,
             end: None,
             best,
+            tidied,
+            untidied: BTreeSet::new(),
         }
     }
 
@@ -281,25 +289,29 @@ impl<'a> Run<'a> {
         self.tidy();
     }
 
-    /// Removes checkpoints that nobody needs any more.
+    /// Removes checkpoints that nobody needs any more; those of work that still winds up have to wait.
     fn tidy(&mut self) {
         if self.options.keep == Keep::All {
             return;
         }
         let study = self.session.study();
         let best = study.incumbent().map(|trial| trial.number);
-        let finished = study.finished();
-        let recent = finished.iter().rev().take(2 * self.slots.len()).copied();
-        let dethroned = self.best.filter(|_| self.best != best);
-        for number in recent.chain(dethroned).filter(|number| Some(*number) != best) {
+        self.untidied.extend(&study.finished()[self.tidied..]);
+        self.tidied = study.finished().len();
+        if self.best != best {
+            self.untidied.extend(self.best);
+            self.best = best;
+        }
+        let busy: Vec<u32> =
+            self.slots.iter().filter_map(|slot| Some(slot.current.as_ref()?.work.trial)).collect();
+        let ready = |number: &u32| Some(*number) != best && !busy.contains(number);
+        for number in self.untidied.extract_if(.., |number| ready(number)) {
             for (work, _) in study.trial(number).into_iter().flat_map(luthier_core::trial::Trial::pieces) {
-                let checkpoint = trial_folder(&self.options.folder, work).join("checkpoint");
-                if checkpoint.exists() && fs::remove_dir_all(&checkpoint).is_err() {
-                    // A file still open elsewhere: it is removed with the study.
-                }
+                // It may never have been made; a file that is still open goes with the study.
+                let _absent = fs::remove_dir_all(trial_folder(&self.options.folder, work).join("checkpoint"));
             }
         }
-        self.best = best;
+        self.untidied.retain(|number| Some(*number) != best);
     }
 
     fn limit_reached(&self) -> bool {
@@ -390,7 +402,7 @@ fn answer(
             let gone = turn.study().piece(*work).is_none_or(taken);
             if asked_to_stop {
                 turn.cancel(*work, *attempt, returned.seconds)?;
-            } else if stop_now && interrupt.load(Ordering::Relaxed) {
+            } else if stop_now && interrupt.load(Ordering::Relaxed) && !has_arrived(turn, *work, &returned) {
                 turn.give_back(*work, *attempt)?;
             } else {
                 turn.finish(*work, *attempt, returned)?;
@@ -419,4 +431,12 @@ fn assign(turn: &mut Turn<'_>, idle: &[usize], outbox: &mut Outbox) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Whether work came to where it was sent although it was interrupted: then its result counts.
+fn has_arrived(turn: &Turn<'_>, work: Work, returned: &Returned) -> bool {
+    let study = turn.study();
+    let Some(piece) = study.piece(work) else { return false };
+    let end = piece.budget.or(study.spec().max_budget);
+    returned.conclusion.is_some() || end.is_some_and(|end| piece.step() >= end)
 }

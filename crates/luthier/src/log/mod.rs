@@ -138,9 +138,7 @@ pub enum LogError {
         known: u32,
     },
     /// The file is ours and damaged.
-    #[error(
-        "{path} is damaged: {problem}. Nothing was changed; restore a copy, or export what can be read with `luthier export`"
-    )]
+    #[error("{path} is damaged: {problem}. Nothing was changed; restore a copy")]
     Damaged {
         /// The file.
         path: String,

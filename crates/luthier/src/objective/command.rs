@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ use crate::process::{Ended, Exit, Launch, Process, thread_environment};
 
 /// How often a running command is looked at when it says nothing.
 const TICK: Duration = Duration::from_millis(50);
+/// How long a command that has reached its budget may take to end by itself, if it goes on silently.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The `[command]` table of a study file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -266,7 +268,8 @@ impl Objective for Command {
     fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
         let launch = self.launch(running)?;
         let process = launch.start().map_err(|e| not_started(e.to_string()))?;
-        let (sender, results) = channel();
+        // A program that prints faster than reports are written down waits, as at any full pipe.
+        let (sender, results) = sync_channel(1024);
         let outputs = [
             ("stdout.log", process.take_stdout().map(|pipe| Box::new(pipe) as Box<dyn io::Read + Send>)),
             ("stderr.log", process.take_stderr().map(|pipe| Box::new(pipe) as Box<dyn io::Read + Send>)),
@@ -282,8 +285,7 @@ impl Objective for Command {
             readers.push(thread::spawn(move || capture.read(pipe, &sender)));
         }
         drop(sender);
-        let mut watch =
-            Watch { command: self, running, process: &process, begun: Instant::now(), ended_by: None };
+        let mut watch = Watch::new(self, running, &process);
         let mut last = watch.follow(&results);
         let ended = process.wait();
         for reader in readers {
@@ -298,6 +300,7 @@ impl Objective for Command {
 /// Who ended the command, if it was not the command itself.
 #[derive(Clone, Copy, PartialEq)]
 enum EndedBy {
+    /// A report that was answered with stop or pause.
     Report,
     Interrupt,
     TimeLimit,
@@ -310,17 +313,30 @@ struct Watch<'a, 'b> {
     process: &'a Process,
     begun: Instant,
     ended_by: Option<EndedBy>,
+    /// Whether this attempt has reported anything.
+    has_spoken: bool,
+    /// 1 for a command that counts its steps from 0, so that its n-th step is step n.
+    shift: u64,
+    /// When a command that reached its budget is ended if it does not end by itself.
+    overdue: Option<Instant>,
 }
 
-impl Watch<'_, '_> {
-    /// Passes results on until both outputs have ended; returns the values given without a step.
+impl<'a, 'b> Watch<'a, 'b> {
+    fn new(command: &'a Command, running: &'a mut Running<'b>, process: &'a Process) -> Self {
+        let shift = u64::from(counts_from_zero(running.folder()).exists());
+        let (begun, ended_by) = (Instant::now(), None);
+        Self { command, running, process, begun, ended_by, has_spoken: false, shift, overdue: None }
+    }
+
+    /// Passes results on until the command has ended; returns the values given without a step.
     fn follow(&mut self, results: &Receiver<Results>) -> BTreeMap<Arc<str>, f64> {
         let mut last = BTreeMap::new();
         loop {
             match results.recv_timeout(TICK) {
                 Ok(found) => last.extend(self.pass_on(found).into_iter().flatten()),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return last,
+                // A command may close its outputs and run on.
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(TICK),
             }
             self.check_limits();
             if self.process.try_wait().is_some() {
@@ -338,6 +354,8 @@ impl Watch<'_, '_> {
             self.end(EndedBy::Interrupt);
         } else if limit.is_some_and(|limit| self.begun.elapsed().as_secs_f64() > limit) {
             self.end(EndedBy::TimeLimit);
+        } else if self.overdue.is_some_and(|at| Instant::now() > at) {
+            self.end(EndedBy::Report);
         }
     }
 
@@ -352,13 +370,27 @@ impl Watch<'_, '_> {
         if self.ended_by.is_some() {
             return None;
         }
-        match self.running.report_named(step, found.values) {
+        self.notice_zero(step);
+        let went_on = self.overdue.is_some();
+        match self.running.report_named(step + self.shift, found.values) {
             Flow::Continue => {}
             // A command that was told its budget stops there by itself, and saves what it needs.
             Flow::Pause if self.command.knows_budget() => {}
+            // One that may know it from its environment has a moment to show that it does.
+            Flow::Pause if !went_on => self.overdue = Some(Instant::now() + MOMENT),
             Flow::Pause | Flow::Stop => self.end(EndedBy::Report),
         }
         None
+    }
+
+    /// A command whose first step is 0 counts from 0 for good, also when it is resumed.
+    fn notice_zero(&mut self, step: u64) {
+        if !self.has_spoken && step == 0 && self.running.step() == 0 && self.shift == 0 {
+            self.shift = 1;
+            // Without the mark only a resumed command is one step off.
+            let _full = fs::write(counts_from_zero(self.running.folder()), "");
+        }
+        self.has_spoken = true;
     }
 
     fn conclude(
@@ -390,11 +422,17 @@ impl Watch<'_, '_> {
         }
         if !last.is_empty() {
             self.running.conclude(last.into_iter().collect());
-        } else if self.running.ended().is_none() && self.running.step() == 0 {
+        } else if self.running.ended().is_none() && !self.has_spoken && !self.is_at_budget() {
             let metric = self.command.reading.first_metric();
             return failed(Failure::NoResult { metric });
         }
         Ok(())
+    }
+
+    /// A resumed command may find that it had already got where it was sent.
+    fn is_at_budget(&self) -> bool {
+        let end = self.running.budget().or(self.running.max_budget());
+        end.is_some_and(|end| self.running.step() >= end)
     }
 
     fn read_result_file(&mut self, last: &mut BTreeMap<Arc<str>, f64>) -> Result<(), String> {
@@ -423,6 +461,11 @@ impl Command {
     }
 }
 
+/// Where it is kept that a command counts from 0.
+fn counts_from_zero(folder: &Path) -> PathBuf {
+    folder.join("counts-from-zero")
+}
+
 /// What placeholders stand for in one trial.
 struct Filling {
     params: Params,
@@ -433,14 +476,14 @@ impl Filling {
     /// `folder` is the trial's, absolute: the command may run elsewhere.
     fn new(running: &Running<'_>, folder: &Path) -> Self {
         let end = running.budget().or(running.max_budget());
-        let key = running.random_key();
-        let seed = u32::from_le_bytes([key[0], key[8], key[24], 0]).wrapping_mul(2_654_435_761) >> 1;
+        // 31 bits, which every program takes for a seed.
+        let seed = running.random().bits() >> 33;
         let mut fixed = vec![
             ("step", running.step().to_string()),
             ("trial", running.trial().to_string()),
             ("replicate", running.replicate().to_string()),
             ("attempt", running.attempt().to_string()),
-            ("seed", seed.wrapping_add(running.trial()).to_string()),
+            ("seed", seed.to_string()),
             ("params", folder.join("params.json").display().to_string()),
             ("checkpoint", folder.join("checkpoint").display().to_string()),
             ("folder", folder.display().to_string()),

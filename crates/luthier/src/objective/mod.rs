@@ -3,6 +3,7 @@
 mod closure;
 pub mod command;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +68,9 @@ pub struct Running<'a> {
     folder: PathBuf,
     since: Instant,
     ended: Option<Flow>,
-    asked: Vec<Arc<str>>,
+    /// Parameters looked at by name; a trial that also suggests used these and no others.
+    asked: RefCell<Vec<Arc<str>>>,
+    suggests: bool,
     why: Arc<str>,
     conclusion: Option<Vec<(Arc<str>, f64)>>,
 }
@@ -81,13 +84,34 @@ impl<'a> Running<'a> {
         folder: PathBuf,
     ) -> Self {
         let since = Instant::now();
-        let (asked, why) = (Vec::new(), "".into());
-        Self { assigned, link, interrupt, folder, since, ended: None, asked, why, conclusion: None }
+        let (asked, why) = (RefCell::default(), "".into());
+        Self {
+            assigned,
+            link,
+            interrupt,
+            folder,
+            since,
+            ended: None,
+            asked,
+            suggests: false,
+            why,
+            conclusion: None,
+        }
     }
 
-    /// The trial's params.
+    /// The trial's params; all of them count as used.
     pub fn params(&self) -> &Params {
+        for (name, _) in self.assigned.params.iter() {
+            self.note_use(name);
+        }
         &self.assigned.params
+    }
+
+    fn note_use(&self, name: &str) {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.iter().any(|known| **known == *name) {
+            asked.push(name.into());
+        }
     }
 
     /// The trial's number.
@@ -132,6 +156,12 @@ impl<'a> Running<'a> {
         Rng::key(self.assigned.seed, u64::from(self.trial()), Purpose::Objective, replicate)
     }
 
+    /// The stream that [`Running::random_key`] is the key of.
+    pub fn random(&self) -> Rng {
+        let replicate = u64::from(self.assigned.work.replicate);
+        Rng::stream(self.assigned.seed, u64::from(self.trial()), Purpose::Objective, replicate)
+    }
+
     /// A float parameter.
     pub fn float(&self, name: &str) -> Result<f64, Failure> {
         self.value(name, "a number", Value::as_f64)
@@ -153,7 +183,8 @@ impl<'a> Running<'a> {
     }
 
     fn value<T>(&self, name: &str, kind: &str, read: impl Fn(&Value) -> Option<T>) -> Result<T, Failure> {
-        let value = self.params().get(name);
+        self.note_use(name);
+        let value = self.assigned.params.get(name);
         let value = value.ok_or_else(|| Failure::error(format!("the trial has no parameter {name:?}")))?;
         read(value).ok_or_else(|| Failure::error(format!("parameter {name:?} is {value}, not {kind}")))
     }
@@ -161,10 +192,9 @@ impl<'a> Running<'a> {
     /// Define-by-run: the trial's value of `parameter`. A name the space does not know grows the space.
     pub fn suggest(&mut self, parameter: Parameter) -> Result<Value, Failure> {
         let name = parameter.name.clone();
-        if !self.asked.contains(&name) {
-            self.asked.push(name.clone());
-        }
-        if let Some(value) = self.params().get(&name)
+        self.note_use(&name);
+        self.suggests = true;
+        if let Some(value) = self.assigned.params.get(&name)
             && parameter.distribution.encode(value).is_ok()
         {
             return Ok(value.clone());
@@ -174,9 +204,9 @@ impl<'a> Running<'a> {
         Ok(value)
     }
 
-    /// The parameters asked for by [`Running::suggest`]; `None` if there were none.
+    /// The parameters a define-by-run trial has used; `None` if it has suggested none.
     pub fn asked(&self) -> Option<Vec<Arc<str>>> {
-        (!self.asked.is_empty()).then(|| self.asked.clone())
+        self.suggests.then(|| self.asked.borrow().clone())
     }
 
     /// Reports values at a step and says what to do now. Steps ascend; a step reported twice counts once, the last time.
@@ -190,12 +220,10 @@ impl<'a> Running<'a> {
         if let Some(ended) = self.ended {
             return ended;
         }
-        if self.is_interrupted() {
-            return Flow::Stop;
-        }
         let seconds = self.take_seconds();
         self.assigned.step = self.assigned.step.max(step);
         let flow = match self.link.report(step, values, seconds) {
+            Reply::Continue if self.is_interrupted() => return Flow::Stop,
             Reply::Continue => return Flow::Continue,
             Reply::Pause => Flow::Pause,
             Reply::Stop(why) => {
@@ -209,16 +237,9 @@ impl<'a> Running<'a> {
     }
 
     /// The final values of a trial that has no curve, or whose curve they stand for; they count when the objective
-    /// returns. A trial that was given a smaller budget than its end reports them at that budget instead.
+    /// returns. Where the trial was sent less far than its end, they count as reported there.
     pub fn conclude(&mut self, values: Vec<(Arc<str>, f64)>) {
-        match self.assigned.budget {
-            Some(budget) if self.assigned.max_budget.is_none_or(|max| budget < max) => {
-                match self.report_named(budget, values) {
-                    Flow::Continue | Flow::Pause | Flow::Stop => {}
-                }
-            }
-            Some(_) | None => self.conclusion = Some(values),
-        }
+        self.conclusion = Some(values);
     }
 
     /// What [`Running::conclude`] was told.

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::{create, note, open, study};
 
 const NOT_OURS: &str = "Nothing was changed; give another --study path";
-const DAMAGED: &str = "Nothing was changed; restore a copy, or export what can be read with `luthier export`";
+const DAMAGED: &str = "Nothing was changed; restore a copy";
 
 /// Every file of a directory with what it holds.
 fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use luthier_core::metric::Metrics;
@@ -215,7 +215,7 @@ impl Capture {
     }
 
     /// Reads to the end: memory stays constant whatever the command prints.
-    pub(super) fn read(mut self, mut pipe: impl Read, found: &Sender<Results>) {
+    pub(super) fn read(mut self, mut pipe: impl Read, found: &SyncSender<Results>) {
         let mut file = BoundedFile::open(&self.path);
         let mut buffer = vec![0; 1 << 14];
         loop {
@@ -235,7 +235,7 @@ impl Capture {
     }
 
     /// Lines end with a newline or a carriage return, as progress displays write them.
-    fn split(&mut self, bytes: &[u8], found: &Sender<Results>) {
+    fn split(&mut self, bytes: &[u8], found: &SyncSender<Results>) {
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let ends = matches!(part.last(), Some(b'\n' | b'\r'));
             let text = if ends { &part[..part.len() - 1] } else { part };
@@ -247,7 +247,7 @@ impl Capture {
         }
     }
 
-    fn end_line(&mut self, found: &Sender<Results>) {
+    fn end_line(&mut self, found: &SyncSender<Results>) {
         if let Some(results) = self.reading.find(&String::from_utf8_lossy(&self.line)) {
             // Nobody listens any more once the trial has been concluded.
             let _closed = found.send(results);
