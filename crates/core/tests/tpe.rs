@@ -82,9 +82,11 @@ fn optuna_axis(form: &Json) -> (f64, f64) {
 
 /// ln of the volume of the continuous axes: Optuna's densities are per its own units, ours per unit interval.
 fn log_volume(form: &Json, names: impl Fn(&str) -> bool) -> f64 {
-    let continuous = form.as_object().unwrap().iter().filter(|(name, axis)| {
-        names(name) && axis["type"] != "categorical" && axis["step"].is_null()
-    });
+    let continuous = form
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, axis)| names(name) && axis["type"] != "categorical" && axis["step"].is_null());
     continuous.map(|(_, axis)| optuna_axis(axis).1.ln()).sum()
 }
 
@@ -196,8 +198,7 @@ fn of_the_same_candidates_the_same_one_wins() {
 
 /// A study with the trials of a reference case.
 fn recorded(case: &Json, form: &Json) -> Study {
-    let direction =
-        if case["direction"] == "maximize" { Direction::Maximize } else { Direction::Minimize };
+    let direction = if case["direction"] == "maximize" { Direction::Maximize } else { Direction::Minimize };
     let mut metrics = Metrics::single("loss", direction);
     metrics.constraints = vec!["violation".into()];
     let mut study = Study::new(Spec::new("recorded", space(form), metrics));
@@ -228,7 +229,9 @@ fn record(study: &mut Study, params: Vec<Option<Value>>, trial: &Json) {
         report_at(study, work, 0, vec![("violation".into(), violation)]);
     }
     match trial["state"].as_str().unwrap() {
-        "completed" => end(study, work, Outcome::Completed { values: vec![trial["value"].as_f64().unwrap()] }),
+        "completed" => {
+            end(study, work, Outcome::Completed { values: vec![trial["value"].as_f64().unwrap()] })
+        }
         "pruned" => end(study, work, Outcome::Pruned),
         _ => {}
     }

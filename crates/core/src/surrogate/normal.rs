@@ -79,7 +79,7 @@ fn log_mass_narrow(width: f64, middle: f64) -> f64 {
     width.ln() - 0.5 * middle * middle - LN_SQRT_2PI + sum.ln_1p()
 }
 
-/// A bound on the roots |He_n(m) hⁿ|^(1/n) up to n = 14: He_n(m) is the mean of (m + iZ)ⁿ, and E|Z|¹⁴ = 2.33¹⁴.
+/// A bound on the roots |Heₙ(m) hⁿ|^(1/n) up to n = 14: Heₙ(m) is the mean of (m + iZ)ⁿ, and E|Z|¹⁴ = 2.33¹⁴.
 fn reach(width: f64, middle: f64) -> f64 {
     width / 2.0 * (middle.abs() + 2.4)
 }
