@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::{Term, measure_text_width, truncate_str};
 use luthier::core::event::Work;
 use luthier::core::study::Study;
 use luthier::core::trial::TrialState;
@@ -28,6 +28,8 @@ pub(crate) enum Mode {
 
 /// Lines for running trials; more are summed up.
 const SHOWN: usize = 8;
+/// Finished trials among which the last failure is looked for.
+const RECENT: usize = 1000;
 /// Least time between two drawings.
 const FRAME: Duration = Duration::from_millis(80);
 
@@ -44,7 +46,7 @@ pub(crate) struct Progress {
 }
 
 enum Form {
-    Block { all: MultiProgress, lines: Vec<ProgressBar> },
+    Block(Block),
     Lines,
     Json,
     Nothing,
@@ -54,10 +56,7 @@ impl Progress {
     /// A display for a run that begins now.
     pub(crate) fn new(mode: Mode, study: &Study, stop: Stop) -> Self {
         let form = match mode {
-            Mode::People if std::io::stderr().is_terminal() => {
-                let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(15));
-                Form::Block { all, lines: Vec::new() }
-            }
+            Mode::People if std::io::stderr().is_terminal() => Form::Block(Block::new()),
             Mode::People => Form::Lines,
             Mode::Machines => Form::Json,
             Mode::Quiet => Form::Nothing,
@@ -75,7 +74,7 @@ impl Progress {
             Form::Nothing => {}
             Form::Json => json_line(study, moment),
             Form::Lines => self.plain_line(study, moment),
-            Form::Block { .. } => {
+            Form::Block(_) => {
                 let urgent = matches!(moment, Moment::Ended(_));
                 if urgent || self.drawn.is_none_or(|at| at.elapsed() >= FRAME) {
                     self.draw(study);
@@ -86,48 +85,37 @@ impl Progress {
 
     /// Takes the block away; the result is printed in its place.
     pub(crate) fn finish(self) {
-        if let Form::Block { all, lines } = self.form {
-            for line in lines {
-                line.finish_and_clear();
-            }
-            // A terminal that is gone needs no clearing.
-            let _gone = all.clear();
+        if let Form::Block(mut block) = self.form {
+            block.draw(&[]);
         }
     }
 
     fn draw(&mut self, study: &Study) {
         self.drawn = Some(Instant::now());
-        let width = usize::from(terminal_width());
-        let texts = self.block(study, width);
-        let Form::Block { all, lines } = &mut self.form else { return };
-        let style = || ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-        while lines.len() < texts.len() {
-            lines.push(all.add(ProgressBar::new_spinner().with_style(style())));
-        }
-        while lines.len() > texts.len() {
-            if let Some(line) = lines.pop() {
-                line.finish_and_clear();
-                all.remove(&line);
-            }
-        }
-        for (line, text) in lines.iter().zip(texts) {
-            line.set_message(cut(&text, width));
-            line.tick();
+        let Form::Block(block) = &self.form else { return };
+        let texts = self.block(study, block.width());
+        if let Form::Block(block) = &mut self.form {
+            block.draw(&texts);
         }
     }
 
-    /// The block's lines: counts, incumbent, rate, and each running trial.
+    /// The block's lines: counts, incumbent, rate, the last failure, and each running trial.
     fn block(&self, study: &Study, width: usize) -> Vec<String> {
-        let name = safe(&study.spec().name);
-        let mut lines = vec![format!("{name}  {}  {}", bar(study, 20), counts(study))];
+        let mut lines = vec![head(study, width)];
         lines.push(match study.incumbent() {
             Some(best) => {
-                let value = objective_values(study, best);
-                format!("best  {value}  trial {}  {}", best.number, trajectory(study, 30))
+                let text = format!("best  {}  trial {}", objective_values(study, best), best.number);
+                let room = width.saturating_sub(measure_text_width(&text) + 2).min(30);
+                format!("{text}  {}", trajectory(study, room))
             }
             None => "best  -".into(),
         });
         lines.push(self.rate(study));
+        let finished = study.finished().iter().rev().take(RECENT).filter_map(|number| study.trial(*number));
+        let mut failed = finished.filter(|trial| trial.state() == TrialState::Failed);
+        if let Some(trial) = failed.next() {
+            lines.push(format!("fail  trial {}: {}", trial.number, safe(&failure(trial))));
+        }
         let running: Vec<&Work> = study.running().iter().collect();
         for work in running.iter().take(SHOWN) {
             lines.push(running_line(study, **work, width));
@@ -155,7 +143,9 @@ impl Progress {
         let stopping = self.stopping();
         if stopping != self.told_stopping {
             self.told_stopping = stopping;
-            stopping.into_iter().for_each(|text| eprintln!("{text}"));
+            if let Some(text) = stopping {
+                eprintln!("{text}");
+            }
         }
     }
 
@@ -251,26 +241,67 @@ fn running_line(study: &Study, work: Work, width: usize) -> String {
     format!("  trial {:<4} {unit} {step:<7}  {last:<9} {}", work.trial, sparkline(&values, room))
 }
 
-fn bar(study: &Study, width: usize) -> String {
+/// The study's name, how much of it is done, and counts; the bar gives way first where there is no room.
+fn head(study: &Study, width: usize) -> String {
+    let (name, counts) = (safe(&study.spec().name), counts(study));
     let Some(limit) = study.spec().limits.trials.filter(|limit| *limit > 0) else {
-        return format!("{} trials", study.tally().finished());
+        return format!("{name}  {} trials  {counts}", study.tally().finished());
     };
     let settled = study.tally().finished() + study.paused().len() as u64;
-    let done = ((settled.min(limit) * width as u64) / limit) as usize;
-    format!("{}{} {settled}/{limit}", "█".repeat(done), "░".repeat(width - done))
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() < width {
-        return text.to_owned();
+    let shown = format!("{settled}/{limit}  {counts}");
+    let room = width.saturating_sub(measure_text_width(&name) + measure_text_width(&shown) + 3).min(20);
+    if room < 5 {
+        return format!("{name}  {shown}");
     }
-    text.chars().take(width.saturating_sub(2)).chain(['…']).collect()
+    let done = ((settled.min(limit) * room as u64) / limit) as usize;
+    format!("{name}  {}{} {shown}", "█".repeat(done), "░".repeat(room - done))
 }
 
-fn terminal_width() -> u16 {
-    indicatif::TermLike::width(&indicatif_term()).max(20)
+/// Lines at the bottom of a terminal that are overwritten in place, with one write each time so that nothing flickers.
+struct Block {
+    term: Term,
+    /// The width in columns of each line that stands there.
+    standing: Vec<usize>,
 }
 
-fn indicatif_term() -> console::Term {
-    console::Term::stderr()
+impl Block {
+    fn new() -> Self {
+        Self { term: Term::buffered_stderr(), standing: Vec::new() }
+    }
+
+    /// Columns that a line may have without reaching the edge.
+    fn width(&self) -> usize {
+        usize::from(self.term.size().1).clamp(20, 400) - 1
+    }
+
+    /// Puts `texts` in the place of the lines that stand there.
+    fn draw(&mut self, texts: &[String]) {
+        // A terminal that is gone needs no drawing.
+        let _gone = self.try_draw(texts);
+    }
+
+    fn try_draw(&mut self, texts: &[String]) -> std::io::Result<()> {
+        let (rows, columns) = self.term.size();
+        let (rows, columns) = (usize::from(rows), usize::from(columns).max(1));
+        // A terminal that was made narrower has folded the lines that stand there.
+        let standing: usize = self.standing.iter().map(|width| width.div_ceil(columns).max(1)).sum();
+        self.term.write_str("\r")?;
+        self.term.move_cursor_up(standing.min(rows.saturating_sub(1)))?;
+        let folded = standing > self.standing.len();
+        if folded {
+            self.term.clear_to_end_of_screen()?;
+        }
+        let width = self.width();
+        let mut now = Vec::with_capacity(texts.len());
+        for (k, text) in texts.iter().take(rows.saturating_sub(1).max(1)).enumerate() {
+            let text = truncate_str(text, width, "…");
+            let shown = measure_text_width(&text);
+            let covered = if folded { 0 } else { self.standing.get(k).copied().unwrap_or(0) };
+            self.term.write_line(&format!("{text}{}", " ".repeat(covered.saturating_sub(shown))))?;
+            now.push(shown);
+        }
+        self.term.clear_to_end_of_screen()?;
+        self.standing = now;
+        self.term.flush()
+    }
 }

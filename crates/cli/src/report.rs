@@ -177,7 +177,8 @@ pub(crate) fn failure_block(study: &Study, reason: &Failure, detail: &str) -> St
         text.push_str(&format!("  | {}\n", safe(line)));
     }
     let command = &study.spec().objective["command"];
-    let reads_lines = command.is_object() && command.get("pattern").is_none() && command.get("result").is_none();
+    let reads_lines =
+        command.is_object() && command.get("pattern").is_none() && command.get("result").is_none();
     if let (Failure::NoResult { metric }, true) = (reason, reads_lines) {
         let line = json!({ &**metric: 0.41 });
         text.push_str(&format!(

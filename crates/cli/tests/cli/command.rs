@@ -170,7 +170,7 @@ fn results_are_read_from_a_file() {
             (r#"echo '{"loss": 0.5}' > $LUTHIER_FOLDER/out-$LUTHIER_TRIAL.json"#, "0.5"),
             (r#"echo '{"loss": NaN}' > $LUTHIER_FOLDER/out-$LUTHIER_TRIAL.json"#, "loss was nan"),
             (
-                r#"echo nonsense > $LUTHIER_FOLDER/out-$LUTHIER_TRIAL.json"#,
+                "echo nonsense > $LUTHIER_FOLDER/out-$LUTHIER_TRIAL.json",
                 "the result file FOLDER/study.trials/00002/out-2.json is not a JSON object",
             ),
             (

@@ -273,7 +273,8 @@ fn study_files_with_mistakes() {
     for (text, message) in FILES {
         check_file(text, message);
     }
-    let unknown = Bench::with_study(&format!("{HEAD}command.run = [\"true\"]\n{PARAMS}").replace("random", "best"));
+    let unknown =
+        Bench::with_study(&format!("{HEAD}command.run = [\"true\"]\n{PARAMS}").replace("random", "best"));
     let said = unknown.error(&["tune"]);
     assert!(said.starts_with("error: study.toml:2:8: there is no sampler \"best\"; there are "), "{said}");
 }
@@ -281,7 +282,10 @@ fn study_files_with_mistakes() {
 #[test]
 fn json_study_files_with_mistakes() {
     let bench = Bench::new();
-    bench.write("study.json", "{\"metric\": {\"name\": \"loss\"},\n \"params\": {\"x\": {\"low\": 0 \"high\": 1}}}");
+    bench.write(
+        "study.json",
+        "{\"metric\": {\"name\": \"loss\"},\n \"params\": {\"x\": {\"low\": 0 \"high\": 1}}}",
+    );
     assert_eq!(
         bench.error(&["tune", "study.json"]),
         "error: study.json:2:28: params.x.high: expected `,` or `}`\n    2 |  \"params\": {\"x\": {\"low\": 0 \"high\": 1}}}"
@@ -311,7 +315,8 @@ fn commands_that_cannot_work() {
 #[test]
 fn files_that_are_not_there_or_not_ours() {
     let bench = Bench::new();
-    let check = |arguments: &[&str], message: &str| assert_eq!(bench.error(arguments), message, "{arguments:?}");
+    let check =
+        |arguments: &[&str], message: &str| assert_eq!(bench.error(arguments), message, "{arguments:?}");
     check(&["tune"], "error: there is no study file study.toml; `luthier init` writes one");
     check(&["tune", "x.toml"], "error: there is no study file x.toml; `luthier init` writes one");
     let none = "error: there is no study at x.luthier; `luthier tune` with its study file creates it";
@@ -374,8 +379,7 @@ fn a_damaged_study_is_refused() {
     sql(&bench, "DELETE FROM log WHERE seq = 3");
     refused(
         &bench,
-        "error: study.luthier is damaged: record 3 is missing. Nothing was changed; restore a copy, or export what can \
-         be read with `luthier export`",
+        "error: study.luthier is damaged: record 3 is missing. Nothing was changed; restore a copy",
     );
 }
 
@@ -429,7 +433,8 @@ fn a_trial_folder_that_cannot_be_made_fails_the_trial() {
 #[test]
 fn values_that_do_not_fit_are_refused() {
     let bench = begun();
-    let check = |arguments: &[&str], message: &str| assert_eq!(bench.error(arguments), message, "{arguments:?}");
+    let check =
+        |arguments: &[&str], message: &str| assert_eq!(bench.error(arguments), message, "{arguments:?}");
     check(&["enqueue", "x=3"], "error: \"x\": 3 is outside 0 … 1");
     check(&["enqueue", "x=0.5..5"], "error: \"x\": 5 is outside 0 … 1");
     check(&["enqueue", "x=abc"], "error: \"x\": \"abc\" is not a number");
@@ -437,7 +442,10 @@ fn values_that_do_not_fit_are_refused() {
     check(&["enqueue", "x"], "error: \"x\" is not NAME=VALUE");
     check(&["stop", "7"], "error: there is no trial 7; `luthier trials` lists them");
     check(&["tell", "-t", "7", "loss=1"], "error: there is no trial 7; `luthier trials` lists them");
-    check(&["tell", "-t", "1", "loss=1"], "error: trial 1 is completed, not running; `luthier ask` takes one");
+    check(
+        &["tell", "-t", "1", "loss=1"],
+        "error: trial 1 is completed, not running; `luthier ask` takes one",
+    );
     check(&["tell", "-t", "1"], "error: nothing to tell: give METRIC=VALUE, or --failed REASON");
     check(&["tell", "-t", "1", "loss=x"], "error: \"x\" is not a number: invalid float literal");
     check(
@@ -454,7 +462,10 @@ fn wrong_usage_is_told_with_exit_code_2() {
         assert_eq!((ended.code, ended.err.lines().next()), (2, Some(first)), "{ended:?}");
     };
     check(&["tune", "-j", "0"], "error: invalid value '0' for '--workers <N>': write a whole number from 1");
-    check(&["tune", "--for", "soon"], "error: invalid value 'soon' for '--for <TIME>': write 90s, 10m, 2h or 1d");
+    check(
+        &["tune", "--for", "soon"],
+        "error: invalid value 'soon' for '--for <TIME>': write 90s, 10m, 2h or 1d",
+    );
     check(&["tune", "--sampler", "best"], "error: invalid value 'best' for '--sampler <NAME>'");
     check(&["tune", "--json", "--quiet"], "error: the argument '--json' cannot be used with '--quiet'");
     check(&["tun"], "error: unrecognized subcommand 'tun'");
