@@ -1051,7 +1051,7 @@ fn syntax_and_type_errors_tell_where_they_are() {
         "[params.x]\nlow = [1]\n",
         "2:7: params.x.low: invalid type: sequence, expected true, false, a finite number or a text",
     );
-    toml("[params.x]\nlog = 1\n", "2:7: params.x.log: invalid type: integer `1`, expected a boolean");
+    toml("[params.x]\nlog = 1\n", "2:7: params.x.log: invalid type: integer `1`, expected true or false");
     toml("[params.x]\nlow = 1\nlow = 2\n", "3:1: duplicate key");
     json("{\"params\": {\"x\": {\n\"low\": 1,\n\"low\": 2\n}}}", "3:5: params.x.low: duplicate field `low`");
     toml("params = 3\n", "1:10: params: invalid type: integer `3`, expected a table");

@@ -610,7 +610,6 @@ fn is_busy<R>(result: &rusqlite::Result<R>) -> bool {
 mod tests {
     use luthier_core::event::Event;
 
-    use super::super::Guard;
     use super::*;
 
     fn note(length: usize) -> Draft {
