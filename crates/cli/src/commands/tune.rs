@@ -146,7 +146,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     progress.finish();
     let end = end?;
-    finish(&session, &kind, &end, &target, &folder, arguments)
+    finish(&mut session, &kind, &end, &target, &folder, arguments)
 }
 
 /// Where a study lies, and what describes it.
@@ -590,17 +590,20 @@ fn greet(session: &Session, created: bool, arguments: &Arguments) {
 
 /// Says what came of it, on standard output.
 fn finish(
-    session: &Session,
+    session: &mut Session,
     kind: &Kind,
     end: &End,
     target: &Target,
     folder: &Path,
     arguments: &Arguments,
 ) -> anyhow::Result<ExitCode> {
+    // Other processes may have found something better meanwhile.
+    session.refresh()?;
     let study = session.study();
     let again = continuation(end, target, arguments);
     let mut result = report::study_json(study, &session.place());
     let mut text = String::new();
+    let mut has_model = true;
     if let Some(best) = study.incumbent() {
         text.push_str(&format!("\nbest of {}\n", report::counts(study)));
         text.push_str(&report::best_block(study, best));
@@ -608,13 +611,22 @@ fn finish(
             text.push_str(&format!("  {}  {}\n", report::safe(&name), report::number(value)));
         }
         if let Kind::Network(network) = kind {
-            let saved = network.save_best(best.number, folder, &folder.join("best"))?;
-            result["held_out"] = serde_json::to_value(&saved.held_out)?;
-            result["model"] = saved.model.display().to_string().into();
-            for (name, value) in &saved.held_out {
-                text.push_str(&format!("held-out test {name}  {}\n", report::number(*value)));
+            match network.save_best(best.number, folder, &folder.join("best")) {
+                Ok(saved) => {
+                    result["held_out"] = serde_json::to_value(&saved.held_out)?;
+                    result["model"] = saved.model.display().to_string().into();
+                    for (name, value) in &saved.held_out {
+                        text.push_str(&format!("held-out test {name}  {}\n", report::number(*value)));
+                    }
+                    text.push_str(&format!("model  {}\n", saved.model.display()));
+                }
+                Err(error) => {
+                    let problem = format!("the model of trial {} cannot be saved: {error}", best.number);
+                    text.push_str(&format!("model  {}\n", report::safe(&problem)));
+                    result["model_problem"] = problem.into();
+                    has_model = false;
+                }
             }
-            text.push_str(&format!("model  {}\n", saved.model.display()));
         }
     } else {
         text.push_str(&format!("\nno trial has completed ({})\n", report::counts(study)));
@@ -635,6 +647,7 @@ fn finish(
     }
     let nothing_but_failures = study.incumbent().is_none() && study.tally().failed > 0;
     let broken = nothing_but_failures
+        || !has_model
         || matches!(end, End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)));
     Ok(match end {
         End::Stopped => ExitCode::from(130),
