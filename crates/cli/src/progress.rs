@@ -332,8 +332,7 @@ fn running_line(study: &Study, work: Work, width: usize) -> String {
     let last = values.last().map_or("-".into(), |value| number(*value));
     let unit = &study.metrics().step;
     let room = width.saturating_sub(46).clamp(8, 30);
-    let replicate =
-        if study.spec().replicates > 1 { format!(".{}", work.replicate) } else { String::new() };
+    let replicate = if study.spec().replicates > 1 { format!(".{}", work.replicate) } else { String::new() };
     let trial = format!("{}{replicate}", work.trial);
     format!("  trial {trial:<4} {unit} {step:<7}  {last:<9} {}", sparkline(&values, room))
 }

@@ -204,8 +204,11 @@ impl StudyFile {
         let trials = form.trials.or(form.limits.trials);
         let failures = form.limits.failures.or(Some(FAILURES));
         let limits = Limits { trials, failures, ..form.limits };
-        let max_budget =
-            form.budget.as_ref().and_then(|budget| budget.max).or_else(|| epochs(&form, &objective, default_epochs));
+        let max_budget = form
+            .budget
+            .as_ref()
+            .and_then(|budget| budget.max)
+            .or_else(|| epochs(&form, &objective, default_epochs));
         if max_budget == Some(0) {
             return Err(at(&["budget", "max"], "the largest step must be at least 1"));
         }

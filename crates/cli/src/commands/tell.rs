@@ -108,7 +108,9 @@ fn current_attempt(session: &Session, work: Work) -> anyhow::Result<u32> {
 fn sure_attempt(path: &StudyPath, work: Work, current: u32) -> anyhow::Result<u32> {
     let number = work.trial;
     if current > 1 {
-        bail!("trial {number} has been handed out {current} times; give --attempt as `luthier ask` printed it");
+        bail!(
+            "trial {number} has been handed out {current} times; give --attempt as `luthier ask` printed it"
+        );
     }
     let leases = watch_log(path)?.leases()?;
     let held = leases.iter().find(|lease| lease.work == work && lease.attempt == current);
