@@ -10,6 +10,7 @@ use luthier::log::{Log, LogError, Options as SqliteOptions, SqliteLog};
 use luthier::process::{ProcessTag, is_alive};
 use luthier::session::Session;
 use luthier::study_file::StudyFile;
+use luthier_nn::Settings;
 
 /// The extension of a study's log.
 pub(crate) const EXTENSION: &str = "luthier";
@@ -80,7 +81,7 @@ pub(crate) fn is_log(path: &Path) -> bool {
 /// Reads a study file.
 pub(crate) fn read_study_file(path: &Path) -> anyhow::Result<StudyFile> {
     match fs::read_to_string(path) {
-        Ok(text) => Ok(StudyFile::read(&text, path)?),
+        Ok(text) => Ok(StudyFile::read_with_epochs(&text, path, Settings::default().epochs as u64)?),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             bail!("there is no study file {}; `luthier init` writes one", path.display())
         }

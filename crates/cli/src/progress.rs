@@ -2,14 +2,14 @@
 //!
 //! It reads the study and never decides anything. Everything goes to standard error, JSON lines to standard output.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use console::{Term, measure_text_width, truncate_str};
-use luthier::core::event::Work;
+use luthier::core::event::{Outcome, Work};
 use luthier::core::study::Study;
-use luthier::core::trial::TrialState;
+use luthier::core::trial::{CurvePoint, TrialState, WorkState};
 use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
@@ -30,6 +30,8 @@ pub(crate) enum Mode {
 const SHOWN: usize = 8;
 /// Finished trials among which the last failure is looked for.
 const RECENT: usize = 1000;
+/// How long a process waits for others before it says so.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Least time between two drawings.
 const FRAME: Duration = Duration::from_millis(80);
 
@@ -39,7 +41,11 @@ pub(crate) struct Progress {
     stop: Stop,
     begun: Instant,
     finished_before: u64,
-    reported_end: BTreeMap<Work, TrialState>,
+    /// What this process runs.
+    own: BTreeSet<Work>,
+    /// Since when this process has had nothing to run while others hold work.
+    waiting: Option<Instant>,
+    told_waiting: bool,
     drawn: Option<Instant>,
     best: Option<u32>,
     told_stopping: Option<&'static str>,
@@ -63,16 +69,32 @@ impl Progress {
         };
         let finished_before = study.tally().finished();
         let best = study.incumbent().map(|trial| trial.number);
-        let reported_end = BTreeMap::new();
-        let (begun, drawn, told_stopping) = (Instant::now(), None, None);
-        Self { form, stop, begun, finished_before, reported_end, drawn, best, told_stopping }
+        Self {
+            form,
+            stop,
+            begun: Instant::now(),
+            finished_before,
+            own: BTreeSet::new(),
+            waiting: None,
+            told_waiting: false,
+            drawn: None,
+            best,
+            told_stopping: None,
+        }
     }
 
     /// Shows what has changed.
     pub(crate) fn update(&mut self, study: &Study, moment: Moment) {
+        self.keep_account(study, moment);
         match &self.form {
             Form::Nothing => {}
-            Form::Json => json_line(study, moment),
+            Form::Json => {
+                json_line(study, moment);
+                if let Some(others) = self.newly_waiting(study) {
+                    let trials: Vec<u32> = others.iter().map(|work| work.trial).collect();
+                    json_out(&json!({ "event": "waiting", "trials": trials }));
+                }
+            }
             Form::Lines => self.plain_line(study, moment),
             Form::Block(_) => {
                 let urgent = matches!(moment, Moment::Ended(_));
@@ -81,6 +103,32 @@ impl Progress {
                 }
             }
         }
+    }
+
+    /// Notes what this process runs, and since when it can only wait for others.
+    fn keep_account(&mut self, study: &Study, moment: Moment) {
+        match moment {
+            Moment::Started(work) => drop(self.own.insert(work)),
+            Moment::Ended(work) | Moment::Gone(work) => drop(self.own.remove(&work)),
+            Moment::Reported(_) | Moment::Idle => {}
+        }
+        if !self.own.is_empty() || study.running().is_empty() {
+            (self.waiting, self.told_waiting) = (None, false);
+        } else if matches!(moment, Moment::Idle) {
+            self.waiting.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The work that others hold and this process has waited for, if that has lasted.
+    fn awaited<'a>(&self, study: &'a Study) -> Option<&'a BTreeSet<Work>> {
+        self.waiting.filter(|since| since.elapsed() >= PATIENCE).map(|_| study.running())
+    }
+
+    /// The same, once.
+    fn newly_waiting<'a>(&mut self, study: &'a Study) -> Option<&'a BTreeSet<Work>> {
+        let others = self.awaited(study).filter(|_| !self.told_waiting)?;
+        self.told_waiting = true;
+        Some(others)
     }
 
     /// Takes the block away; the result is printed in its place.
@@ -123,6 +171,7 @@ impl Progress {
         if running.len() > SHOWN {
             lines.push(format!("  … and {} more", running.len() - SHOWN));
         }
+        lines.extend(self.awaited(study).map(waiting_line));
         lines.extend(self.stopping().map(String::from));
         lines
     }
@@ -170,29 +219,35 @@ impl Progress {
 
     fn plain_line(&mut self, study: &Study, moment: Moment) {
         self.plain_stop();
+        if let Some(others) = self.newly_waiting(study) {
+            eprintln!("{}", waiting_line(others));
+        }
         if let Moment::Gone(work) = moment {
             eprintln!(
-                "trial {} was taken over by another process; what this one found does not count",
-                work.trial
+                "{} was taken over by another process; what this one found does not count",
+                name(study, work)
             );
         }
         let Moment::Ended(work) = moment else { return };
         let Some(trial) = study.trial(work.trial) else { return };
-        let state = trial.state();
-        if self.reported_end.insert(work, state) == Some(state) {
-            return;
-        }
+        // With replicates, a trial goes on when one of them has ended.
+        let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
+            Some((WorkState::Paused, _)) => "paused",
+            Some((WorkState::Ended, Some(Outcome::Completed { .. }))) => TrialState::Completed.name(),
+            _ => trial.state().name(),
+        };
         let is_best =
             study.incumbent().map(|best| best.number) == Some(work.trial) && self.best != Some(work.trial);
         self.best = study.incumbent().map(|best| best.number);
-        let result = match state {
+        let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
+        let result = match trial.state() {
             TrialState::Completed => objective_values(study, trial),
             TrialState::Failed => safe(&failure(trial)),
-            _ => format!("at {} {}", study.metrics().step, trial.step()),
+            _ => format!("at {} {step}", study.metrics().step),
         };
         let star = if is_best { "  (best so far)" } else { "" };
         let params = safe(&study.params(trial).to_string());
-        eprintln!("trial {} {}: {result}  [{params}]{star}", work.trial, state.name());
+        eprintln!("{} {state}: {result}  [{params}]{star}", name(study, work));
     }
 }
 
@@ -206,10 +261,16 @@ fn json_line(study: &Study, moment: Moment) {
     };
     let Some(trial) = study.trial(work.trial) else { return };
     let mut line = json!({ "event": kind, "trial": work.trial, "state": trial.state().name() });
+    if study.spec().replicates > 1 {
+        line["replicate"] = json!(work.replicate);
+    }
     match moment {
         Moment::Started(_) => line["params"] = json!(study.params(trial)),
         Moment::Reported(_) => {
-            if let Some(point) = trial.curve().last() {
+            let piece = study.piece(work);
+            let latest = study.latest_report(work);
+            let is_it = |point: &&CurvePoint| Some(point.step) == latest;
+            if let Some(point) = piece.and_then(|piece| piece.curve.iter().find(is_it)) {
                 line["step"] = json!(point.step);
                 for (name, value) in luthier::session::named_values(study, point) {
                     line["values"][&*name] = json!(value);
@@ -222,8 +283,31 @@ fn json_line(study: &Study, moment: Moment) {
         }
         Moment::Gone(_) | Moment::Idle => {}
     }
+    json_out(&line);
+}
+
+fn json_out(line: &serde_json::Value) {
     // A reader that has gone away does not end the run.
     let _closed = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A piece of work as people know it.
+fn name(study: &Study, work: Work) -> String {
+    match study.spec().replicates {
+        0 | 1 => format!("trial {}", work.trial),
+        _ => format!("trial {} replicate {}", work.trial, work.replicate),
+    }
+}
+
+fn waiting_line(others: &BTreeSet<Work>) -> String {
+    let mut trials: Vec<u32> = others.iter().map(|work| work.trial).collect();
+    trials.dedup();
+    let shown = trials.iter().take(5).map(u32::to_string).collect::<Vec<_>>().join(", ");
+    match trials.len() {
+        1 => format!("waiting for trial {shown}, held by another process"),
+        n @ 2..=5 => format!("waiting for {n} trials held by other processes: {shown}"),
+        n => format!("waiting for {n} trials held by other processes: {shown}, …"),
+    }
 }
 
 fn running_line(study: &Study, work: Work, width: usize) -> String {
@@ -238,7 +322,9 @@ fn running_line(study: &Study, work: Work, width: usize) -> String {
     let last = values.last().map_or("-".into(), |value| number(*value));
     let unit = &study.metrics().step;
     let room = width.saturating_sub(46).clamp(8, 30);
-    format!("  trial {:<4} {unit} {step:<7}  {last:<9} {}", work.trial, sparkline(&values, room))
+    let replicate = if study.spec().replicates > 1 { format!(".{}", work.replicate) } else { String::new() };
+    let trial = format!("{}{replicate}", work.trial);
+    format!("  trial {trial:<4} {unit} {step:<7}  {last:<9} {}", sparkline(&values, room))
 }
 
 /// The study's name, how much of it is done, and counts; the bar gives way first where there is no room.

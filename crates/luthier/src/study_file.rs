@@ -132,14 +132,14 @@ impl<'de> Deserialize<'de> for ComponentForm {
     }
 }
 
-/// The policy of a study that names none: TPE, with ASHA where the largest step is known and the median rule where
-/// it is not (it never stops a trial that reports no steps).
+/// The policy of a study that names none: TPE, with ASHA where the largest step is known and leaves room for two rungs,
+/// else the median rule (it never stops a trial that reports no steps).
 pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
     let scheduler = match max_budget {
-        Some(max) => {
+        Some(max) if max >= 3 => {
             Component::named("asha").with("mode", "stop").with("eta", 3).with("min_budget", (max / 9).max(1))
         }
-        None => Component::named("median"),
+        Some(_) | None => Component::named("median"),
     };
     PolicySpec { version: POLICY_VERSION, sampler: Component::named("tpe"), scheduler }
 }
@@ -147,14 +147,29 @@ pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
 impl StudyFile {
     /// Reads the text of a study file; `path` gives the format, the default name, and the name in messages.
     pub fn read(text: &str, path: &Path) -> Result<Self, FileError> {
+        Self::read_in(text, path, None)
+    }
+
+    /// The same where a network that does not say otherwise is trained for `epochs` epochs.
+    pub fn read_with_epochs(text: &str, path: &Path, epochs: u64) -> Result<Self, FileError> {
+        Self::read_in(text, path, Some(epochs))
+    }
+
+    fn read_in(text: &str, path: &Path, epochs: Option<u64>) -> Result<Self, FileError> {
         let shown = path.display().to_string();
         let format = Format::of_name(&shown);
         let stem =
             path.file_stem().map_or_else(|| "study".into(), |stem| stem.to_string_lossy().into_owned());
-        Self::read_named(text, format, &stem, &shown).map_err(|error| error.in_file(shown))
+        Self::read_named(text, format, &stem, &shown, epochs).map_err(|error| error.in_file(shown))
     }
 
-    fn read_named(text: &str, format: Format, stem: &str, shown: &str) -> Result<Self, FileError> {
+    fn read_named(
+        text: &str,
+        format: Format,
+        stem: &str,
+        shown: &str,
+        default_epochs: Option<u64>,
+    ) -> Result<Self, FileError> {
         let at = |path: &[&str], message: &str| FileError::at(text, format, path, message);
         let mut form: Form = parse(text, format)?;
         let objective = match (form.command.take(), form.network.take()) {
@@ -189,8 +204,11 @@ impl StudyFile {
         let trials = form.trials.or(form.limits.trials);
         let failures = form.limits.failures.or(Some(FAILURES));
         let limits = Limits { trials, failures, ..form.limits };
-        let max_budget =
-            form.budget.as_ref().and_then(|budget| budget.max).or_else(|| epochs(&form, &objective));
+        let max_budget = form
+            .budget
+            .as_ref()
+            .and_then(|budget| budget.max)
+            .or_else(|| epochs(&form, &objective, default_epochs));
         if max_budget == Some(0) {
             return Err(at(&["budget", "max"], "the largest step must be at least 1"));
         }
@@ -239,12 +257,15 @@ impl StudyFile {
 }
 
 /// A step of a network is an epoch, so its largest number of epochs is the largest step.
-fn epochs(form: &Form, objective: &ObjectiveSpec) -> Option<u64> {
+fn epochs(form: &Form, objective: &ObjectiveSpec, default: Option<u64>) -> Option<u64> {
     let ObjectiveSpec::Network(network) = objective else { return None };
-    let tuned = form.params.0.iter().find(|(name, _)| name == "epochs");
-    let high =
-        tuned.and_then(|(_, form)| form.high.as_ref()?.as_i64()).and_then(|high| u64::try_from(high).ok());
-    high.or_else(|| network.get("settings")?.get("epochs")?.as_u64())
+    if let Some((_, tuned)) = form.params.0.iter().find(|(name, _)| name == "epochs") {
+        let listed = tuned.choices.iter().chain(&tuned.levels).flatten();
+        let values = listed.chain(&tuned.high).chain(&tuned.value);
+        return values.filter_map(|value| u64::try_from(value.as_i64()?).ok()).max();
+    }
+    let settings = network.get("settings").and_then(|settings| settings.get("epochs"));
+    settings.map_or(default, serde_json::Value::as_u64)
 }
 
 /// The metrics: a network has its own default, a command must say.

@@ -19,7 +19,8 @@ pub(crate) struct Arguments {
     /// Seconds after which the trial counts as lost if nothing was told
     #[arg(long, default_value_t = 86_400.0, value_name = "SECONDS")]
     lease: f64,
-    /// Print `name=value` words after the trial's number instead of JSON
+    /// Print `name=value` words after the trial's number instead of JSON; the first is `attempt=N` if the trial
+    /// was handed out before
     #[arg(long)]
     words: bool,
 }
@@ -34,10 +35,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })?;
     match asked {
         Asked::Work(assigned) if arguments.words => {
-            println!("{} {}", assigned.work.trial, assigned.params);
+            let again = match assigned.attempt {
+                1 => String::new(),
+                attempt => format!(" attempt={attempt}"),
+            };
+            println!("{}{again} {}", assigned.work.trial, assigned.params);
         }
         Asked::Work(assigned) => {
-            let mut line = json!({ "trial": assigned.work.trial, "params": assigned.params });
+            let mut line = json!({
+                "trial": assigned.work.trial,
+                "attempt": assigned.attempt,
+                "params": assigned.params,
+            });
             if assigned.work.replicate > 0 {
                 line["replicate"] = json!(assigned.work.replicate);
             }

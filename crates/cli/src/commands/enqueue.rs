@@ -27,8 +27,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let wish = parse(&arguments.params)?;
     let mut session = open(&StudyPath::at(arguments.study.clone()))?;
     session.turn(|turn| (0..arguments.count).try_for_each(|_| turn.enqueue(wish.clone())))?;
-    let waiting = session.study().queue().len();
-    eprintln!("queued; {waiting} waiting. `luthier tune` runs them first");
+    let study = session.study();
+    let waiting = study.queue().len() as u64;
+    let started = study.trials().len() as u64 - study.tally().replaced;
+    match study.spec().limits.trials {
+        Some(limit) if started + waiting > limit => eprintln!(
+            "queued; {waiting} waiting. {started} of {limit} trials have been started; `luthier tune --trials {}` \
+             runs them all",
+            started + waiting
+        ),
+        Some(_) | None => eprintln!("queued; {waiting} waiting. `luthier tune` runs them first"),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

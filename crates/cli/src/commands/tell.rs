@@ -8,7 +8,7 @@ use luthier::core::event::{Failure, Work};
 use luthier::core::trial::WorkState;
 use luthier::session::{Reply, Returned, Session, SessionError};
 
-use crate::opening::{StudyPath, open};
+use crate::opening::{StudyPath, holder_is_alive, open, watch_log};
 
 /// The exit code that says: the trial should stop.
 const STOP: u8 = 4;
@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// The replicate, as `ask` printed it
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     replicate: u16,
+    /// The attempt, as `ask` printed it; needed when the trial was handed out more than once
+    #[arg(long, value_name = "NUMBER")]
+    attempt: Option<u32>,
     /// The values; without --step they are final
     #[arg(value_name = "METRIC=VALUE")]
     values: Vec<String>,
@@ -36,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "REASON", conflicts_with_all = ["values", "step"])]
     failed: Option<String>,
     /// Seconds of work since the last report, for the study's account
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = parse_seconds)]
     seconds: f64,
 }
 
@@ -46,12 +49,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         bail!("nothing to tell: give METRIC=VALUE, or --failed REASON");
     }
     let values = arguments.values.iter().map(|text| parse(text)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut session = open(&StudyPath::at(arguments.study.clone()))?;
+    let path = StudyPath::at(arguments.study.clone());
+    let mut session = open(&path)?;
     let work = Work { trial: arguments.trial, replicate: arguments.replicate };
-    let attempt = current_attempt(&session, work)?;
+    let current = current_attempt(&session, work)?;
+    let attempt = match arguments.attempt {
+        Some(attempt) => attempt,
+        None => sure_attempt(&path, work, current)?,
+    };
     let reply = session.turn(|turn| {
         if let Some(step) = arguments.step {
-            turn.report(work, attempt, step, &values, arguments.seconds)
+            let reply = turn.report(work, attempt, step, &values, arguments.seconds)?;
+            if reply == Reply::Pause {
+                // Whoever told this saves a checkpoint and asks again; the trial is free from here on.
+                let paused = Returned { result: Ok(()), conclusion: None, seconds: 0.0, used: None };
+                return turn.finish(work, attempt, paused);
+            }
+            Ok(reply)
         } else {
             let result = match &arguments.failed {
                 Some(reason) => Err((Failure::error(reason), "".into())),
@@ -88,6 +102,29 @@ fn current_attempt(session: &Session, work: Work) -> anyhow::Result<u32> {
         bail!("trial {} is {state}, not running; `luthier ask` takes one", work.trial);
     }
     Ok(piece.attempt)
+}
+
+/// The attempt that a teller who names none can only mean.
+fn sure_attempt(path: &StudyPath, work: Work, current: u32) -> anyhow::Result<u32> {
+    let number = work.trial;
+    if current > 1 {
+        bail!(
+            "trial {number} has been handed out {current} times; give --attempt as `luthier ask` printed it"
+        );
+    }
+    let leases = watch_log(path)?.leases()?;
+    let held = leases.iter().find(|lease| lease.work == work && lease.attempt == current);
+    if held.is_some_and(|lease| holder_is_alive(&lease.holder) == Some(true)) {
+        bail!(
+            "trial {number} is being run by `luthier tune`; to speak in its place nevertheless, give --attempt {current}"
+        );
+    }
+    Ok(current)
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0);
+    seconds.ok_or_else(|| "write a number of seconds from 0".into())
 }
 
 fn parse(text: &str) -> anyhow::Result<(Arc<str>, f64)> {

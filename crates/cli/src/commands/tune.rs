@@ -8,18 +8,19 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use luthier::core::engine::Done;
+use luthier::core::engine::{Done, resolve};
 use luthier::core::event::SpaceEdit;
 use luthier::core::registry::Entry;
 use luthier::core::sampler::SAMPLERS;
 use luthier::core::scheduler::SCHEDULERS;
+use luthier::core::space::{Space, SpaceError};
 use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
 use luthier::core::study::{Study, edited};
 use luthier::executor::{self, End, Keep, Options, Stop};
 use luthier::log::{Durability, LogError, Options as SqliteOptions, ReplayError, SqliteLog};
 use luthier::objective::Objective;
 use luthier::objective::command::Command;
-use luthier::session::{LEASE, Session, SessionError};
+use luthier::session::{LEASE, Session, SessionError, Turn};
 use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::objective::NetworkObjective;
 
@@ -145,7 +146,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     progress.finish();
     let end = end?;
-    finish(&session, &kind, &end, &target, &folder, arguments)
+    finish(&mut session, &kind, &end, &target, &folder, arguments)
 }
 
 /// Where a study lies, and what describes it.
@@ -227,9 +228,9 @@ impl Target {
         spec.limits = limits(&spec.limits, arguments);
         spec.policy = policy(&spec.policy, arguments);
         // Everything that can be wrong is found before there is a log.
-        luthier::core::engine::resolve(&spec)?;
+        resolve(&spec)?;
         let kind = Kind::new(&read.objective, Some(&read), &spec, &folder_of(file), arguments.workers)?;
-        spec.objective = description(&read.objective, file, &kind)?;
+        spec.objective = description(&read, file, &kind)?;
         let log = match SqliteLog::create(&self.log, options.clone()) {
             Err(LogError::Exists { .. }) => SqliteLog::open(&self.log, options)?,
             created => created?,
@@ -292,18 +293,35 @@ impl Kind {
     }
 }
 
-/// What the log keeps about the objective: its table, where its files are, and the fingerprint of its data.
-fn description(objective: &ObjectiveSpec, file: &Path, kind: &Kind) -> anyhow::Result<serde_json::Value> {
+/// The key of the study's note that describes its objective anew.
+const DESCRIPTION: &str = "objective";
+
+/// What the log keeps about the objective: its table, where its files are, and the fingerprint of its data; and the
+/// policy as written.
+fn description(read: &StudyFile, file: &Path, kind: &Kind) -> anyhow::Result<serde_json::Value> {
     let folder = fs::canonicalize(folder_of(file)).unwrap_or_else(|_| folder_of(file));
-    let mut text = serde_json::to_value(objective)?;
+    let mut text = serde_json::to_value(&read.objective)?;
     text["folder"] = folder.display().to_string().into();
+    text["policy"] = written_policy(read);
+    Ok(with_data(&text, kind))
+}
+
+fn with_data(description: &serde_json::Value, kind: &Kind) -> serde_json::Value {
+    let mut text = description.clone();
     text["data"] = kind.fingerprint().into();
-    Ok(text)
+    text
+}
+
+/// The latest description in the log.
+fn described(study: &Study) -> &serde_json::Value {
+    let mut notes = study.notes().iter().rev();
+    let latest = notes.find(|(trial, key, _)| trial.is_none() && **key == *DESCRIPTION);
+    latest.map_or(&study.spec().objective, |(.., description)| description)
 }
 
 /// The objective as the log describes it, for a study that is continued without its study file.
 fn stored(study: &Study, log: &Path) -> anyhow::Result<(ObjectiveSpec, PathBuf)> {
-    let mut table = study.spec().objective.clone();
+    let mut table = described(study).clone();
     let folder = table.get("folder").and_then(|folder| folder.as_str()).map(PathBuf::from);
     if let Some(table) = table.as_object_mut() {
         table.retain(|key, _| key == "command" || key == "network");
@@ -323,50 +341,110 @@ fn prepare(
     arguments: &Arguments,
 ) -> anyhow::Result<Kind> {
     let file = if is_log(&arguments.file) { None } else { Some(read_study_file(&arguments.file)?) };
-    let known = session.study().spec();
-    if let Some(file) = &file {
-        check_comparable(known, file)?;
+    let file = file.as_ref();
+    let study = session.study();
+    if let Some(file) = file {
+        check_comparable(study, file)?;
     }
-    let wanted = file.as_ref().map_or(known, |file| &file.spec);
-    let limits = limits(&wanted.limits, arguments);
-    let policy = policy(&wanted.policy, arguments);
-    let edits = file.as_ref().map(|file| space_edits(session.study(), &file.spec)).unwrap_or_default();
-    let space = session.study().space().clone();
-    let space = edits.iter().try_fold(space, |space, edit| edited(&space, edit))?;
-    let spec = Spec { space, policy, ..known.clone() };
-    let policy = luthier::core::engine::resolve(&spec)?;
-    let kind = Kind::new(objective, file.as_ref(), &spec, base, arguments.workers)?;
+    let changes = Changes::of(study, file, arguments)?;
+    let spec = Spec { space: changes.space.clone(), ..study.spec().clone() };
+    let kind = Kind::new(objective, file, &spec, base, arguments.workers)?;
     if !arguments.accept_changes {
-        check_unchanged(&known.objective, objective, &kind)?;
+        check_unchanged(described(study), objective, &kind)?;
     }
-    let policy_changed = policy.sampler != known.policy.sampler || policy.scheduler != known.policy.scheduler;
-    // Whoever continues a study that gave up after failures wants it to go on.
-    let limits_changed = limits != known.limits || session.study().tally().failures_in_a_row > 0;
-    if limits_changed || policy_changed || !edits.is_empty() {
-        for edit in &edits {
-            eprintln!("the space changes from here on: {}", told(edit));
-        }
-        if policy_changed {
-            eprintln!("the policy changes from here on: {} + {}", policy.sampler.name, policy.scheduler.name);
-        }
-        session.turn(|turn| {
-            for edit in edits {
-                turn.change_space(edit)?;
-            }
-            if limits_changed {
-                turn.change_limits(limits)?;
-            }
-            if policy_changed {
-                turn.change_policy(policy)?;
-            }
-            Ok(())
-        })?;
+    let description = match file {
+        Some(read) => description(read, &arguments.file, &kind)?,
+        None => with_data(described(study), &kind),
+    };
+    if changes.is_none() && description == *described(study) {
+        return Ok(kind);
     }
+    let made = session.turn(|turn| {
+        // Another process that continues the study at this moment may have made the same changes.
+        let changes = Changes::of(turn.study(), file, arguments)?;
+        changes.make(turn)?;
+        if description != *described(turn.study()) {
+            turn.note(None, DESCRIPTION, description)?;
+        }
+        Ok(changes)
+    })?;
+    made.tell();
     Ok(kind)
 }
 
+/// What the command line and the study file change in a study that is continued.
+struct Changes {
+    edits: Vec<SpaceEdit>,
+    /// The space after the edits.
+    space: Space,
+    limits: Option<Limits>,
+    policy: Option<PolicySpec>,
+}
+
+impl Changes {
+    fn of(study: &Study, file: Option<&StudyFile>, arguments: &Arguments) -> Result<Self, SessionError> {
+        let known = study.spec();
+        let edits = file.map(|file| space_edits(study, &file.spec)).unwrap_or_default();
+        let (edits, space) = in_order(study.space().clone(), edits)?;
+        let limits = limits(file.map_or(&known.limits, |file| &file.spec.limits), arguments);
+        let policy = policy(file.map_or(&known.policy, |file| current_policy(study, file)), arguments);
+        let policy = resolve(&Spec { space: space.clone(), policy, ..known.clone() })?;
+        let is_other = policy.sampler != known.policy.sampler || policy.scheduler != known.policy.scheduler;
+        // Whoever continues a study that gave up after failures wants it to go on.
+        let gave_up = study.tally().failures_in_a_row > 0;
+        Ok(Self {
+            edits,
+            space,
+            limits: (limits != known.limits || gave_up).then_some(limits),
+            policy: is_other.then_some(policy),
+        })
+    }
+
+    fn is_none(&self) -> bool {
+        self.edits.is_empty() && self.limits.is_none() && self.policy.is_none()
+    }
+
+    fn make(&self, turn: &mut Turn<'_>) -> Result<(), SessionError> {
+        for edit in &self.edits {
+            turn.change_space(edit.clone())?;
+        }
+        if let Some(limits) = self.limits {
+            turn.change_limits(limits)?;
+        }
+        if let Some(policy) = &self.policy {
+            turn.change_policy(policy.clone())?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self) {
+        for edit in &self.edits {
+            eprintln!("the space changes from here on: {}", told(edit));
+        }
+        if let Some(policy) = &self.policy {
+            eprintln!("the policy changes from here on: {} + {}", policy.sampler.name, policy.scheduler.name);
+        }
+    }
+}
+
+/// The log's policy, unless the file's has been edited since: an option of an earlier command line outlives that
+/// command.
+fn current_policy<'a>(study: &'a Study, file: &'a StudyFile) -> &'a PolicySpec {
+    match described(study).get("policy") {
+        Some(written) if *written == written_policy(file) => &study.spec().policy,
+        Some(_) | None => &file.spec.policy,
+    }
+}
+
+/// The policy as a study file writes it.
+fn written_policy(file: &StudyFile) -> serde_json::Value {
+    let policy = &file.spec.policy;
+    serde_json::json!({ "sampler": policy.sampler, "scheduler": policy.scheduler })
+}
+
 /// Trials are compared by these parts of a specification, so they stay as they were.
-fn check_comparable(known: &Spec, file: &StudyFile) -> anyhow::Result<()> {
+fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
+    let known = study.spec();
     let how =
         "so old and new trials cannot be compared; undo the change, or begin another study with --study FILE";
     let changed = |path: &[&str], what: &str| -> anyhow::Result<()> {
@@ -381,8 +459,14 @@ fn check_comparable(known: &Spec, file: &StudyFile) -> anyhow::Result<()> {
     if file.spec.replicates != known.replicates {
         return changed(&["replicates"], "the number of replicates has changed");
     }
+    if file.spec.space.constraints() != study.space().constraints() {
+        return changed(&["constraints"], "the constraints have changed");
+    }
     Ok(())
 }
+
+/// The keys of a command that say what is measured; the others say how it is run.
+const DEFINING: [&str; 3] = ["run", "pattern", "result"];
 
 /// A study compares trials of one objective on the same data.
 fn check_unchanged(
@@ -392,7 +476,13 @@ fn check_unchanged(
 ) -> anyhow::Result<()> {
     let how = "old and new trials cannot be compared. Begin another study with --study FILE, or say --accept-changes";
     let now = serde_json::to_value(objective)?;
-    if now.as_object().into_iter().flatten().any(|(key, value)| described.get(key) != Some(value)) {
+    let is_changed = match objective {
+        ObjectiveSpec::Command(_) => {
+            DEFINING.iter().any(|key| described["command"].get(key) != now["command"].get(key))
+        }
+        ObjectiveSpec::Network(_) => described.get("network") != now.get("network"),
+    };
+    if is_changed {
         bail!("the objective's table has changed since the study began; {how}");
     }
     let before = described.get("data").and_then(|data| data.as_str());
@@ -419,6 +509,29 @@ fn space_edits(study: &Study, file: &Spec) -> Vec<SpaceEdit> {
         }
     }
     edits
+}
+
+/// The edits in an order in which each leads to a valid space, as near to the given one as possible; and the last space.
+fn in_order(mut space: Space, mut edits: Vec<SpaceEdit>) -> Result<(Vec<SpaceEdit>, Space), SpaceError> {
+    let mut ordered = Vec::with_capacity(edits.len());
+    while !edits.is_empty() {
+        let (before, mut refusal) = (ordered.len(), None);
+        edits.retain(|edit| match edited(&space, edit) {
+            Ok(next) => {
+                space = next;
+                ordered.push(edit.clone());
+                false
+            }
+            Err(error) => {
+                refusal.get_or_insert(error);
+                true
+            }
+        });
+        if let Some(error) = refusal.filter(|_| ordered.len() == before) {
+            return Err(error);
+        }
+    }
+    Ok((ordered, space))
 }
 
 fn told(edit: &SpaceEdit) -> String {
@@ -477,17 +590,20 @@ fn greet(session: &Session, created: bool, arguments: &Arguments) {
 
 /// Says what came of it, on standard output.
 fn finish(
-    session: &Session,
+    session: &mut Session,
     kind: &Kind,
     end: &End,
     target: &Target,
     folder: &Path,
     arguments: &Arguments,
 ) -> anyhow::Result<ExitCode> {
+    // Other processes may have found something better meanwhile.
+    session.refresh()?;
     let study = session.study();
     let again = continuation(end, target, arguments);
     let mut result = report::study_json(study, &session.place());
     let mut text = String::new();
+    let mut has_model = true;
     if let Some(best) = study.incumbent() {
         text.push_str(&format!("\nbest of {}\n", report::counts(study)));
         text.push_str(&report::best_block(study, best));
@@ -495,13 +611,22 @@ fn finish(
             text.push_str(&format!("  {}  {}\n", report::safe(&name), report::number(value)));
         }
         if let Kind::Network(network) = kind {
-            let saved = network.save_best(best.number, folder, &folder.join("best"))?;
-            result["held_out"] = serde_json::to_value(&saved.held_out)?;
-            result["model"] = saved.model.display().to_string().into();
-            for (name, value) in &saved.held_out {
-                text.push_str(&format!("held-out test {name}  {}\n", report::number(*value)));
+            match network.save_best(best.number, folder, &folder.join("best")) {
+                Ok(saved) => {
+                    result["held_out"] = serde_json::to_value(&saved.held_out)?;
+                    result["model"] = saved.model.display().to_string().into();
+                    for (name, value) in &saved.held_out {
+                        text.push_str(&format!("held-out test {name}  {}\n", report::number(*value)));
+                    }
+                    text.push_str(&format!("model  {}\n", saved.model.display()));
+                }
+                Err(error) => {
+                    let problem = format!("the model of trial {} cannot be saved: {error}", best.number);
+                    text.push_str(&format!("model  {}\n", report::safe(&problem)));
+                    result["model_problem"] = problem.into();
+                    has_model = false;
+                }
             }
-            text.push_str(&format!("model  {}\n", saved.model.display()));
         }
     } else {
         text.push_str(&format!("\nno trial has completed ({})\n", report::counts(study)));
@@ -522,6 +647,7 @@ fn finish(
     }
     let nothing_but_failures = study.incumbent().is_none() && study.tally().failed > 0;
     let broken = nothing_but_failures
+        || !has_model
         || matches!(end, End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)));
     Ok(match end {
         End::Stopped => ExitCode::from(130),
@@ -563,6 +689,16 @@ fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
     if arguments.workers > 1 {
         command.push_str(&format!(" -j {}", arguments.workers));
     }
+    for (flag, name) in [("--sampler", &arguments.sampler), ("--scheduler", &arguments.scheduler)] {
+        command.extend(name.iter().map(|name| format!(" {flag} {name}")));
+    }
+    command.extend(arguments.folder.iter().map(|folder| format!(" --folder {}", quoted(folder))));
+    let flags = [
+        (arguments.durability == Survives::PowerLoss, " --durability power-loss"),
+        (arguments.keep_all, " --keep-all"),
+        (arguments.accept_changes, " --accept-changes"),
+    ];
+    command.extend(flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag));
     command
 }
 

@@ -146,7 +146,7 @@ fn a_shell_drives_the_loop_with_ask_and_tell() {
 
     let asked: Value = serde_json::from_str(&bench.ok(&["ask"]).out).expect("JSON");
     let x = asked["params"]["x"].clone();
-    assert_eq!(asked, json!({ "trial": 0, "params": { "x": x }, "budget": 3, "step": 0 }));
+    assert_eq!(asked, json!({ "trial": 0, "attempt": 1, "params": { "x": x }, "budget": 3, "step": 0 }));
     for step in ["1", "2"] {
         assert_eq!(bench.ok(&["tell", "-t", "0", "loss=0.5", "--step", step]).out, "");
     }
@@ -182,7 +182,10 @@ fn queued_values_and_ranges_come_first() {
     let bench = finished();
     bench.ok(&["enqueue", "x=0.125"]);
     let said = bench.ok(&["enqueue", "x=0.25..0.26", "--count", "2"]);
-    assert_eq!(said.err, "queued; 3 waiting. `luthier tune` runs them first\n");
+    assert_eq!(
+        said.err,
+        "queued; 3 waiting. 6 of 6 trials have been started; `luthier tune --trials 9` runs them all\n"
+    );
     bench.ok(&["tune", "study.toml", "-n", "10"]);
     let trials = bench.trials();
     let x: Vec<f64> = trials.iter().map(|trial| trial["params"]["x"].as_f64().unwrap()).collect();

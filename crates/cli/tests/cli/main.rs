@@ -4,9 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod by_hand;
 mod changes;
 mod command;
 mod commands;
+mod continued;
 mod interrupts;
 mod messages;
 mod processes;

@@ -1,0 +1,111 @@
+//! What a study keeps, what it takes over and what it refuses when it is continued again and again.
+
+use crate::support::{Bench, study};
+
+const SCRIPT: &str = r#"echo "{\"loss\": @x@}""#;
+const ADDED: &str = "[params.y]\ntype = \"int\"\nlow = 1\nhigh = 3";
+
+fn begun(tail: &str) -> Bench {
+    let bench = Bench::with_study(&study("trials = 2", SCRIPT, tail));
+    bench.ok(&["tune"]);
+    bench
+}
+
+fn edit(bench: &Bench, old: &str, new: &str) {
+    let text = bench.read("study.toml");
+    assert!(text.contains(old), "{old}: {text}");
+    bench.write("study.toml", &text.replace(old, new));
+}
+
+#[test]
+fn an_added_parameter_is_part_of_the_space_from_then_on() {
+    let bench = begun("");
+    edit(&bench, "[command]", &format!("{ADDED}\n[command]"));
+    assert!(bench.ok(&["tune", "-n", "3"]).err.contains("the space changes from here on: y is new\n"));
+    assert!(!bench.ok(&["tune", "-n", "4"]).err.contains("changes"));
+    edit(&bench, "high = 3", "high = 5");
+    let said = bench.ok(&["tune", "-n", "5"]);
+    assert!(said.err.contains("the space changes from here on: y is declared differently\n"), "{}", said.err);
+    assert!(!bench.ok(&["tune", "-n", "6"]).err.contains("changes"));
+    assert!(bench.trials()[2..].iter().all(|trial| trial["params"]["y"].is_i64()));
+    bench.verify();
+}
+
+#[test]
+fn a_parameter_may_be_added_before_the_one_it_depends_on() {
+    let bench = begun("");
+    let child = "[params.a]\ntype = \"float\"\nlow = 0\nhigh = 1\nwhen = { param = \"b\", eq = \"on\" }";
+    let parent = "[params.b]\ntype = \"categorical\"\nchoices = [\"on\", \"off\"]";
+    edit(&bench, "[command]", &format!("{child}\n{parent}\n[command]"));
+    let said = bench.ok(&["tune", "-n", "4"]);
+    for new in ["a is new", "b is new"] {
+        assert!(said.err.contains(new), "{}", said.err);
+    }
+    assert!(!bench.ok(&["tune", "-n", "5"]).err.contains("changes"));
+    bench.verify();
+}
+
+#[test]
+fn constraints_may_not_change() {
+    let constraint = "[[constraints]]\nrequire = { param = \"x\", le = 0.95 }";
+    let bench = begun(constraint);
+    edit(&bench, "[command]", &format!("{ADDED}\n[command]"));
+    bench.ok(&["tune", "-n", "3"]);
+    edit(&bench, "0.95", "0.5");
+    let before = bench.events().len();
+    let said = bench.error(&["tune", "-n", "4"]);
+    assert!(said.starts_with("error: study.toml:"), "{said}");
+    assert!(said.contains("the constraints have changed since the study began"), "{said}");
+    assert!(said.contains("begin another study with --study FILE"), "{said}");
+    assert_eq!(bench.events().len(), before);
+}
+
+#[test]
+fn a_policy_of_an_earlier_command_line_stays_until_the_file_says_otherwise() {
+    let bench = Bench::with_study(&study("trials = 2", SCRIPT, ""));
+    let first = bench.ok(&["tune", "--sampler", "sobol", "--keep-all", "--folder", "my trials"]);
+    let again =
+        "to continue: luthier tune study.toml --trials 4 --sampler sobol --folder 'my trials' --keep-all\n";
+    assert!(first.out.contains(again), "{}", first.out);
+    let said = bench.ok(&["tune", "-n", "3"]);
+    assert!(said.err.contains("sobol + run_all") && !said.err.contains("changes"), "{}", said.err);
+    edit(&bench, "\"random\"", "\"tpe\"");
+    let said = bench.ok(&["tune", "-n", "4"]);
+    assert!(said.err.contains("the policy changes from here on: tpe + run_all\n"), "{}", said.err);
+    bench.ok(&["tune", "-n", "5", "--sampler", "random"]);
+    let said = bench.ok(&["tune", "-n", "6"]);
+    assert!(!said.err.contains("changes"), "the file is as it was: {}", said.err);
+    bench.verify();
+}
+
+#[test]
+fn how_a_command_is_run_may_change_and_what_it_measures_is_accepted_once() {
+    let bench = begun("");
+    edit(&bench, "[command]", "[command]\ntime_limit = 60\ngrace = 1\nenv = { A = \"1\" }");
+    bench.ok(&["tune", "-n", "3"]);
+    edit(&bench, "echo ", "sleep 0; echo ");
+    bench.error(&["tune", "-n", "4"]);
+    bench.ok(&["tune", "-n", "4", "--accept-changes"]);
+    bench.ok(&["tune", "-n", "5"]);
+    bench.ok(&["tune", "study.luthier", "-n", "6"]);
+    edit(&bench, "sleep 0; echo ", "echo ");
+    assert!(bench.error(&["tune", "-n", "7"]).contains("--accept-changes"));
+    bench.verify();
+}
+
+#[test]
+fn a_result_is_told_although_the_best_model_is_gone() {
+    let bench = Bench::with_study(
+        "trials = 1\n[network.data]\nfile = \"data.csv\"\ntarget = \"y\"\n[network.settings]\nepochs = 2\n\
+         [params.learning_rate]\ntype = \"float\"\nlow = 0.001\nhigh = 0.01\n",
+    );
+    let rows: String = (0..60).map(|k| format!("{},{},{}\n", k % 7, k % 5, k % 3 + k % 5)).collect();
+    bench.write("data.csv", &format!("a,b,y\n{rows}"));
+    bench.ok(&["tune"]);
+    std::fs::remove_dir_all(bench.path("study.trials")).expect("the trials' files");
+    let ended = bench.luthier(&["tune"]);
+    assert_eq!(ended.code, 1, "{ended:#?}");
+    assert!(ended.out.contains("best of 1 completed"), "{}", ended.out);
+    assert!(ended.out.contains("\nmodel  the model of trial 0 cannot be saved: "), "{}", ended.out);
+    assert!(ended.out.contains("to continue: "), "{}", ended.out);
+}
