@@ -17,7 +17,8 @@ use crate::spec::Spec;
 use crate::study::Study;
 
 /// Every sampler there is.
-pub static SAMPLERS: &[Entry<dyn Sampler>] = &[tpe::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
+pub static SAMPLERS: &[Entry<dyn Sampler>] =
+    &[tpe::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]

@@ -49,8 +49,14 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "tpe",
     summary: "proposes what resembles good trials more than bad ones; any space, parallel workers, priors",
     options: &[
-        OptionDoc { name: "n_startup", doc: "trials with a loss before the model is used; until then drawn at random" },
-        OptionDoc { name: "n_candidates", doc: "points drawn from the good trials' model for each proposal, from 1" },
+        OptionDoc {
+            name: "n_startup",
+            doc: "trials with a loss before the model is used; until then drawn at random",
+        },
+        OptionDoc {
+            name: "n_candidates",
+            doc: "points drawn from the good trials' model for each proposal, from 1",
+        },
         OptionDoc { name: "gamma", doc: "share of the trials that count as good, in (0, 1)" },
         OptionDoc { name: "max_good", doc: "the most trials that count as good, from 1" },
         OptionDoc { name: "prior_weight", doc: "weight of the prior, in trials, above 0" },
@@ -283,7 +289,8 @@ fn violation(study: &Study, trial: &Trial) -> f64 {
     }
     let (mut sum, mut pieces) = (0.0, 0.0);
     for (_, piece) in trial.pieces() {
-        let last = |name: &Arc<str>| piece.curve.iter().rev().find_map(|point| study.curve_value(point, name));
+        let last =
+            |name: &Arc<str>| piece.curve.iter().rev().find_map(|point| study.curve_value(point, name));
         sum += names.iter().filter_map(last).map(|value| value.max(0.0)).sum::<f64>();
         pieces += 1.0;
     }

@@ -26,8 +26,8 @@ pub fn log_tail(z: f64) -> f64 {
     if z > FAR {
         let r = 1.0 / (z * z);
         // Abramowitz and Stegun 26.2.12; the first term left out is below 1e-13.
-        let series =
-            1.0 - r * (1.0 - 3.0 * r * (1.0 - 5.0 * r * (1.0 - 7.0 * r * (1.0 - 9.0 * r * (1.0 - 11.0 * r)))));
+        let series = 1.0
+            - r * (1.0 - 3.0 * r * (1.0 - 5.0 * r * (1.0 - 7.0 * r * (1.0 - 9.0 * r * (1.0 - 11.0 * r)))));
         -0.5 * z * z - z.ln() - LN_SQRT_2PI + series.ln()
     } else if z > -1.0 {
         tail(z).ln()

@@ -265,7 +265,8 @@ impl Parzen {
         if leave.is_empty() && enter.is_empty() {
             return;
         }
-        let slots = enter.iter().map(|(slot, _)| *slot as usize + 1).max().unwrap_or(0).max(self.weights.len());
+        let slots =
+            enter.iter().map(|(slot, _)| *slot as usize + 1).max().unwrap_or(0).max(self.weights.len());
         self.weights.resize(slots, 0.0);
         for &slot in leave {
             self.weights[slot as usize] = 0.0;
@@ -368,7 +369,11 @@ impl Parzen {
             Shape::Choices if column.cell[slot] != NO_CELL => {
                 let floor = self.floor(k);
                 let v = u * (1.0 + floor) - 1.0;
-                if v < 0.0 { axis.distribution.cell(column.cell[slot].into()) } else { axis.draw_prior(v / floor) }
+                if v < 0.0 {
+                    axis.distribution.cell(column.cell[slot].into())
+                } else {
+                    axis.draw_prior(v / floor)
+                }
             }
             Shape::Unused | Shape::Continuous | Shape::Cells | Shape::Choices => axis.draw_prior(u),
         }
@@ -629,7 +634,8 @@ impl Column {
 
     /// The same, or a bound if that is less than `needed`: Φ(−z) ≤ e^(−z²/2).
     fn log_cell_or_bound(&self, slot: usize, query: &Query, needed: f64, known: &mut [f64]) -> f64 {
-        let kept = if self.sigma[slot] == self.narrowest { known.get_mut(self.cell[slot] as usize) } else { None };
+        let kept =
+            if self.sigma[slot] == self.narrowest { known.get_mut(self.cell[slot] as usize) } else { None };
         if let Some(log) = kept.as_deref().filter(|log| !log.is_nan()) {
             return *log;
         }

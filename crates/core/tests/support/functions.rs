@@ -146,7 +146,8 @@ pub(crate) const TEN: Function = Function {
     },
     regret: |p| {
         let rates: f64 = p[..4].iter().map(|x| (x.log10() + 2.5).powi(2)).sum();
-        let sizes = 0.02 * (p[4] - 11.0).powi(2) + (p[5] / 60.0).log10().powi(2) + 1e-3 * (p[6] - 20.0).powi(2);
+        let sizes =
+            0.02 * (p[4] - 11.0).powi(2) + (p[5] / 60.0).log10().powi(2) + 1e-3 * (p[6] - 20.0).powi(2);
         rates + sizes + p[7] + 0.5 * (p[8] - 2.0).abs() + 0.25 * (p[9] - 5.0).abs()
     },
 };
