@@ -12,6 +12,9 @@ use luthier::session::Session;
 use luthier::study_file::StudyFile;
 use luthier_nn::Settings;
 
+/// How long a trial that somebody runs by hand stays theirs after their last word.
+const BY_HAND: Duration = Duration::from_hours(24);
+
 /// The extension of a study's log.
 pub(crate) const EXTENSION: &str = "luthier";
 
@@ -45,7 +48,8 @@ pub(crate) fn watch_log(study: &StudyPath) -> anyhow::Result<Box<dyn Log>> {
 pub(crate) fn open(study: &StudyPath) -> anyhow::Result<Session> {
     let path = find(study)?;
     let log = SqliteLog::open(&path, SqliteOptions::default()).map_err(|e| with_hint(e, &path))?;
-    Ok(Session::open(Box::new(log))?.with_liveness(holder_is_alive))
+    // Whoever reports by hand may take a day until the next word.
+    Ok(Session::open(Box::new(log))?.with_liveness(holder_is_alive).with_lease(BY_HAND))
 }
 
 /// Opens a study to hold trials for `lease` after this process has ended.

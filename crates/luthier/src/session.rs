@@ -355,8 +355,10 @@ impl Turn<'_> {
             self.end_with(work, outcome, seconds, None)?;
             return Ok(Reply::Stop(why));
         }
-        // A report is a sign of life.
-        self.leases.push((work, Some(attempt)));
+        // For whoever reports by hand, a report is the sign of life; workers give theirs apart.
+        if !self.session.held.contains_key(&work) {
+            self.leases.push((work, Some(attempt)));
+        }
         let values: Vec<_> = values.iter().filter(|(_, value)| value.is_finite()).cloned().collect();
         self.add(Event::Reported { work, step, values, seconds })?;
         if let Some(judged) = self.judged(work)? {
