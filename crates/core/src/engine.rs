@@ -399,9 +399,10 @@ fn given_ranges(space: &Space, wish: &Wish) -> Result<Vec<Range>, SpaceError> {
 }
 
 fn place(space: &Space, name: &str) -> Result<usize, SpaceError> {
-    space.find(name).ok_or_else(|| SpaceError::Value {
-        name: name.into(),
-        problem: "the space has no such parameter".into(),
+    space.find(name).ok_or_else(|| {
+        let known: Vec<&str> = space.parameters().iter().take(12).map(|p| &*p.name).collect();
+        let problem = format!("the space has no such parameter; it has {}", known.join(", "));
+        SpaceError::Value { name: name.into(), problem }
     })
 }
 
