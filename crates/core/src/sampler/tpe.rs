@@ -114,9 +114,10 @@ impl Sampler for Tpe {
         if history.ranking.len() < self.n_startup {
             return Proposal::Point(space.draw(&rng.uniforms(space.len())));
         }
-        let good = history.good_model(study, self);
+        let mut good = history.good_model(study, self);
         let candidates = self.candidates(space, &good, rng);
-        let (l, g) = (good.log_densities(&candidates), history.bad_model.log_densities(&candidates));
+        let located = good.locate(&candidates);
+        let (l, g) = (good.log_densities(&located), history.bad_model.log_densities(&located));
         let scores: Vec<f64> = l.iter().zip(&g).map(|(l, g)| l - g).collect();
         let best = winner(&scores);
         Proposal::Point(candidates.into_iter().nth(best).unwrap_or_else(|| space.default_point()))

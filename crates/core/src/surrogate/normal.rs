@@ -1,8 +1,11 @@
 //! The normal distribution where it is delicate: far tails, narrow intervals, and draws between two bounds.
+//!
+//! `erfc` is libm's: that of statrs 0.19 is off by up to 1e-10, and by other amounts on either side of its joints.
 
 use std::f64::consts::SQRT_2;
 
-use statrs::function::erf::{erfc, erfc_inv};
+use libm::erfc;
+use statrs::function::erf::erfc_inv;
 
 /// ln √(2π).
 pub const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
@@ -10,8 +13,8 @@ pub const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
 /// From here on a tail's logarithm is summed from its asymptotic series.
 const FAR: f64 = 20.0;
 
-/// Below this product of width and distance an interval's mass is a series around its middle.
-const NARROW: f64 = 0.1;
+/// Intervals with less [`reach`] have their mass from a series around the middle, which is cheaper.
+const NARROW: f64 = 1.0;
 
 /// 1 − Φ(z): the mass above `z`.
 pub fn tail(z: f64) -> f64 {
@@ -35,15 +38,20 @@ pub fn log_tail(z: f64) -> f64 {
 
 /// ln(Φ(b) − Φ(a)) for `a < b`; −∞ for an empty interval.
 ///
-/// Relative accuracy of the mass: 1e-11 or better wherever the interval lies.
+/// Relative accuracy of the mass: 1e-12 or better wherever the interval lies.
 pub fn log_mass(a: f64, b: f64) -> f64 {
     if a >= b {
         return f64::NEG_INFINITY;
     }
     let (width, middle) = (b - a, f64::midpoint(a, b));
-    if width * (1.0 + middle.abs()) < NARROW {
+    if reach(width, middle) < NARROW {
         return log_mass_narrow(width, middle);
     }
+    log_mass_wide(a, b)
+}
+
+/// The same from the tails, taken on the side where they do not cancel.
+fn log_mass_wide(a: f64, b: f64) -> f64 {
     if b <= 0.0 {
         log_difference(log_tail(-b), log_tail(-a))
     } else if a >= 0.0 {
@@ -53,12 +61,27 @@ pub fn log_mass(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The same by Taylor's series of the density around the middle, whose coefficients are Hermite polynomials.
+/// The same by Taylor's series of the density around the middle m: with h half the width, the mass is
+/// 2h φ(m) Σ He₂ⱼ(m) h²ʲ / (2j + 1)!, and term j is at most reach²ʲ / (2j + 1)!.
 fn log_mass_narrow(width: f64, middle: f64) -> f64 {
-    let (m2, w2) = (middle * middle, width * width);
-    let second = (m2 - 1.0) * w2 / 24.0;
-    let fourth = (m2 * (m2 - 6.0) + 3.0) * w2 * w2 / 1920.0;
-    width.ln() - 0.5 * m2 - LN_SQRT_2PI + (second + fourth).ln_1p()
+    let (half, square) = (width / 2.0, reach(width, middle).powi(2));
+    // He_n(m) hⁿ / n! and the one before, by the recurrence He_(n+1) = m He_n − n He_(n−1).
+    let (mut last, mut this) = (1.0, middle * half);
+    let (mut sum, mut bound, mut n) = (0.0, 1.0, 1.0);
+    while bound > 1e-14 {
+        let even = (middle * half * this - half * half * last) / (n + 1.0);
+        let odd = (middle * half * even - half * half * this) / (n + 2.0);
+        sum += even / (n + 2.0);
+        bound *= square / ((n + 1.0) * (n + 2.0));
+        (last, this) = (even, odd);
+        n += 2.0;
+    }
+    width.ln() - 0.5 * middle * middle - LN_SQRT_2PI + sum.ln_1p()
+}
+
+/// A bound on the roots |Heₙ(m) hⁿ|^(1/n) up to n = 14: Heₙ(m) is the mean of (m + iZ)ⁿ, and E|Z|¹⁴ = 2.33¹⁴.
+fn reach(width: f64, middle: f64) -> f64 {
+    width / 2.0 * (middle.abs() + 2.4)
 }
 
 /// ln(eᵖ − e^q) for p > q.
@@ -108,10 +131,10 @@ mod tests {
     #[test]
     fn a_narrow_interval_is_computed_alike_on_both_sides_of_the_switch() {
         for middle in [0.0, 0.7, 3.0, 8.0, 15.0] {
-            let width = NARROW / (1.0 + middle);
+            let width = 2.0 * NARROW / (middle + 2.4);
             let (a, b) = (middle - width / 2.0, middle + width / 2.0);
-            let by_tails = log_difference(log_tail(a), log_tail(b));
-            assert!((log_mass_narrow(width, middle) - by_tails).abs() < 1e-11, "{middle}");
+            let difference = log_mass_narrow(width, middle) - log_mass_wide(a, b);
+            assert!(difference.abs() < 2e-12, "{difference} around {middle}");
         }
     }
 

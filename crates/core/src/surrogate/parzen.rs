@@ -28,12 +28,15 @@ use crate::space::{Distribution, Parameter, Point, Prior, Space};
 /// This many newest observations have full weight; older ones have less, linearly down to 1 / n.
 const FULL_WEIGHT: usize = 25;
 
-/// Kernels below the prior's share by more than this factor's logarithm are left out: with 10,000 of them the
-/// relative error is below 1e-15.
-const NEGLIGIBLE: f64 = 45.0;
+/// Kernels smaller than another by more than this factor's logarithm are left out: with 10,000 of them the relative
+/// error is below 3e-12.
+const NEGLIGIBLE: f64 = 36.0;
 
 /// The prior's kernel: a normal around the middle whose deviation is the whole range.
 const WIDE: (f64, f64) = (0.5, 1.0);
+
+/// ln of that normal's mass between 0 and 1: ln(Φ(½) − Φ(−½)).
+const WIDE_MASS: f64 = -0.959_916_333_695_622_3;
 
 /// No kernel between 0 and 1 loses more than this to the cut-off: −ln(Φ(1) − Φ(0)), for a mean at an end and σ = 1.
 const MOST_CUT_OFF: f64 = 1.08;
@@ -62,8 +65,12 @@ enum Shape {
     Unused,
 }
 
+/// A point as the kernels see it, one coordinate per axis; for [`Parzen::log_densities`].
+#[derive(Clone, Debug)]
+pub struct Located(Box<[Option<Coordinate>]>);
+
 /// A value as the kernels see it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Coordinate {
     unit: f64,
     /// The share of the unit interval that rounds to the value; empty for a continuous parameter.
@@ -119,7 +126,6 @@ impl Axis {
     /// ln of the prior's density or, on cells and choices, mass.
     fn log_prior(&self, at: &Coordinate) -> f64 {
         let (mean, sigma) = WIDE;
-        let whole = || log_mass(-mean / sigma, (1.0 - mean) / sigma);
         match (&self.prior, self.shape) {
             (_, Shape::Unused) => 0.0,
             (Some(_), Shape::Cells | Shape::Choices) if !self.table.is_empty() => {
@@ -129,9 +135,9 @@ impl Axis {
             (Some(prior), _) => prior.density(&self.distribution, at.unit).ln(),
             (None, Shape::Continuous) => {
                 let z = (at.unit - mean) / sigma;
-                -0.5 * z * z - LN_SQRT_2PI - sigma.ln() - whole()
+                -0.5 * z * z - LN_SQRT_2PI - sigma.ln() - WIDE_MASS
             }
-            (None, Shape::Cells) => log_mass((at.from - mean) / sigma, (at.to - mean) / sigma) - whole(),
+            (None, Shape::Cells) => log_mass((at.from - mean) / sigma, (at.to - mean) / sigma) - WIDE_MASS,
             (None, Shape::Choices) => -(self.cells as f64).ln(),
         }
     }
@@ -227,15 +233,21 @@ struct Column {
     steepness: Vec<f64>,
     /// −∞ where the slot is vacant, NaN where its observation lacks the parameter.
     peak: Vec<f64>,
-    cell: Vec<u64>,
+    cell: Vec<u32>,
     /// Those that have the parameter, by their mean and then by age.
     order: Vec<(f64, u32)>,
     /// How many have the parameter.
     present: usize,
     narrowest: f64,
+    masses: Masses,
 }
 
-const NO_CELL: u64 = u64::MAX;
+const NO_CELL: u32 = u32::MAX;
+
+/// A cell's number where it is kept; those of finer grids are never looked at.
+fn short(cell: u64) -> u32 {
+    cell.min(u64::from(NO_CELL - 1)) as u32
+}
 
 impl Parzen {
     /// The prior alone. `prior_weight` counts in observations and must be positive.
@@ -312,10 +324,21 @@ impl Parzen {
         (sigma > 0.0).then(|| (column.mean[slot as usize], sigma))
     }
 
+    /// Points as the kernels see them; the same for every mixture over the same space.
+    pub fn locate(&self, points: &[Point]) -> Vec<Located> {
+        let coordinates = |point: &Point| {
+            let axes = self.axes.iter().enumerate();
+            Located(axes.map(|(k, axis)| point.get(k).map(|coded| axis.locate(coded))).collect())
+        };
+        points.iter().map(coordinates).collect()
+    }
+
     /// ln of the density at each point: per unit interval for continuous parameters, the mass for all others.
-    /// Parameters that are NaN are integrated out.
-    pub fn log_densities(&self, points: &[Point]) -> Vec<f64> {
-        let mut scratch = Scratch { rows: vec![Vec::new(); self.axes.len()], ..Scratch::default() };
+    /// Inactive parameters are integrated out.
+    ///
+    /// Changes nothing but what is remembered to answer faster.
+    pub fn log_densities(&mut self, points: &[Located]) -> Vec<f64> {
+        let mut scratch = Scratch::default();
         points.iter().map(|point| self.log_density(point, &mut scratch)).collect()
     }
 
@@ -346,7 +369,11 @@ impl Parzen {
             Shape::Choices if column.cell[slot] != NO_CELL => {
                 let floor = self.floor(k);
                 let v = u * (1.0 + floor) - 1.0;
-                if v < 0.0 { axis.distribution.cell(column.cell[slot]) } else { axis.draw_prior(v / floor) }
+                if v < 0.0 {
+                    axis.distribution.cell(column.cell[slot].into())
+                } else {
+                    axis.draw_prior(v / floor)
+                }
             }
             Shape::Unused | Shape::Continuous | Shape::Cells | Shape::Choices => axis.draw_prior(u),
         }
@@ -371,7 +398,7 @@ impl Parzen {
         self.total += self.prior_weight;
     }
 
-    fn log_density(&self, point: &Point, scratch: &mut Scratch) -> f64 {
+    fn log_density(&mut self, point: &Located, scratch: &mut Scratch) -> f64 {
         let queries = self.queries(point);
         let prior = self.prior_weight.ln() + queries.iter().map(|query| query.prior).sum::<f64>();
         self.survive(&queries, prior - NEGLIGIBLE, scratch);
@@ -381,16 +408,17 @@ impl Parzen {
         top + (sum + (prior - top).exp()).ln() - self.total.ln()
     }
 
-    fn queries(&self, point: &Point) -> Vec<Query> {
+    fn queries(&self, point: &Located) -> Vec<Query> {
         let active = self.stages.iter().filter_map(|&k| {
-            let at = self.axes[k].locate(point.get(k)?);
-            Some(Query { axis: k, at, prior: self.axes[k].log_prior(&at), rest: 0.0 })
+            let at = point.0[k]?;
+            let prior = self.axes[k].log_prior(&at);
+            Some(Query { axis: k, at, prior, rest: 0.0, ceiling: self.ceiling(k).max(prior) })
         });
         let mut queries: Vec<Query> = active.collect();
         let mut rest = 0.0;
         for query in queries.iter_mut().rev() {
             query.rest = rest;
-            rest += self.ceiling(query.axis).max(query.prior);
+            rest += query.ceiling;
         }
         queries
     }
@@ -405,104 +433,106 @@ impl Parzen {
         }
     }
 
-    /// Leaves in `scratch` the kernels that can still reach `floor`, with the logarithms of their densities.
-    fn survive(&self, queries: &[Query], floor: f64, scratch: &mut Scratch) {
-        let mut queries = queries.iter().peekable();
-        match queries.next_if(|query| self.axes[query.axis].shape == Shape::Continuous) {
-            Some(query) => self.sweep(query, floor, scratch),
-            None => scratch.start(&self.taken),
+    /// Leaves in `scratch` the kernels that matter beside `floor` and beside one another, with the logarithms of their
+    /// densities.
+    fn survive(&mut self, queries: &[Query], floor: f64, scratch: &mut Scratch) {
+        let grids = queries.partition_point(|query| self.axes[query.axis].shape != Shape::Cells);
+        let (dense, sparse) = queries.split_at(grids.min(DENSE));
+        scratch.totals.clear();
+        let vacant = |weight: &f64| if *weight > 0.0 { 0.0 } else { f64::NEG_INFINITY };
+        scratch.totals.extend(self.weights.iter().map(vacant));
+        for query in dense {
+            self.add_to_all(query, &mut scratch.totals);
         }
-        for query in queries {
-            let (axis, column) = (&self.axes[query.axis], &self.columns[query.axis]);
-            let least = floor - query.rest;
-            match axis.shape {
-                Shape::Unused => {}
-                Shape::Continuous => scratch.add(least, |slot, _| column.log_normal(slot, query)),
-                Shape::Choices => {
-                    let part = self.floor(query.axis);
-                    let hit = (part * query.prior.exp()).ln_1p() - part.ln_1p();
-                    let miss = part.ln() + query.prior - part.ln_1p();
-                    scratch.add(least, |slot, _| match column.cell[slot] {
-                        NO_CELL => query.prior,
-                        cell if cell == query.at.cell => hit,
-                        _ => miss,
-                    });
-                }
-                Shape::Cells => self.add_cells(query, least, scratch),
-            }
+        scratch.slots.clear();
+        scratch.slots.extend(0..self.weights.len() as u32);
+        scratch.keep(floor - sparse.iter().map(|query| query.ceiling).sum::<f64>());
+        let floor = if scratch.slots.len() > FEW { floor.max(self.pilot(sparse, scratch)) } else { floor };
+        for query in sparse {
+            self.add_to_survivors(query, floor - query.rest, scratch);
         }
     }
 
-    /// The first stage, over all slots: two loops without a branch.
-    fn sweep(&self, query: &Query, floor: f64, scratch: &mut Scratch) {
-        let column = &self.columns[query.axis];
-        let (x, least, slots) = (query.at.unit, floor - query.rest, column.mean.len());
-        scratch.logs.resize(slots, 0.0);
+    /// A stage over all slots, a loop without a branch.
+    fn add_to_all(&self, query: &Query, totals: &mut [f64]) {
+        let (column, x, prior) = (&self.columns[query.axis], query.at.unit, query.prior);
+        if self.axes[query.axis].shape == Shape::Choices {
+            let spike = Spike::new(self.floor(query.axis), query);
+            for (total, cell) in totals.iter_mut().zip(&column.cell) {
+                *total += spike.log(*cell);
+            }
+            return;
+        }
         let kernels = column.mean.iter().zip(&column.steepness).zip(&column.peak);
-        for (log, ((mean, steepness), peak)) in scratch.logs.iter_mut().zip(kernels) {
+        for (total, ((mean, steepness), peak)) in totals.iter_mut().zip(kernels) {
             let z = (x - mean) * steepness;
-            *log = peak - z * z;
+            let log = peak - z * z;
+            *total += if log.is_nan() { prior } else { log };
         }
-        scratch.slots.resize(slots, 0);
-        scratch.totals.resize(slots, 0.0);
-        let mut kept = 0;
-        for (slot, log) in scratch.logs.iter().enumerate() {
-            let log = if log.is_nan() { query.prior } else { *log };
-            scratch.slots[kept] = slot as u32;
-            scratch.totals[kept] = log;
-            kept += usize::from(log >= least);
-        }
-        scratch.slots.truncate(kept);
-        scratch.totals.truncate(kept);
     }
 
-    /// The masses of normal kernels on the query's cell. Exact ones are dear, so kernels are first tried against
-    /// the bound Φ(−z) ≤ e^(−z²/2), and those that recur are looked up.
-    fn add_cells(&self, query: &Query, least: f64, scratch: &mut Scratch) {
-        let (axis, column, at) = (&self.axes[query.axis], &self.columns[query.axis], &query.at);
-        let slots = column.mean.len();
-        let mut rows = std::mem::take(&mut scratch.rows[query.axis]);
-        let row = match rows.iter().position(|(cell, _)| *cell == at.cell) {
-            Some(row) => row,
-            None => {
-                let length = if slots <= FEW { slots } else { axis.cells.min(FEW_CELLS) as usize };
-                rows.push((at.cell, vec![f64::NAN; length]));
-                rows.len() - 1
+    /// Evaluates to the end the kernel that is best so far, and returns how large others must become beside it.
+    fn pilot(&self, queries: &[Query], scratch: &Scratch) -> f64 {
+        let best = scratch.totals.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let Some(at) = scratch.totals.iter().position(|total| *total == best) else { return best };
+        let slot = scratch.slots[at] as usize;
+        let rest: f64 = queries.iter().map(|query| self.factor(query, slot)).sum();
+        best + rest + self.weights[slot].ln() - NEGLIGIBLE
+    }
+
+    /// ln of one kernel's factor for one parameter.
+    fn factor(&self, query: &Query, slot: usize) -> f64 {
+        let column = &self.columns[query.axis];
+        match self.axes[query.axis].shape {
+            Shape::Unused => 0.0,
+            Shape::Continuous => column.log_normal(slot, query),
+            Shape::Choices => Spike::new(self.floor(query.axis), query).log(column.cell[slot]),
+            Shape::Cells => column.log_cell(slot, query),
+        }
+    }
+
+    fn add_to_survivors(&mut self, query: &Query, least: f64, scratch: &mut Scratch) {
+        let spike = Spike::new(self.floor(query.axis), query);
+        let column = &mut self.columns[query.axis];
+        match self.axes[query.axis].shape {
+            Shape::Unused => {}
+            Shape::Continuous => scratch.add(least, |slot, _| column.log_normal(slot, query)),
+            Shape::Choices => scratch.add(least, |slot, _| spike.log(column.cell[slot])),
+            Shape::Cells => {
+                let mut masses = std::mem::take(&mut column.masses);
+                let known = masses.row(query.at.cell, self.axes[query.axis].cells);
+                scratch.add(least, |slot, total| column.log_cell_or_bound(slot, query, least - total, known));
+                column.masses = masses;
             }
-        };
-        let known = &mut rows[row].1;
-        scratch.add(least, |slot, total| {
-            let peak = column.peak[slot];
-            if peak.is_nan() {
-                return query.prior;
-            }
-            let (mean, sigma) = (column.mean[slot], column.sigma[slot]);
-            let gap = (at.from - mean).max(mean - at.to).max(0.0) * column.steepness[slot];
-            let bound = peak - gap * gap;
-            if total + bound < least {
-                return bound;
-            }
-            let exact = || log_mass((at.from - mean) / sigma, (at.to - mean) / sigma) + peak;
-            let key = if slots <= FEW {
-                slot
-            } else if axis.cells <= FEW_CELLS && sigma == column.narrowest {
-                column.cell[slot] as usize
-            } else {
-                return exact();
-            };
-            if known[key].is_nan() {
-                known[key] = exact();
-            }
-            known[key]
-        });
-        scratch.rows[query.axis] = rows;
+        }
     }
 }
 
-/// Up to so many slots, masses are kept by slot; above, by the kernel's cell, if it has the smallest bandwidth.
+/// So many parameters are evaluated for every kernel before any is dropped.
+const DENSE: usize = 8;
+/// With fewer kernels it does not pay to find out which of them matter.
 const FEW: usize = 64;
-/// Up to so many cells.
-const FEW_CELLS: u64 = 256;
+/// On grids up to so many cells, masses are remembered.
+const FEW_CELLS: u64 = 4096;
+/// Rows remembered per grid: at most 2 MiB.
+const ROWS: usize = 64;
+
+/// Masses already computed: for a cell asked for, by the cell of the kernel, for kernels with the smallest bandwidth.
+#[derive(Clone, Debug, Default)]
+struct Masses(Vec<(u64, Vec<f64>)>);
+
+impl Masses {
+    fn row(&mut self, cell: u64, cells: u64) -> &mut [f64] {
+        let place = self.0.iter().position(|(known, _)| *known == cell).unwrap_or_else(|| {
+            if self.0.len() == ROWS {
+                self.0.clear();
+            }
+            self.0.push((cell, vec![f64::NAN; if cells <= FEW_CELLS { cells as usize } else { 0 }]));
+            self.0.len() - 1
+        });
+        &mut self.0[place].1
+    }
+}
 
 /// One active parameter of a query.
 struct Query {
@@ -512,33 +542,53 @@ struct Query {
     prior: f64,
     /// The most that the stages after this one can add to a kernel's logarithm.
     rest: f64,
+    /// The most that this one can.
+    ceiling: f64,
+}
+
+/// The logarithms of categorical kernels at one choice.
+struct Spike {
+    cell: u32,
+    hit: f64,
+    miss: f64,
+    prior: f64,
+}
+
+impl Spike {
+    /// `floor` is the prior's part relative to the spike.
+    fn new(floor: f64, query: &Query) -> Self {
+        let hit = (floor * query.prior.exp()).ln_1p() - floor.ln_1p();
+        let miss = floor.ln() + query.prior - floor.ln_1p();
+        Self { cell: short(query.at.cell), hit, miss, prior: query.prior }
+    }
+
+    fn log(&self, cell: u32) -> f64 {
+        let present = if cell == self.cell { self.hit } else { self.miss };
+        if cell == NO_CELL { self.prior } else { present }
+    }
 }
 
 /// Space to work in, shared by the queries of one call.
 #[derive(Default)]
 struct Scratch {
-    logs: Vec<f64>,
     slots: Vec<u32>,
     totals: Vec<f64>,
-    /// Masses already computed: for each axis, (cell asked for, mass by kernel).
-    rows: Vec<Vec<(u64, Vec<f64>)>>,
 }
 
 impl Scratch {
-    fn start(&mut self, taken: &[u32]) {
-        self.slots.clear();
-        self.slots.extend(taken);
-        self.totals.clear();
-        self.totals.resize(taken.len(), 0.0);
-    }
-
     /// Adds a factor to every kernel and drops those that end below `least`.
     fn add(&mut self, least: f64, mut factor: impl FnMut(usize, f64) -> f64) {
+        for (slot, total) in self.slots.iter().zip(&mut self.totals) {
+            *total += factor(*slot as usize, *total);
+        }
+        self.keep(least);
+    }
+
+    fn keep(&mut self, least: f64) {
         let mut kept = 0;
         for k in 0..self.slots.len() {
-            let (slot, total) = (self.slots[k], self.totals[k]);
-            let total = total + factor(slot as usize, total);
-            self.slots[kept] = slot;
+            let total = self.totals[k];
+            self.slots[kept] = self.slots[k];
             self.totals[kept] = total;
             kept += usize::from(total >= least);
         }
@@ -572,6 +622,34 @@ impl Column {
         let z = (query.at.unit - self.mean[slot]) * self.steepness[slot];
         let log = self.peak[slot] - z * z;
         if log.is_nan() { query.prior } else { log }
+    }
+
+    fn log_cell(&self, slot: usize, query: &Query) -> f64 {
+        let (mean, sigma, peak) = (self.mean[slot], self.sigma[slot], self.peak[slot]);
+        if peak.is_nan() {
+            return query.prior;
+        }
+        log_mass((query.at.from - mean) / sigma, (query.at.to - mean) / sigma) + peak
+    }
+
+    /// The same, or a bound if that is less than `needed`: Φ(−z) ≤ e^(−z²/2).
+    fn log_cell_or_bound(&self, slot: usize, query: &Query, needed: f64, known: &mut [f64]) -> f64 {
+        let kept =
+            if self.sigma[slot] == self.narrowest { known.get_mut(self.cell[slot] as usize) } else { None };
+        if let Some(log) = kept.as_deref().filter(|log| !log.is_nan()) {
+            return *log;
+        }
+        let (at, mean) = (&query.at, self.mean[slot]);
+        let gap = (at.from - mean).max(mean - at.to).max(0.0) * self.steepness[slot];
+        let bound = self.peak[slot] - gap * gap;
+        if bound < needed {
+            return bound;
+        }
+        let log = self.log_cell(slot, query);
+        if let Some(kept) = kept {
+            *kept = log;
+        }
+        log
     }
 
     fn leave(&mut self, axis: &Axis, leave: &[u32]) {
@@ -609,7 +687,7 @@ impl Column {
             };
             let at = axis.locate(coded);
             self.present += 1;
-            self.cell[k] = at.cell;
+            self.cell[k] = short(at.cell);
             self.mean[k] = at.unit;
             if axis.shape == Shape::Choices {
                 continue;
@@ -648,7 +726,10 @@ impl Column {
     }
 
     fn reshape_all(&mut self, axis: &Axis) {
-        self.narrowest = self.limit();
+        if self.narrowest != self.limit() {
+            self.narrowest = self.limit();
+            self.masses = Masses::default();
+        }
         for at in 0..self.order.len() {
             self.reshape(axis, at);
         }

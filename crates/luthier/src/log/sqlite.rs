@@ -605,3 +605,62 @@ fn is_busy<R>(result: &rusqlite::Result<R>) -> bool {
     let code = result.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
     matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::FileLockingProtocolFailed))
 }
+
+#[cfg(test)]
+mod tests {
+    use luthier_core::event::Event;
+
+    use super::super::Guard;
+    use super::*;
+
+    fn note(length: usize) -> Draft {
+        let value = "x".repeat(length).into();
+        Draft::new(&Event::Noted { trial: None, key: "note".into(), value }, 0).unwrap()
+    }
+
+    #[test]
+    fn a_turn_on_a_full_disk_is_kept_in_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("study.luthier");
+        let mut log = SqliteLog::create(&path, Options::default()).unwrap();
+        log.append(&[note(1)], Guard::None).unwrap();
+        log.conn.pragma_update_and_check(None, "max_page_count", 20, |_| Ok(())).unwrap();
+
+        log.lock().unwrap();
+        log.append(&[note(10)], Guard::End(1)).unwrap();
+        let refused = log.append(&[note(10), note(1 << 20)], Guard::End(2)).unwrap_err().to_string();
+        assert!(refused.contains("the disk is full; free some space"), "{refused}");
+        let torn = log.unlock().unwrap_err().to_string();
+        assert!(torn.ends_with("a write of this turn failed, so nothing of it was kept"), "{torn}");
+        assert_eq!(log.read(0, 9).unwrap().len(), 1);
+        assert_eq!(log.append(&[note(10)], Guard::End(1)).unwrap(), 2, "what fits can still be written");
+        assert!(log.hold(Work::of(0), 1, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn tokens_differ_and_fit_an_sqlite_integer() {
+        let tokens: std::collections::HashSet<u64> = (0..1_000).map(|_| token()).collect();
+        assert_eq!(tokens.len(), 1_000);
+        assert!(tokens.iter().all(|token| i64::try_from(*token).is_ok_and(|token| token > 0)));
+    }
+
+    #[test]
+    fn waiting_goes_on_while_others_are_busy_and_ends_at_its_limit() {
+        let busy =
+            || rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None);
+        let patience = Patience { limit: Duration::from_millis(20), seed: 1 };
+        let mut asked = 0;
+        let answer = patience.wait_for(|| {
+            asked += 1;
+            if asked < 4 { Err(busy()) } else { Ok(asked) }
+        });
+        assert_eq!(answer.unwrap(), 4);
+        assert!(patience.wait_for(|| Err::<(), _>(busy())).is_err());
+        let mut asked = 0;
+        let other = patience.wait_for(|| {
+            asked += 1;
+            Err::<(), _>(rusqlite::Error::InvalidQuery)
+        });
+        assert!(other.is_err() && asked == 1, "only locks are waited for");
+    }
+}

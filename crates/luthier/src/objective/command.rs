@@ -29,8 +29,6 @@ use crate::process::{Ended, Exit, Launch, Process, thread_environment};
 
 /// How often a running command is looked at when it says nothing.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a command that has reached its budget may take to end by itself, if it goes on silently.
-const MOMENT: Duration = Duration::from_secs(2);
 
 /// The `[command]` table of a study file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -317,15 +315,13 @@ struct Watch<'a, 'b> {
     has_spoken: bool,
     /// 1 for a command that counts its steps from 0, so that its n-th step is step n.
     shift: u64,
-    /// When a command that reached its budget is ended if it does not end by itself.
-    overdue: Option<Instant>,
 }
 
 impl<'a, 'b> Watch<'a, 'b> {
     fn new(command: &'a Command, running: &'a mut Running<'b>, process: &'a Process) -> Self {
         let shift = u64::from(counts_from_zero(running.folder()).exists());
         let (begun, ended_by) = (Instant::now(), None);
-        Self { command, running, process, begun, ended_by, has_spoken: false, shift, overdue: None }
+        Self { command, running, process, begun, ended_by, has_spoken: false, shift }
     }
 
     /// Passes results on until the command has ended; returns the values given without a step.
@@ -354,8 +350,6 @@ impl<'a, 'b> Watch<'a, 'b> {
             self.end(EndedBy::Interrupt);
         } else if limit.is_some_and(|limit| self.begun.elapsed().as_secs_f64() > limit) {
             self.end(EndedBy::TimeLimit);
-        } else if self.overdue.is_some_and(|at| Instant::now() > at) {
-            self.end(EndedBy::Report);
         }
     }
 
@@ -371,13 +365,10 @@ impl<'a, 'b> Watch<'a, 'b> {
             return None;
         }
         self.notice_zero(step);
-        let went_on = self.overdue.is_some();
         match self.running.report_named(step + self.shift, found.values) {
             Flow::Continue => {}
             // A command that was told its budget stops there by itself, and saves what it needs.
             Flow::Pause if self.command.knows_budget() => {}
-            // One that may know it from its environment has a moment to show that it does.
-            Flow::Pause if !went_on => self.overdue = Some(Instant::now() + MOMENT),
             Flow::Pause | Flow::Stop => self.end(EndedBy::Report),
         }
         None

@@ -1,6 +1,7 @@
 //! Logs: what every log promises, and what the one in a file promises besides, with real processes and real damage.
 
 mod contract;
+mod format;
 
 mod processes;
 mod refusals;

@@ -1,0 +1,74 @@
+//! Prints what one proposal costs: milliseconds per `ask` of every sampler, on ten mixed parameters, after 100,
+//! 1,000 and 10,000 trials. Run it with `--release`.
+//!
+//! Each ask is that of a running study: one more trial has finished since the last, and the memo is kept. The time is
+//! the engine's, so the search for repeated points is in it; the median of several asks is shown.
+
+#[path = "../tests/support/functions.rs"]
+#[allow(dead_code)]
+mod functions;
+
+use std::time::Instant;
+
+use functions::{TEN, best, study_of};
+use luthier_core::engine::{Engine, Next};
+use luthier_core::event::{Event, Outcome};
+use luthier_core::sampler::SAMPLERS;
+use luthier_core::spec::{Component, PolicySpec};
+use luthier_core::study::Study;
+
+const ASKS: usize = 101;
+
+fn main() {
+    println!("{:10} {:>8} {:>12} {:>12}", "sampler", "trials", "ms per ask", "first ask ms");
+    for entry in SAMPLERS {
+        for trials in [100, 1_000, 10_000] {
+            // The history is the same for all: half of it random, half of it by the estimator.
+            let Some((median, first)) = cost(entry.name, trials) else {
+                println!("{:10} {trials:>8} {:>12}", entry.name, "waits");
+                continue;
+            };
+            println!("{:10} {trials:>8} {median:>12.4} {first:>12.3}", entry.name);
+        }
+    }
+}
+
+fn cost(sampler: &str, trials: usize) -> Option<(f64, f64)> {
+    let mut study = history(trials);
+    let policy = PolicySpec { sampler: Component::named(sampler), ..study.spec().policy.clone() };
+    study.apply(&Event::PolicyChanged(policy)).expect("a change of policy follows");
+    let mut engine = Engine::new(&study).expect("every sampler has default options");
+    let mut times = Vec::with_capacity(ASKS);
+    for _ in 0..ASKS {
+        let start = Instant::now();
+        let Next::Decide(event) = engine.next(&study).expect("the policy is valid") else { return None };
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        study.apply(&event).expect("a decision follows");
+        finish(&mut study, &mut engine);
+    }
+    let first = times.remove(0);
+    times.sort_by(f64::total_cmp);
+    Some((times[times.len() / 2], first))
+}
+
+fn history(trials: usize) -> Study {
+    let mut study = study_of(&TEN, Component::named("random"), 1, trials / 2);
+    let policy = PolicySpec { sampler: Component::named("tpe"), ..study.spec().policy.clone() };
+    study.apply(&Event::PolicyChanged(policy)).expect("a change of policy follows");
+    let mut engine = Engine::new(&study).expect("every sampler has default options");
+    while study.finished().len() < trials {
+        let Next::Decide(event) = engine.next(&study).expect("the policy is valid") else { break };
+        study.apply(&event).expect("a decision follows");
+        finish(&mut study, &mut engine);
+    }
+    debug_assert!(best(&study).is_finite());
+    study
+}
+
+fn finish(study: &mut Study, engine: &mut Engine) {
+    let Next::Claim(work) = engine.next(study).expect("the policy is valid") else { return };
+    let values = vec![(TEN.regret)(&study.trials()[work.trial as usize].point.0)];
+    let ended = Event::Ended { work, outcome: Outcome::Completed { values }, seconds: 0.0, used: None };
+    study.apply(&Event::Claimed { work, attempt: 1 }).expect("the work is free");
+    study.apply(&ended).expect("the work runs");
+}
