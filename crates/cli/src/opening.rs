@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use luthier::log::{Log, LogError, Options as SqliteOptions, SqliteLog};
+use luthier::core::event::Event;
+use luthier::core::study::Study;
+use luthier::log::{Log, LogError, Options as SqliteOptions, Record, SqliteLog};
 use luthier::process::{ProcessTag, is_alive};
 use luthier::session::Session;
 use luthier::study_file::StudyFile;
@@ -42,6 +44,49 @@ pub(crate) fn watch(study: &StudyPath) -> anyhow::Result<Session> {
 pub(crate) fn watch_log(study: &StudyPath) -> anyhow::Result<Box<dyn Log>> {
     let path = find(study)?;
     Ok(Box::new(SqliteLog::watch(&path).map_err(|e| with_hint(e, &path))?))
+}
+
+/// What can be read of a study from its beginning, and what is wrong with the rest, if anything is.
+pub(crate) fn salvage(path: &StudyPath) -> anyhow::Result<(Study, Option<anyhow::Error>)> {
+    let mut log = watch_log(path)?;
+    let (mut study, mut seen, mut chunk) = (None, 0, 10_000);
+    loop {
+        let records = match log.read(seen, chunk) {
+            Ok(records) if records.is_empty() => break,
+            Ok(records) => records,
+            // Somewhere in this chunk; what comes before can be read one by one.
+            Err(_) if chunk > 1 => {
+                chunk = 1;
+                continue;
+            }
+            Err(error) => return salvaged(study, error.into()),
+        };
+        for record in records {
+            if let Err(error) = fold(&mut study, &record) {
+                return salvaged(study, error);
+            }
+            seen = record.seq;
+        }
+    }
+    study.map(|study| (study, None)).with_context(|| format!("the study at {} is empty", log.place()))
+}
+
+fn salvaged(study: Option<Study>, error: anyhow::Error) -> anyhow::Result<(Study, Option<anyhow::Error>)> {
+    match study {
+        Some(study) => Ok((study, Some(error))),
+        None => Err(error),
+    }
+}
+
+fn fold(study: &mut Option<Study>, record: &Record) -> anyhow::Result<()> {
+    match (study.as_mut(), record.event()?) {
+        (None, Event::Created(spec)) => *study = Some(Study::new(*spec)),
+        (None, _) => bail!("the log does not begin with a study"),
+        (Some(study), event) => {
+            study.apply(&event).with_context(|| format!("event {} is wrong", record.seq))?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens a study to write to it by hand.

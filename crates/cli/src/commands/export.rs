@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use luthier::core::study::Study;
 
-use crate::opening::{StudyPath, watch};
+use crate::opening::{StudyPath, find, salvage};
 use crate::report;
 
 /// What to write where.
@@ -36,10 +36,11 @@ enum Format {
     Json,
 }
 
-/// Writes them.
+/// Writes them; of a damaged study, those before the damage.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let session = watch(&arguments.study)?;
-    let study = session.study();
+    let place = find(&arguments.study)?.display().to_string();
+    let (study, damage) = salvage(&arguments.study)?;
+    let study = &study;
     let out: Box<dyn Write> = match &arguments.output {
         Some(path) => {
             Box::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?)
@@ -50,10 +51,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match arguments.format {
         Format::Csv if arguments.curves => write_curves(study, &mut out)?,
         Format::Csv => write_trials(study, &mut out)?,
-        Format::Json => write_json(study, &session.place(), &mut out)?,
+        Format::Json => write_json(study, &place, &mut out)?,
     }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    let Some(damage) = damage else { return Ok(ExitCode::SUCCESS) };
+    eprintln!("error: only what comes before the damage was exported: {damage:#}");
+    Ok(ExitCode::FAILURE)
 }
 
 fn write_trials(study: &Study, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -295,15 +295,12 @@ fn a_paused_trial_goes_on_from_its_checkpoint() {
 #[test]
 fn a_command_that_ignores_its_budget_is_ended_at_the_pause() {
     let bench = promotes(r#""4", "{checkpoint}", "{x}", "slow""#);
+    // Until the signal comes it may go on past its budget; such steps were not asked for and are not recorded.
     for trial in bench.trials() {
-        let curve: Vec<u64> = trial["curve"]
-            .as_array()
-            .expect("a curve")
-            .iter()
-            .map(|p| p["step"].as_u64().unwrap_or(0))
-            .collect();
-        let expected: Vec<u64> = (1..=curve.len() as u64).collect();
-        assert_eq!(curve, expected, "{trial}");
+        let curve = trial["curve"].as_array().expect("a curve");
+        let steps: Vec<u64> = curve.iter().map(|point| point["step"].as_u64().unwrap_or(0)).collect();
+        assert!(steps.first() == Some(&1) && steps.is_sorted_by(|a, b| a < b), "{trial}");
+        assert!(trial["state"] != "completed" || steps.last() == Some(&4), "{trial}");
     }
 }
 

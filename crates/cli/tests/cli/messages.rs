@@ -356,7 +356,7 @@ fn sql(bench: &Bench, statements: &str) {
 /// Every command refuses the study with `message` and changes nothing.
 fn refused(bench: &Bench, message: &str) {
     let before = fs::read(bench.path("study.luthier")).expect("the study");
-    for command in ["tune", "best", "trials", "export", "verify", "ask"] {
+    for command in ["tune", "best", "trials", "show", "verify", "ask"] {
         assert_eq!(bench.error(&[command, "study.luthier"]), message, "{command}");
     }
     assert_eq!(bench.error(&["tune"]), message);
@@ -379,8 +379,27 @@ fn a_damaged_study_is_refused() {
     sql(&bench, "DELETE FROM log WHERE seq = 3");
     refused(
         &bench,
-        "error: study.luthier is damaged: record 3 is missing. Nothing was changed; restore a copy",
+        "error: study.luthier is damaged: record 3 is missing. Nothing was changed; restore a copy, or keep what comes \
+         before with `luthier export`",
     );
+}
+
+#[test]
+fn what_comes_before_the_damage_can_be_exported() {
+    let bench = Bench::with_study(&study("trials = 9", r#"echo '{"loss": 1}'"#, ""));
+    bench.ok(&["tune"]);
+    let whole = bench.ok(&["export"]).out;
+    let fifth = bench.ends()[4].0;
+    sql(&bench, &format!("DELETE FROM log WHERE seq = {}", fifth + 1));
+    let ended = bench.luthier(&["export"]);
+    assert_eq!(ended.code, 1);
+    let message = format!(
+        "error: only what comes before the damage was exported: study.luthier is damaged: record {} is missing.",
+        fifth + 1
+    );
+    assert!(ended.err.replace("./", "").starts_with(&message), "{}", ended.err);
+    let kept: Vec<&str> = whole.lines().take(6).collect();
+    assert_eq!(ended.out.lines().collect::<Vec<_>>(), kept);
 }
 
 #[test]

@@ -138,7 +138,9 @@ pub enum LogError {
         known: u32,
     },
     /// The file is ours and damaged.
-    #[error("{path} is damaged: {problem}. Nothing was changed; restore a copy")]
+    #[error(
+        "{path} is damaged: {problem}. Nothing was changed; restore a copy, or keep what comes before with `luthier export`"
+    )]
     Damaged {
         /// The file.
         path: String,

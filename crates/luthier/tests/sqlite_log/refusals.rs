@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::{create, note, open, study};
 
 const NOT_OURS: &str = "Nothing was changed; give another --study path";
-const DAMAGED: &str = "Nothing was changed; restore a copy";
+const DAMAGED: &str = "Nothing was changed; restore a copy, or keep what comes before with `luthier export`";
 
 /// Every file of a directory with what it holds.
 fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {
