@@ -237,7 +237,7 @@ fn record(study: &mut Study, params: Vec<Option<Value>>, trial: &Json) {
     }
     match trial["state"].as_str().unwrap() {
         "completed" => {
-            end(study, work, Outcome::Completed { values: vec![trial["value"].as_f64().unwrap()] })
+            end(study, work, Outcome::Completed { values: vec![trial["value"].as_f64().unwrap()] });
         }
         "pruned" => end(study, work, Outcome::Pruned),
         _ => {}
