@@ -276,6 +276,31 @@ fn every_command_is_described() {
     }
 }
 
+/// The targets of a page's links that are files of this repository.
+fn links(page: &str) -> Vec<&str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let files = targets.filter(|target| !target.starts_with("http") && !target.starts_with('#'));
+    files.filter_map(|target| target.split('#').next()).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let more = [
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "examples/README.md",
+        "docs/decisions/README.md",
+    ];
+    let more = more.map(|name| (name.to_owned(), page(name)));
+    for (name, text) in pages().into_iter().chain(more) {
+        let folder = root().join(&name).parent().unwrap().to_owned();
+        for link in links(&text) {
+            assert!(folder.join(link).exists(), "{name} links to {link}, which is not there");
+        }
+    }
+}
+
 /// A line without what differs between runs and machines: numbers, sparklines, widths.
 fn masked(line: &str) -> String {
     let mut masked = String::new();
