@@ -13,7 +13,9 @@ use luthier::core::trial::{CurvePoint, TrialState, WorkState};
 use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
-use crate::report::{counts, duration, failure, number, objective_values, safe, sparkline, trajectory};
+use crate::report::{
+    counts, duration, failure, number, objective_values, params_words, safe, sparkline, trajectory,
+};
 
 /// How a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +248,7 @@ impl Progress {
             _ => format!("at {} {step}", study.metrics().step),
         };
         let star = if is_best { "  (best so far)" } else { "" };
-        let params = safe(&study.params(trial).to_string());
+        let params = params_words(study, trial);
         eprintln!("{} {state}: {result}  [{params}]{star}", name(study, work));
     }
 }

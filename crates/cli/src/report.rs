@@ -142,6 +142,20 @@ pub(crate) fn params_block(study: &Study, trial: &Trial) -> String {
     })
 }
 
+/// Params in one line, numbers shortened.
+pub(crate) fn params_words(study: &Study, trial: &Trial) -> String {
+    let short = |value: &luthier::core::space::Value| match value.as_f64() {
+        Some(x) if x.fract() != 0.0 => number(x),
+        Some(_) | None => safe(&value.to_string()),
+    };
+    let params = study.params(trial);
+    params
+        .iter()
+        .map(|(name, value)| format!("{}={}", safe(name), short(value)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// One trial with all there is to know.
 pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     let mut text =
