@@ -594,13 +594,17 @@ fn parallel_workers_do_not_crowd() {
 
 /// The sphere with the user's expectation: right, wrong, or none.
 fn with_prior(center: Option<[f64; 5]>, seed: u64, trials: usize) -> f64 {
+    with_prior_by(Component::named("tpe"), center, seed, trials)
+}
+
+fn with_prior_by(sampler: Component, center: Option<[f64; 5]>, seed: u64, trials: usize) -> f64 {
     let mut parameters = (SPHERE.space)().parameters().to_vec();
     for (k, parameter) in parameters.iter_mut().enumerate() {
         parameter.prior = center.map(|center| Prior::Center { center: center[k].into(), spread: 0.1 });
     }
     let space = Space::new(parameters, vec![]).unwrap();
     let mut spec = Spec::new("s", space, Metrics::single("loss", Direction::Minimize));
-    spec.policy.sampler = Component::named("tpe");
+    spec.policy.sampler = sampler;
     spec.seed = seed;
     best(&run(spec, trials, SPHERE.regret))
 }
@@ -617,6 +621,15 @@ fn a_right_prior_finds_good_values_sooner() {
     let wins = right.iter().zip(&none).filter(|(right, none)| right < none).count();
     let (right, none) = (median(right), median(none));
     assert!(wins >= WINS && right < 0.5 * none, "{wins} wins; {right}, without a prior {none}");
+}
+
+#[test]
+fn the_model_itself_expects_what_the_prior_says() {
+    // Without random trials at the beginning, whose draws follow the prior too.
+    let model_only = Component::named("tpe").with("n_startup", 0);
+    let regret = |center, seed| with_prior_by(model_only.clone(), center, seed, 20);
+    let wins = (0..SEEDS).filter(|seed| regret(Some(RIGHT), *seed) < regret(None, *seed)).count();
+    assert!(wins >= WINS, "{wins} of {SEEDS}");
 }
 
 #[test]
