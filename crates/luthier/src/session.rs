@@ -416,16 +416,14 @@ impl Turn<'_> {
             return Ok(Reply::Gone);
         }
         let Returned { result, conclusion, seconds, used } = returned;
+        if let (Ok(()), Some(values), Some(budget)) = (&result, &conclusion, self.short_budget(work)) {
+            return match self.report(work, attempt, budget, values, seconds)? {
+                Reply::Pause => self.finish(work, attempt, Returned::paused(used)),
+                reply => Ok(reply),
+            };
+        }
         let outcome = match result {
             Err((reason, detail)) => Outcome::Failed { reason, detail },
-            Ok(()) if conclusion.is_some() && self.short_budget(work).is_some() => {
-                let budget = self.short_budget(work).unwrap_or_default();
-                let reply = self.report(work, attempt, budget, &conclusion.unwrap_or_default(), seconds)?;
-                return match reply {
-                    Reply::Pause => self.finish(work, attempt, Returned::paused(used)),
-                    Reply::Continue | Reply::Stop(_) | Reply::Gone => Ok(reply),
-                };
-            }
             Ok(()) if conclusion.is_none() && self.is_at_budget(work) => {
                 let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
                 self.add(Event::Paused { work, step, seconds })?;
@@ -445,8 +443,8 @@ impl Turn<'_> {
     }
 
     fn is_at_budget(&self, work: Work) -> bool {
-        let Some(piece) = self.study().piece(work) else { return false };
-        piece.budget.is_some_and(|budget| piece.step() >= budget) && !self.is_final(piece.budget)
+        let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
+        self.short_budget(work).is_some_and(|budget| step >= budget)
     }
 
     /// The outcome of work that ran to its end: its objectives from the conclusion, else from the curve. Other metrics

@@ -11,17 +11,10 @@ fn begun() -> Bench {
     bench
 }
 
-/// Replaces a part of the study file.
-fn edit(bench: &Bench, old: &str, new: &str) {
-    let text = bench.read("study.toml");
-    assert!(text.contains(old), "{old}: {text}");
-    bench.write("study.toml", &text.replace(old, new));
-}
-
 #[test]
 fn limits_may_change() {
     let bench = begun();
-    edit(&bench, "trials = 2", "trials = 4");
+    bench.edit("trials = 2", "trials = 4");
     let said = bench.ok(&["tune"]);
     assert!(said.err.starts_with("continuing study (study.luthier): random + run_all, 4 trials, seed 0\nso far: 2 completed; best loss "), "{}", said.err);
     assert_eq!(bench.trials().len(), 4);
@@ -33,14 +26,14 @@ fn limits_may_change() {
 #[test]
 fn the_space_may_change_and_says_so() {
     let bench = begun();
-    edit(&bench, "high = 1.0", "high = 2.0\n[params.y]\ntype = \"int\"\nlow = 1\nhigh = 3\ndefault = 2");
+    bench.edit("high = 1.0", "high = 2.0\n[params.y]\ntype = \"int\"\nlow = 1\nhigh = 3\ndefault = 2");
     let said = bench.ok(&["tune", "-n", "4"]);
     assert!(said.err.contains("the space changes from here on: x is declared differently\nthe space changes from here on: y is new\n"), "{}", said.err);
     let trials = bench.trials();
     assert_eq!(trials[1]["params"].get("y"), None);
     assert!((1..=3).contains(&trials[3]["params"]["y"].as_i64().unwrap_or(0)), "{}", trials[3]);
 
-    edit(&bench, "[params.y]\ntype = \"int\"\nlow = 1\nhigh = 3\ndefault = 2", "");
+    bench.edit("[params.y]\ntype = \"int\"\nlow = 1\nhigh = 3\ndefault = 2", "");
     let said = bench.ok(&["tune", "-n", "5"]);
     assert!(said.err.contains("the space changes from here on: y is gone\n"), "{}", said.err);
     assert_eq!(bench.trials()[4]["params"].get("y"), None);
@@ -71,7 +64,7 @@ fn refused(bench: &Bench, message: &str) {
 #[test]
 fn what_makes_trials_incomparable_is_refused() {
     let bench = begun();
-    edit(&bench, "name = \"loss\"", "name = \"accuracy\"");
+    bench.edit("name = \"loss\"", "name = \"accuracy\"");
     refused(
         &bench,
         "error: study.toml:2:2: the metrics have changed since the study began, so old and new trials cannot be compared; undo the change, or begin another study with --study FILE\n    2 | [metric]",
@@ -79,14 +72,14 @@ fn what_makes_trials_incomparable_is_refused() {
     bench.ok(&["tune", "--study", "another.luthier", "--for", "0s"]);
 
     let bench = begun();
-    edit(&bench, "trials = 2", "trials = 2\nbudget.max = 7");
+    bench.edit("trials = 2", "trials = 2\nbudget.max = 7");
     refused(
         &bench,
         "error: study.toml:2:8: the largest step has changed since the study began, so old and new trials cannot be compared; undo the change, or begin another study with --study FILE\n    2 | budget.max = 7",
     );
 
     let bench = begun();
-    edit(&bench, "echo ", "sleep 0; echo ");
+    bench.edit("echo ", "sleep 0; echo ");
     refused(
         &bench,
         "error: the objective's table has changed since the study began; old and new trials cannot be compared. Begin another study with --study FILE, or say --accept-changes",

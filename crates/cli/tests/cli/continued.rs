@@ -11,19 +11,13 @@ fn begun(tail: &str) -> Bench {
     bench
 }
 
-fn edit(bench: &Bench, old: &str, new: &str) {
-    let text = bench.read("study.toml");
-    assert!(text.contains(old), "{old}: {text}");
-    bench.write("study.toml", &text.replace(old, new));
-}
-
 #[test]
 fn an_added_parameter_is_part_of_the_space_from_then_on() {
     let bench = begun("");
-    edit(&bench, "[command]", &format!("{ADDED}\n[command]"));
+    bench.edit("[command]", &format!("{ADDED}\n[command]"));
     assert!(bench.ok(&["tune", "-n", "3"]).err.contains("the space changes from here on: y is new\n"));
     assert!(!bench.ok(&["tune", "-n", "4"]).err.contains("changes"));
-    edit(&bench, "high = 3", "high = 5");
+    bench.edit("high = 3", "high = 5");
     let said = bench.ok(&["tune", "-n", "5"]);
     assert!(said.err.contains("the space changes from here on: y is declared differently\n"), "{}", said.err);
     assert!(!bench.ok(&["tune", "-n", "6"]).err.contains("changes"));
@@ -36,7 +30,7 @@ fn a_parameter_may_be_added_before_the_one_it_depends_on() {
     let bench = begun("");
     let child = "[params.a]\ntype = \"float\"\nlow = 0\nhigh = 1\nwhen = { param = \"b\", eq = \"on\" }";
     let parent = "[params.b]\ntype = \"categorical\"\nchoices = [\"on\", \"off\"]";
-    edit(&bench, "[command]", &format!("{child}\n{parent}\n[command]"));
+    bench.edit("[command]", &format!("{child}\n{parent}\n[command]"));
     let said = bench.ok(&["tune", "-n", "4"]);
     for new in ["a is new", "b is new"] {
         assert!(said.err.contains(new), "{}", said.err);
@@ -49,9 +43,9 @@ fn a_parameter_may_be_added_before_the_one_it_depends_on() {
 fn constraints_may_not_change() {
     let constraint = "[[constraints]]\nrequire = { param = \"x\", le = 0.95 }";
     let bench = begun(constraint);
-    edit(&bench, "[command]", &format!("{ADDED}\n[command]"));
+    bench.edit("[command]", &format!("{ADDED}\n[command]"));
     bench.ok(&["tune", "-n", "3"]);
-    edit(&bench, "0.95", "0.5");
+    bench.edit("0.95", "0.5");
     let before = bench.events().len();
     let said = bench.error(&["tune", "-n", "4"]);
     assert!(said.starts_with("error: study.toml:"), "{said}");
@@ -69,7 +63,7 @@ fn a_policy_of_an_earlier_command_line_stays_until_the_file_says_otherwise() {
     assert!(first.out.contains(again), "{}", first.out);
     let said = bench.ok(&["tune", "-n", "3"]);
     assert!(said.err.contains("sobol + run_all") && !said.err.contains("changes"), "{}", said.err);
-    edit(&bench, "\"random\"", "\"tpe\"");
+    bench.edit("\"random\"", "\"tpe\"");
     let said = bench.ok(&["tune", "-n", "4"]);
     assert!(said.err.contains("the policy changes from here on: tpe + run_all\n"), "{}", said.err);
     bench.ok(&["tune", "-n", "5", "--sampler", "random"]);
@@ -81,14 +75,14 @@ fn a_policy_of_an_earlier_command_line_stays_until_the_file_says_otherwise() {
 #[test]
 fn how_a_command_is_run_may_change_and_what_it_measures_is_accepted_once() {
     let bench = begun("");
-    edit(&bench, "[command]", "[command]\ntime_limit = 60\ngrace = 1\nenv = { A = \"1\" }");
+    bench.edit("[command]", "[command]\ntime_limit = 60\ngrace = 1\nenv = { A = \"1\" }");
     bench.ok(&["tune", "-n", "3"]);
-    edit(&bench, "echo ", "sleep 0; echo ");
+    bench.edit("echo ", "sleep 0; echo ");
     bench.error(&["tune", "-n", "4"]);
     bench.ok(&["tune", "-n", "4", "--accept-changes"]);
     bench.ok(&["tune", "-n", "5"]);
     bench.ok(&["tune", "study.luthier", "-n", "6"]);
-    edit(&bench, "sleep 0; echo ", "echo ");
+    bench.edit("sleep 0; echo ", "echo ");
     assert!(bench.error(&["tune", "-n", "7"]).contains("--accept-changes"));
     bench.verify();
 }

@@ -86,6 +86,13 @@ impl Bench {
         fs::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
+    /// Replaces a part of the study file, which must be there.
+    pub fn edit(&self, old: &str, new: &str) {
+        let text = self.read("study.toml");
+        assert!(text.contains(old), "{old}: {text}");
+        self.write("study.toml", &text.replace(old, new));
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.path(name).exists()
     }
