@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use crate::engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
+use crate::engine::{Batch, Engine, OptimizerMemory, StateError, Tensor};
 use crate::kernels;
+use crate::loss::Loss;
 use crate::matmul::{Matrix, multiply};
 use crate::network::{Dense, Network};
 use crate::optimizer::Optimizer;
@@ -37,6 +38,7 @@ use crate::rng::{Purpose, Stream};
 pub struct DenseEngine {
     arch: Arch,
     inputs: usize,
+    loss: Loss,
     layers: Vec<Layer>,
     weights: Vec<f32>,
     /// Empty in an engine that only predicts.
@@ -108,6 +110,7 @@ impl DenseEngine {
         Self {
             arch: Arch::new(),
             inputs: network.inputs,
+            loss: network.loss,
             layers,
             weights: vec![0.0; end],
             gradients: Vec::new(),
@@ -146,15 +149,12 @@ impl DenseEngine {
     }
 
     /// Puts the gradient of the mean loss with respect to the network's outputs into `delta`.
-    fn loss_gradient(&mut self, targets: Targets<'_>) -> f64 {
+    fn loss_gradient(&mut self, batch: &Batch<'_>) -> f64 {
         let Some(last) = self.layers.last() else { return 0.0 };
-        let used = targets.len() * last.spec.units;
+        let used = batch.rows * last.spec.units;
         let delta = &mut self.delta[..used];
         delta.copy_from_slice(&last.outputs[..used]);
-        match targets {
-            Targets::Classes(classes) => kernels::cross_entropy(self.arch, delta, classes),
-            Targets::Values(values) => kernels::squared_error(delta, values),
-        }
+        self.loss.gradient(self.arch, delta, batch.rows, batch.targets, batch.weights)
     }
 
     fn backward(&mut self, inputs: &[f32], rows: usize) {
@@ -232,12 +232,12 @@ impl DenseEngine {
 
 impl Engine for DenseEngine {
     fn train(&mut self, batch: Batch<'_>, learning_rate: f64, dropout: &mut Stream) -> f64 {
-        let rows = batch.targets.len();
+        let rows = batch.rows;
         let Some(optimizer) = self.optimizer else {
             unreachable!("an engine for inference was asked to train")
         };
         self.forward_training(batch.inputs, rows, dropout);
-        let loss = self.loss_gradient(batch.targets);
+        let loss = self.loss_gradient(&batch);
         self.backward(batch.inputs, rows);
         self.add_penalties();
         self.steps += 1;

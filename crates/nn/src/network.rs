@@ -4,18 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
 use crate::initializer::KernelInitializer;
-use crate::naming::named_choices;
+use crate::loss::Loss;
 use crate::settings::Settings;
-
-named_choices! {
-    /// What training makes small, as a mean over the rows of a batch.
-    Loss {
-        /// −ln of the softmax probability of the right class, in nats.
-        CrossEntropy = "cross_entropy",
-        /// (output − target)².
-        SquaredError = "squared_error",
-    }
-}
 
 /// A chain of dense layers, the last of which is the output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,6 +109,6 @@ mod tests {
     #[test]
     fn five_hidden_layers_and_an_output_are_depth_six() {
         let settings = Settings { layers: Some(5), ..Settings::default() };
-        assert_eq!(Network::dense(4, 2, Loss::CrossEntropy, &settings).depth(), 6);
+        assert_eq!(Network::dense(4, 2, Loss::CROSS_ENTROPY, &settings).depth(), 6);
     }
 }

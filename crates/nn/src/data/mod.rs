@@ -13,8 +13,9 @@ pub use preprocessing::{Preprocessing, TargetEncoding};
 pub(crate) use table::Table;
 
 use crate::engine::Targets;
+use crate::loss::Loss;
 use crate::naming::named_choices;
-use crate::network::{Loss, Network};
+use crate::network::Network;
 use crate::settings::Settings;
 
 /// What a study says about a network: its data, and the settings that are not tuned.
@@ -239,7 +240,7 @@ impl Problem {
     /// The network that `settings` describe for these data.
     pub fn network(&self, settings: &Settings) -> Network {
         let loss = match self.task() {
-            Task::Classification => Loss::CrossEntropy,
+            Task::Classification => Loss::CROSS_ENTROPY,
             Task::Regression => Loss::SquaredError,
         };
         Network::dense(self.inputs(), self.classes().len().max(1), loss, settings)
@@ -263,7 +264,10 @@ pub(crate) enum PartTargets {
 impl Part {
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.targets().len()
+        match &self.targets {
+            PartTargets::Classes(classes) => classes.len(),
+            PartTargets::Values(values) => values.len(),
+        }
     }
 
     /// Whether there are no rows.
