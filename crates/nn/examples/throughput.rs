@@ -18,7 +18,7 @@ fn main() {
 fn measure(inputs: usize, hidden: &[usize], classes: usize, rows: usize, steps: u32) {
     let units = PerLayer::list(hidden).unwrap_or_else(|| PerLayer::all(1));
     let settings = Settings { layers: Some(hidden.len()), units, ..Settings::default() };
-    let network = Network::build(&Signature::rows(inputs, classes, Loss::CrossEntropy), &settings);
+    let network = Network::build(&Signature::rows(inputs, classes, Loss::CROSS_ENTROPY), &settings);
     let seed = seed_from_u64(1);
     let mut engine = DenseEngine::new(&network, settings.update_rule(), &seed, rows).expect("dense layers");
     let mut stream = Stream::new(&seed, Purpose::Shuffle, 0);
@@ -27,7 +27,8 @@ fn measure(inputs: usize, hidden: &[usize], classes: usize, rows: usize, steps: 
     let mut round = || {
         let started = Instant::now();
         for _ in 0..steps {
-            engine.train(Batch { inputs: &x, targets: Targets::Classes(&y) }, 1e-3, &mut stream);
+            let batch = Batch { rows, inputs: &x, targets: Targets::Classes(&y), weights: None };
+            engine.train(batch, 1e-3, &mut stream);
         }
         f64::from(steps) / started.elapsed().as_secs_f64()
     };

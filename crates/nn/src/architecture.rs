@@ -4,8 +4,9 @@
 use crate::activation::Activation;
 use crate::data::{Problem, Task};
 use crate::initializer::{Initializer, InitializerKind};
+use crate::loss::{Link, Loss, LossKind};
 use crate::network::{
-    Conv, Dense, EmbedColumn, Layer, Loss, Network, Penalty, Pool, Pooling, Recurrent, WeightSettings,
+    Conv, Dense, EmbedColumn, Layer, Network, Penalty, Pool, Pooling, Recurrent, WeightSettings,
 };
 use crate::settings::{Architecture, Gathering, Normalization, Settings};
 
@@ -44,11 +45,12 @@ impl Problem {
     /// What goes into a network for these data, and what is wanted of it.
     pub fn signature(&self, settings: &Settings) -> Signature {
         let usual = match self.task() {
-            Task::Classification => Loss::CrossEntropy,
-            Task::Regression => Loss::SquaredError,
+            Task::Classification => LossKind::CrossEntropy,
+            Task::Regression => LossKind::SquaredError,
         };
-        let loss = settings.loss.unwrap_or(usual);
-        Signature::rows(self.inputs(), self.classes().len().max(1), loss)
+        let loss = settings.loss(usual);
+        let outputs = if loss.link() == Link::Softmax { self.classes().len() } else { 1 };
+        Signature::rows(self.inputs(), outputs, loss)
     }
 
     /// The network that `settings` describe for these data.
@@ -252,7 +254,7 @@ mod tests {
     use crate::settings::PerLayer;
 
     fn image(settings: &Settings) -> Network {
-        let signature = Signature { input: vec![1, 28, 28], ..Signature::rows(0, 10, Loss::CrossEntropy) };
+        let signature = Signature { input: vec![1, 28, 28], ..Signature::rows(0, 10, Loss::CROSS_ENTROPY) };
         Network::build(&signature, settings)
     }
 
@@ -290,7 +292,7 @@ mod tests {
                     let signature = Signature {
                         input: input.to_vec(),
                         vocabulary,
-                        ..Signature::rows(0, 4, Loss::CrossEntropy)
+                        ..Signature::rows(0, 4, Loss::CROSS_ENTROPY)
                     };
                     let network = Network::build(&signature, &settings);
                     assert_eq!(network.shapes().map(|s| s.last().cloned()), Ok(Some(vec![4])), "{network:?}");

@@ -10,8 +10,9 @@ use std::ops::Range;
 use pulp::Arch;
 
 use crate::activation::Activation;
-use crate::engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
+use crate::engine::{Batch, Engine, OptimizerMemory, StateError, Tensor};
 use crate::kernels;
+use crate::loss::Loss;
 use crate::matmul::{Matrix, multiply};
 use crate::network::{Layer, Network, Penalty};
 use crate::optimizer::Optimizer;
@@ -38,6 +39,7 @@ pub struct DenseEngine {
     arch: Arch,
     inputs: usize,
     layout: Layout,
+    loss: Loss,
     layers: Vec<Block>,
     weights: Vec<f32>,
     /// Empty in an engine that only predicts.
@@ -101,6 +103,7 @@ impl DenseEngine {
         Some(Self {
             arch: Arch::new(),
             inputs: network.inputs(),
+            loss: network.loss,
             weights: vec![0.0; layout.len()],
             layout,
             layers,
@@ -140,15 +143,12 @@ impl DenseEngine {
     }
 
     /// Puts the gradient of the mean loss with respect to the network's outputs into `delta`.
-    fn loss_gradient(&mut self, targets: Targets<'_>) -> f64 {
+    fn loss_gradient(&mut self, batch: &Batch<'_>) -> f64 {
         let Some(last) = self.layers.last() else { return 0.0 };
-        let used = targets.len() * last.units;
+        let used = batch.rows * last.units;
         let delta = &mut self.delta[..used];
         delta.copy_from_slice(&last.outputs[..used]);
-        match targets {
-            Targets::Classes(classes) => kernels::cross_entropy(self.arch, delta, classes),
-            Targets::Values(values) => kernels::squared_error(delta, values),
-        }
+        self.loss.gradient(self.arch, delta, batch.rows, batch.targets, batch.weights)
     }
 
     fn backward(&mut self, inputs: &[f32], rows: usize) {
@@ -218,12 +218,12 @@ fn blocks(network: &Network, layout: &Layout, rows: usize) -> Option<Vec<Block>>
 
 impl Engine for DenseEngine {
     fn train(&mut self, batch: Batch<'_>, learning_rate: f64, dropout: &mut Stream) -> f64 {
-        let rows = batch.targets.len();
+        let rows = batch.rows;
         let Some(optimizer) = self.optimizer else {
             unreachable!("an engine for inference was asked to train")
         };
         self.forward_training(batch.inputs, rows, dropout);
-        let loss = self.loss_gradient(batch.targets);
+        let loss = self.loss_gradient(&batch);
         self.backward(batch.inputs, rows);
         self.add_penalties();
         self.steps += 1;

@@ -42,6 +42,7 @@ mod engines;
 mod evaluation;
 mod initializer;
 mod kernels;
+mod loss;
 mod matmul;
 mod model;
 mod naming;
@@ -66,13 +67,16 @@ pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::{Evaluation, Metrics};
 pub use initializer::{Initializer, InitializerKind};
+pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use model::{Model, ModelError, Prediction};
 pub use network::{
-    Cell, Conv, Dense, EmbedColumn, Layer, Loss, Network, Padding, Penalty, Pool, Pooling, Recurrent,
-    ShapeError, WeightSettings,
+    Cell, Conv, Dense, EmbedColumn, Layer, Network, Padding, Penalty, Pool, Pooling, Recurrent, ShapeError,
+    WeightSettings,
 };
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Layout, Parameter, Role, Start};
+/// The instruction set of the machine, found at run time.
+pub use pulp::Arch;
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::Schedule;
 pub use settings::{

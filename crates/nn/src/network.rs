@@ -8,18 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
 use crate::initializer::Initializer;
+use crate::loss::Loss;
 use crate::naming::named_choices;
 use crate::parameters::Parameter;
-
-named_choices! {
-    /// What training makes small, as a mean over the rows of a batch.
-    Loss {
-        /// −ln of the softmax probability of the right class, in nats.
-        CrossEntropy = "cross_entropy",
-        /// (output − target)².
-        SquaredError = "squared_error",
-    }
-}
 
 named_choices! {
     /// What is around an input that a kernel or window slides over.

@@ -391,7 +391,8 @@ impl BatchBuffer {
                 Targets::Values(&self.values)
             }
         };
-        Batch { inputs: &self.inputs[..chosen.len() * self.width], targets }
+        let rows = chosen.len();
+        Batch { rows, inputs: &self.inputs[..rows * self.width], targets, weights: None }
     }
 }
 

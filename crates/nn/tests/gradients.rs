@@ -1,5 +1,5 @@
 //! The engine's gradients against finite differences of an independent forward pass in double precision, for every
-//! activation with every loss; and what dropout does.
+//! activation; and what dropout does.
 
 use luthier_nn::{
     Activation, Batch, Dense, DenseEngine, Engine, InitializerKind, Layer, Loss, Network, Optimizer, Penalty,
@@ -56,7 +56,7 @@ fn loss(network: &Network, weights: &[Vec<f64>], inputs: &[f32], classes: &[u32]
         }
         total += match network.loss {
             Loss::SquaredError => (x[0] - f64::from(values[row])).powi(2),
-            Loss::CrossEntropy => x.iter().map(|v| v.exp()).sum::<f64>().ln() - x[classes[row] as usize],
+            _ => x.iter().map(|v| v.exp()).sum::<f64>().ln() - x[classes[row] as usize],
         };
     }
     let penalties = weights
@@ -75,10 +75,10 @@ fn check(activation: Activation, kind: Loss) {
     let mut weights: Vec<Vec<f64>> =
         engine.weights().iter().map(|t| t.data.iter().map(|&w| f64::from(w)).collect()).collect();
     let targets = match kind {
-        Loss::CrossEntropy => Targets::Classes(&classes),
         Loss::SquaredError => Targets::Values(&values),
+        _ => Targets::Classes(&classes),
     };
-    engine.train(Batch { inputs: &inputs, targets }, 0.1, &mut stream);
+    engine.train(Batch { rows: ROWS, inputs: &inputs, targets, weights: None }, 0.1, &mut stream);
     for (tensor, gradient) in engine.gradients().iter().enumerate() {
         for (place, &got) in gradient.data.iter().enumerate() {
             let kept = weights[tensor][place];
@@ -91,15 +91,15 @@ fn check(activation: Activation, kind: Loss) {
             side(kept);
             // A bias that is exactly zero is fine; a kernel weight at zero would sit on the kink of |w|.
             let close = (f64::from(got) - want).abs() < 3e-6 * (1.0 + want.abs());
-            assert!(close, "{activation}, {kind}: {}[{place}] is {got}, not {want}", gradient.name);
+            assert!(close, "{activation}, {kind:?}: {}[{place}] is {got}, not {want}", gradient.name);
         }
     }
 }
 
 #[test]
-fn gradients_agree_with_finite_differences_for_every_activation_and_loss() {
+fn gradients_agree_with_finite_differences_for_every_activation() {
     for &activation in Activation::ALL {
-        for &kind in Loss::ALL {
+        for kind in [Loss::CROSS_ENTROPY, Loss::SquaredError] {
             check(activation, kind);
         }
     }
@@ -118,7 +118,7 @@ fn dropout_drops_at_its_rate_scales_the_rest_and_is_off_in_prediction() {
     let network = Network { input: vec![1], layers, loss: Loss::SquaredError };
     let mut engine = DenseEngine::new(&network, PLAIN, &[0; 32], rows).unwrap();
     let targets = vec![0.0; rows];
-    let batch = Batch { inputs: &vec![1.0; rows], targets: Targets::Values(&targets) };
+    let batch = Batch { rows, inputs: &vec![1.0; rows], targets: Targets::Values(&targets), weights: None };
     let mut outputs = vec![0.0; rows];
     engine.predict(batch.inputs, rows, &mut outputs);
     assert_eq!(outputs, vec![100.0; rows]);
@@ -133,12 +133,13 @@ fn dropout_drops_at_its_rate_scales_the_rest_and_is_off_in_prediction() {
 
 #[test]
 fn the_same_stream_drops_the_same_units() {
-    let mut layers = network(Activation::Tanh, Loss::CrossEntropy);
+    let mut layers = network(Activation::Tanh, Loss::CROSS_ENTROPY);
     layers.layers.insert(1, Layer::Dropout { rate: 0.5 });
     let run = |epoch| {
         let mut engine = DenseEngine::new(&layers, PLAIN, &[2; 32], ROWS).unwrap();
         let inputs: Vec<f32> = (0..ROWS * 3).map(|i| (i as f32).sin()).collect();
-        let batch = Batch { inputs: &inputs, targets: Targets::Classes(&[0, 1, 2, 3, 0, 1, 2]) };
+        let targets = Targets::Classes(&[0, 1, 2, 3, 0, 1, 2]);
+        let batch = Batch { rows: ROWS, inputs: &inputs, targets, weights: None };
         engine.train(batch, 0.1, &mut Stream::new(&[3; 32], Purpose::Dropout, epoch));
         engine.weights()
     };

@@ -66,11 +66,12 @@ impl Case {
     fn step(&self, engine: &mut DenseEngine, step: usize) -> f64 {
         let classes: Vec<u32> = self.targets[step].iter().map(|&y| y as u32).collect();
         let targets = match self.loss {
-            Loss::CrossEntropy => Targets::Classes(&classes),
             Loss::SquaredError => Targets::Values(&self.targets[step]),
+            _ => Targets::Classes(&classes),
         };
         let mut unused = Stream::new(&[0; 32], Purpose::Dropout, 0);
-        engine.train(Batch { inputs: &self.inputs[step], targets }, self.learning_rate, &mut unused) / 6.0
+        let batch = Batch { rows: 6, inputs: &self.inputs[step], targets, weights: None };
+        engine.train(batch, self.learning_rate, &mut unused) / 6.0
     }
 }
 

@@ -253,7 +253,10 @@ pub(crate) enum PartTargets {
 impl Part {
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.targets().len()
+        match &self.targets {
+            PartTargets::Classes(classes) => classes.len(),
+            PartTargets::Values(values) => values.len(),
+        }
     }
 
     /// Whether there are no rows.

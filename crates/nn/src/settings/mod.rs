@@ -12,8 +12,9 @@ pub use value::{ParamValue, SettingsError};
 
 use crate::activation::Activation;
 use crate::initializer::InitializerKind;
+use crate::loss::{Loss, LossKind};
 use crate::naming::named_choices;
-use crate::network::{Cell, Loss, Padding, Pooling};
+use crate::network::{Cell, Padding, Pooling};
 use crate::optimizer::{Optimizer, OptimizerKind};
 use crate::schedule::Schedule;
 use fields::field_named;
@@ -180,7 +181,7 @@ pub struct Settings {
     pub class_weights: ClassWeights,
     /// What training makes small. Default: by the target (cross-entropy for classes, squared error for numbers).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Loss>,
+    pub loss: Option<LossKind>,
     /// Error at which huber turns from squared to absolute, above 0, in standard deviations of the target; default 1.
     pub huber_delta: f64,
     /// Activation of the output layer itself. Default linear; the loss adds its own link (softmax, sigmoid, exp) behind.
@@ -513,6 +514,20 @@ impl Settings {
             beta2: Some(self.beta2()),
             weight_decay: Some(self.weight_decay()),
             ..self.clone()
+        }
+    }
+
+    /// The loss with its constants; `usual` is what the data want when none is set.
+    pub fn loss(&self, usual: LossKind) -> Loss {
+        let label_smoothing = self.label_smoothing;
+        match self.loss.unwrap_or(usual) {
+            LossKind::CrossEntropy => Loss::CrossEntropy { label_smoothing },
+            LossKind::BinaryCrossEntropy => Loss::BinaryCrossEntropy { label_smoothing },
+            LossKind::MultiLabel => Loss::MultiLabel { label_smoothing },
+            LossKind::SquaredError => Loss::SquaredError,
+            LossKind::AbsoluteError => Loss::AbsoluteError,
+            LossKind::Huber => Loss::Huber { delta: self.huber_delta },
+            LossKind::Poisson => Loss::Poisson,
         }
     }
 
