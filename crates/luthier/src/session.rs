@@ -263,9 +263,7 @@ impl Session {
             let count = records.len();
             for record in records {
                 let event = record.event()?;
-                self.study
-                    .apply(&event)
-                    .map_err(|problem| ReplayError::Fold { seq: record.seq, problem })?;
+                self.study.apply(&event).map_err(|problem| ReplayError::Fold { seq: record.seq, problem })?;
                 self.seen = record.seq;
             }
             if count < CHUNK {

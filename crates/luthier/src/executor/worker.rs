@@ -168,12 +168,20 @@ impl Intake for Tray {
 /// reaches the session together: one turn for all, in an order that depends on nobody's speed.
 struct Desk {
     to_session: Sender<Vec<Message>>,
-    said: Mutex<Vec<Message>>,
+    said: Mutex<Said>,
     /// By slot, trials that the objective has not finished; with what they left behind, if it has dropped them.
     unfinished: Mutex<BTreeMap<usize, Option<Leftover>>>,
     /// How many trials were said to be finished and are not yet known to be written down.
     unsettled: AtomicUsize,
     clock: Clock,
+}
+
+/// What has not been sent yet.
+#[derive(Default)]
+struct Said {
+    messages: Vec<Message>,
+    /// How often something was sent before.
+    sendings: u64,
 }
 
 /// What is known of a trial that was dropped.
@@ -184,14 +192,28 @@ struct Leftover {
 }
 
 impl Desk {
-    fn say(&self, message: Message) {
-        lock(&self.said).push(message);
+    /// Returns which sending it will go with.
+    fn say(&self, message: Message) -> u64 {
+        let mut said = lock(&self.said);
+        said.messages.push(message);
+        said.sendings
     }
 
-    /// Whether anybody listens.
-    fn flush(&self) -> bool {
+    /// Sends all that was said.
+    fn flush(&self) {
         let mut said = lock(&self.said);
-        said.is_empty() || self.to_session.send(std::mem::take(&mut *said)).is_ok()
+        if !said.messages.is_empty() {
+            said.sendings += 1;
+            // Where nobody listens any more, nobody answers either, and the workers end by that.
+            let _closed = self.to_session.send(std::mem::take(&mut said.messages));
+        }
+    }
+
+    /// Sees to it that what goes with this sending is sent. Nothing later is: it may be the first of more.
+    fn flush_up_to(&self, sending: u64) {
+        if lock(&self.said).sendings == sending {
+            self.flush();
+        }
     }
 
     fn open(&self, slot: usize) {
@@ -230,26 +252,28 @@ fn returned(result: Result<(), Failed>, Leftover { seconds, used }: Leftover) ->
 struct Wire {
     slot: usize,
     desk: Arc<Desk>,
-    reply: Option<Receiver<Reply>>,
+    /// The answer to a report, and which sending the report goes with.
+    reply: Option<(Receiver<Reply>, u64)>,
 }
 
 impl Link for Wire {
     fn post(&mut self, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64) {
         let (answer, reply) = channel();
-        self.desk.say(Message::Report { slot: self.slot, step, values, seconds, answer });
-        self.reply = Some(reply);
+        let sending = self.desk.say(Message::Report { slot: self.slot, step, values, seconds, answer });
+        self.reply = Some((reply, sending));
     }
 
     fn reply(&mut self) -> Reply {
-        let reply = self.reply.take().filter(|_| self.desk.flush());
-        reply.and_then(|reply| reply.recv().ok()).unwrap_or(Reply::Gone)
+        let Some((reply, sending)) = self.reply.take() else { return Reply::Gone };
+        self.desk.flush_up_to(sending);
+        reply.recv().unwrap_or(Reply::Gone)
     }
 
     fn draw(&mut self, parameter: Parameter) -> Drawn {
         let (answer, drawn) = channel();
         self.desk.say(Message::Draw { slot: self.slot, parameter, answer });
-        let drawn = Some(drawn).filter(|_| self.desk.flush()).and_then(|drawn| drawn.recv().ok());
-        drawn.unwrap_or_else(|| Err(Failure::error("the study is closed")))
+        self.desk.flush();
+        drawn.recv().unwrap_or_else(|_| Err(Failure::error("the study is closed")))
     }
 
     fn finish(&mut self, returned: Returned) {
