@@ -89,6 +89,9 @@ struct Descent {
     slots: usize,
     /// Is called with all members before each of their common steps.
     before_step: Box<Hook>,
+    /// How often there was nothing for a free slot, and nothing more at all.
+    later: AtomicU64,
+    over: AtomicU64,
 }
 
 impl Descent {
@@ -100,7 +103,18 @@ impl Descent {
         slots: usize,
         hook: impl Fn(&mut Vec<Member<'_>>) -> Result<(), Failed> + Send + Sync + 'static,
     ) -> Self {
-        Self { slots, before_step: Box::new(hook) }
+        Self { slots, before_step: Box::new(hook), later: AtomicU64::new(0), over: AtomicU64::new(0) }
+    }
+}
+
+impl Descent {
+    fn refill<'a>(&self, pool: &mut Pool<'a>) -> Option<Running<'a>> {
+        match pool.refill() {
+            Next::Trial(running) => return Some(running),
+            Next::Later => self.later.fetch_add(1, Ordering::Relaxed),
+            Next::Over => self.over.fetch_add(1, Ordering::Relaxed),
+        };
+        None
     }
 }
 
@@ -117,7 +131,7 @@ impl Objective for Descent {
         assert_eq!(pool.slots(), self.slots);
         let mut members: Vec<Member<'_>> = Vec::new();
         loop {
-            while let Next::Trial(running) = pool.refill() {
+            while let Some(running) = self.refill(pool) {
                 let member = Member::new(running);
                 if member.step < member.end {
                     members.push(member);
@@ -417,13 +431,32 @@ fn no_more_trials_are_started_than_this_run_may_finish() {
 }
 
 #[test]
+fn a_pool_tells_later_from_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = Session::create(Box::new(MemoryLog::new()), spec(TRIALS)).unwrap();
+    let options = Options { trials: Some(SLOTS as u64), ..Options::new(folder.path()) };
+    let limited = Descent::new(SLOTS);
+    run(&mut session, &limited, &options, &mut |_, _| {}).unwrap();
+    // The longest trial has 7 steps, and after each there is nothing more, as there was before the first.
+    assert_eq!((limited.later.into_inner(), limited.over.into_inner()), (0, 8));
+
+    let whole = Descent::new(SLOTS);
+    tune(spec(TRIALS), &whole, 1);
+    // While any of the last trials runs it may be lost and come back.
+    assert!(whole.later.into_inner() > 0);
+    assert_eq!(whole.over.into_inner(), 1);
+}
+
+#[test]
 fn a_run_out_of_time_finishes_who_runs_and_starts_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = Session::create(Box::new(MemoryLog::new()), spec(TRIALS)).unwrap();
-    let seconds = 0.2;
-    let options = Options { seconds: Some(seconds), ..Options::new(folder.path()) };
+    let options = Options { seconds: Some(1.0), ..Options::new(folder.path()) };
+    let once = AtomicBool::new(false);
     let descent = Descent::with_hook(SLOTS, move |_| {
-        std::thread::sleep(Duration::from_secs_f64(seconds));
+        if !once.swap(true, Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_secs(1));
+        }
         Ok(())
     });
     assert_eq!(run(&mut session, &descent, &options, &mut |_, _| {}).unwrap(), End::Limit);

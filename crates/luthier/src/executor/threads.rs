@@ -191,11 +191,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Passes on what a turn has led to. New work goes out before the answers, so that a worker which has its answer
-    /// finds what it can refill its slots with.
+    /// Passes on what a turn has led to. New work goes out before the answers, and after an end is known, so that a
+    /// worker which has its answer finds what it can refill its slots with, or that there is nothing.
     fn deliver(&mut self, outbox: Outbox, observe: &mut Observer<'_>) {
         self.stale |= !outbox.replies.is_empty() || !outbox.freed.is_empty();
-        self.hand_out(&outbox.freed, outbox.starts);
+        let deliveries = self.fill(&outbox.freed, outbox.starts);
         if let Some(end) = outbox.end {
             if self.currents().next().is_none() || !matches!(end, End::Done(_)) {
                 self.conclude(end);
@@ -207,6 +207,9 @@ impl<'a> Run<'a> {
             self.conclude(End::Limit);
         }
         // A worker whose channel is closed is gone already; its trial is over for it.
+        for (worker, delivery) in deliveries {
+            let _closed = self.workers[worker].send(delivery);
+        }
         for (answer, reply) in outbox.replies {
             let _closed = answer.send(reply);
         }
@@ -219,8 +222,8 @@ impl<'a> Run<'a> {
         self.tidy();
     }
 
-    /// One delivery for each worker that has returned something or gets something.
-    fn hand_out(&mut self, freed: &[usize], starts: Vec<(usize, Assigned)>) {
+    /// Frees slots and takes slots: one delivery for each worker that has finished something or gets something.
+    fn fill(&mut self, freed: &[usize], starts: Vec<(usize, Assigned)>) -> BTreeMap<usize, Delivery> {
         let mut deliveries = BTreeMap::<usize, Delivery>::new();
         let count = self.workers.len();
         for &slot in freed {
@@ -233,9 +236,7 @@ impl<'a> Run<'a> {
             self.slots[slot] = Some(Current { work, attempt, interrupt: interrupt.clone() });
             deliveries.entry(slot % count).or_default().starts.push(Start { slot, assigned, interrupt });
         }
-        for (worker, delivery) in deliveries {
-            let _closed = self.workers[worker].send(delivery);
-        }
+        deliveries
     }
 
     fn conclude(&mut self, end: End) {

@@ -46,6 +46,8 @@ impl<'a> Pool<'a> {
 
     /// Another trial for a free slot. Does not wait for one that may come later, only until those which have been
     /// finished are written down; so the trial that takes the slot of one just finished is there at once.
+    ///
+    /// Trials are started and claimed as soon as a slot is free, so refill soon: what waits here waits for this worker.
     pub fn refill(&mut self) -> Next<'a> {
         self.intake.next()
     }
@@ -115,5 +117,11 @@ mod tests {
         let both = read_at(14, 0);
         assert_eq!([both - first, both - second], [12.0, 2.0]);
         assert_eq!(read_at(99, 1), both, "nobody is charged for an idle worker");
+    }
+
+    #[test]
+    fn a_running_trial_may_be_moved_to_another_thread() {
+        fn check<T: Send>() {}
+        check::<Running<'static>>();
     }
 }
