@@ -16,7 +16,7 @@ use luthier::core::metric::{Direction, Metrics};
 use luthier::core::space::{Distribution, Parameter, Scale, Space};
 use luthier::core::spec::{Component, PolicySpec, Spec};
 use luthier::core::study::Study;
-use luthier::core::trial::TrialState;
+use luthier::core::trial::{Trial, TrialState};
 use luthier::executor::{End, Options, run};
 use luthier::log::{Log, MemoryLog, Options as LogOptions, SqliteLog};
 use luthier::objective::{Failed, Flow, Next, Objective, Pool, Running};
@@ -282,11 +282,10 @@ fn schedulers_decide_about_each_member_by_itself() {
             let study = together.study();
             assert_eq!(check(study, &events, SLOTS * workers), SLOTS * workers, "{name}");
             assert_eq!(study.trials().len() as u64, TRIALS, "{name}");
-            for (own, lone) in [(study.tally(), alone.study().tally())] {
-                assert_eq!((own.failed, own.cancelled), (0, 0), "{name}");
-                assert_eq!(own.completed + own.pruned + study.paused().len() as u64, TRIALS, "{name}");
-                assert_eq!(own.pruned > 0, lone.pruned > 0, "{name}");
-            }
+            let (own, lone) = (study.tally(), alone.study().tally());
+            assert_eq!((own.failed, own.cancelled), (0, 0), "{name}");
+            assert_eq!(own.completed + own.pruned + study.paused().len() as u64, TRIALS, "{name}");
+            assert_eq!(own.pruned > 0, lone.pruned > 0, "{name}");
             assert_eq!(study.paused().is_empty(), alone.study().paused().is_empty(), "{name}");
             assert!(study.tally().completed > 0, "{name}");
         }
@@ -492,7 +491,7 @@ fn an_interrupted_batch_continues_where_it_was() {
             break;
         }
         assert_eq!(end, End::Stopped);
-        let states = session.study().trials().iter().map(|trial| trial.state());
+        let states = session.study().trials().iter().map(Trial::state);
         let waiting = states.filter(|state| *state == TrialState::Waiting).count();
         assert_eq!(waiting as u64, session.study().unfinished());
         interrupts += 1;
@@ -549,8 +548,9 @@ fn members_that_were_taken_over_are_told_so_and_count_once() {
     let (place, steps) = (path.clone(), AtomicU64::new(0));
     let descent = Descent::with_hook(SLOTS, move |_| {
         if steps.fetch_add(1, Ordering::Relaxed) == 3 {
-            let lost = open(&place).with_liveness(|_| Some(false)).turn(|turn| turn.sweep()).unwrap();
-            assert_eq!(lost, SLOTS as u64);
+            let mut other = open(&place).with_liveness(|_| Some(false));
+            let taken_over = |lost: u64| assert_eq!(lost, SLOTS as u64);
+            other.turn(|turn| turn.sweep().map(taken_over)).unwrap();
         }
         Ok(())
     });
