@@ -18,9 +18,9 @@ use luthier::core::spec::{Component, PolicySpec, Spec};
 use luthier::core::study::Study;
 use luthier::core::trial::{Trial, TrialState};
 use luthier::executor::{End, Options, run};
-use luthier::log::{Log, MemoryLog, Options as LogOptions, SqliteLog};
+use luthier::log::{Draft, Guard, Log, MemoryLog, Options as LogOptions, ReplayError, SqliteLog};
 use luthier::objective::{Failed, Flow, Next, Objective, Pool, Running};
-use luthier::session::Session;
+use luthier::session::{Session, SessionError};
 
 mod shared_log;
 
@@ -561,6 +561,25 @@ fn members_that_were_taken_over_are_told_so_and_count_once() {
     assert_eq!(session.study().tally().completed, TRIALS);
     let again = |event: &&Event| matches!(event, Event::Claimed { attempt: 2, .. });
     assert_eq!(events_at(&path).iter().filter(again).count(), SLOTS);
+}
+
+#[test]
+fn members_end_when_the_study_cannot_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.luthier");
+    let (place, steps) = (path.clone(), AtomicU64::new(0));
+    let descent = Descent::with_hook(SLOTS, move |_| {
+        if steps.fetch_add(1, Ordering::Relaxed) == 3 {
+            let stranger = Work { trial: 999, replicate: 0 };
+            let draft = Draft::new(&Event::Lost { work: stranger, returned: true }, 0).unwrap();
+            SqliteLog::open(&place, LogOptions::default()).unwrap().append(&[draft], Guard::None).unwrap();
+        }
+        Ok(())
+    });
+    let mut session = create(&path, spec(TRIALS));
+    let options = Options { workers: 2, ..Options::new(folder.path().join("trials")) };
+    let error = run(&mut session, &descent, &options, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, SessionError::Replay(ReplayError::Fold { .. })), "{error}");
 }
 
 #[test]
