@@ -51,6 +51,7 @@ mod schedule;
 mod settings;
 mod store;
 mod trainer;
+mod update;
 
 pub use activation::Activation;
 pub use checkpoint::Checkpoint;
@@ -65,7 +66,8 @@ pub use model::{Model, ModelError, Prediction};
 pub use network::{Dense, Loss, Network};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use rng::{Purpose, Stream, seed_from_u64};
-pub use schedule::Schedule;
+pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
 pub use settings::{ParamValue, PerLayer, Settings, SettingsError};
 pub use store::StoreError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
+pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};

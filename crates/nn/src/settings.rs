@@ -166,11 +166,21 @@ impl Settings {
 
     /// The update rule with its constants.
     pub fn update_rule(&self) -> Optimizer {
-        match self.optimizer {
-            OptimizerKind::Sgd => Optimizer::Sgd { momentum: self.momentum, nesterov: self.nesterov },
-            OptimizerKind::Adam => {
-                Optimizer::Adam { beta1: self.beta1, beta2: self.beta2, epsilon: self.epsilon }
+        let momentum =
+            if self.momentum > 0.0 { self.momentum } else { self.optimizer.default_momentum() };
+        let (beta1, beta2, epsilon) = (self.beta1, self.beta2, self.epsilon);
+        match self.optimizer.rule() {
+            Optimizer::Sgd { nesterov, .. } => {
+                Optimizer::Sgd { momentum, nesterov: nesterov || self.nesterov }
             }
+            Optimizer::Rmsprop { rho, .. } => Optimizer::Rmsprop { rho, momentum, epsilon },
+            Optimizer::Adagrad { initial_accumulator, .. } => {
+                Optimizer::Adagrad { initial_accumulator, epsilon }
+            }
+            Optimizer::Adam { .. } => Optimizer::Adam { beta1, beta2, epsilon },
+            Optimizer::AdamW { .. } => Optimizer::AdamW { beta1, beta2, epsilon },
+            Optimizer::NAdam { .. } => Optimizer::NAdam { beta1, beta2, epsilon },
+            Optimizer::Lion { beta2, .. } => Optimizer::Lion { beta1, beta2 },
         }
     }
 }
