@@ -242,8 +242,7 @@ impl Optimizer {
                 arch.dispatch(|| rmsprop(w, g, s, v, mix, momentum, rate, epsilon, decay));
             }
             (Self::Adagrad { initial_accumulator, epsilon }, [square]) => {
-                let (s, initial, epsilon) =
-                    (&mut square[range], initial_accumulator as f32, epsilon as f32);
+                let (s, initial, epsilon) = (&mut square[range], initial_accumulator as f32, epsilon as f32);
                 arch.dispatch(|| adagrad(w, g, s, initial, rate, epsilon, decay));
             }
             (

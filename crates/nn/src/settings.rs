@@ -166,8 +166,7 @@ impl Settings {
 
     /// The update rule with its constants.
     pub fn update_rule(&self) -> Optimizer {
-        let momentum =
-            if self.momentum > 0.0 { self.momentum } else { self.optimizer.default_momentum() };
+        let momentum = if self.momentum > 0.0 { self.momentum } else { self.optimizer.default_momentum() };
         let (beta1, beta2, epsilon) = (self.beta1, self.beta2, self.epsilon);
         match self.optimizer.rule() {
             Optimizer::Sgd { nesterov, .. } => {
