@@ -5,8 +5,8 @@ use crate::rng::Stream;
 
 /// Holds the weights of one network and moves them. Implemented by [`crate::dense::DenseEngine`].
 pub trait Engine: Send {
-    /// One optimiser step on a batch; returns the summed loss of its rows before the step, without penalties. A loss
-    /// that is not finite means that training diverged. `dropout` is the epoch's stream.
+    /// One optimiser step on a batch; returns the summed loss of its rows before the step, each times its weight,
+    /// without penalties. A loss that is not finite means that training diverged. `dropout` is the epoch's stream.
     fn train(&mut self, batch: Batch<'_>, learning_rate: f64, dropout: &mut Stream) -> f64;
 
     /// Writes the outputs (scores before the softmax, or numbers) of `rows` rows, without dropout. The result of a
@@ -29,34 +29,24 @@ pub trait Engine: Send {
 /// Rows to train on.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
+    /// Number of rows, at least one.
+    pub rows: usize,
     /// Row by row.
     pub inputs: &'a [f32],
-    /// One for each row.
+    /// What the network should say for them.
     pub targets: Targets<'a>,
+    /// How much each row counts (class weight times the row's own), not negative; all the same without.
+    pub weights: Option<&'a [f32]>,
 }
 
 /// What a network should say for each of some rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Targets<'a> {
-    /// Class numbers from 0.
+    /// The class number of each row, from 0.
     Classes(&'a [u32]),
-    /// Standardised numbers.
+    /// Numbers row by row, as many per row as the network has outputs: standardised numbers, labels that are 0 or 1,
+    /// or a probability for each class.
     Values(&'a [f32]),
-}
-
-impl Targets<'_> {
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Classes(classes) => classes.len(),
-            Self::Values(values) => values.len(),
-        }
-    }
-
-    /// Whether there are no rows.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// A named array, row-major.

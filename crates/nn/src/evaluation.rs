@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Part, TargetEncoding};
 use crate::engine::{Engine, Targets};
-use crate::kernels;
+use crate::loss::Loss;
 
 /// Rows that are evaluated together. Fixed, because an output's last bits may depend on it.
 pub(crate) const ROWS_AT_ONCE: usize = 256;
@@ -111,7 +111,7 @@ impl Evaluator {
                 .zip(classes)
                 .filter(|(row, c)| largest(row) == **c as usize)
                 .count();
-            loss += kernels::cross_entropy(arch, scores, classes);
+            loss += Loss::CROSS_ENTROPY.value(arch, scores, classes.len(), Targets::Classes(classes), None);
         });
         let rows = classes.len();
         let metrics = Metrics::Classification { accuracy: right as f64 / rows as f64 };
@@ -127,7 +127,13 @@ impl Evaluator {
     ) -> Evaluation {
         let mut squares = 0.0;
         self.each_block(engine, inputs, values.len(), |first, outputs| {
-            squares += kernels::squared_error(outputs, &values[first..first + outputs.len()]);
+            squares += Loss::SquaredError.value(
+                Arch::new(),
+                outputs,
+                outputs.len(),
+                Targets::Values(&values[first..first + outputs.len()]),
+                None,
+            );
         });
         let rows = values.len();
         let mean = values.iter().map(|&y| f64::from(y)).sum::<f64>() / rows as f64;

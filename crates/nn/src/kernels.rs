@@ -1,11 +1,11 @@
-//! The loops of a dense network that are not matrix products: bias and activation, dropout, losses, gradients of
+//! The loops of a dense network that are not matrix products: bias and activation, dropout, softmax, gradients of
 //! biases and penalties. Plain loops over slices; [`pulp`] compiles each for the SIMD levels of the machine. No
 //! sums are reordered, so the SIMD level does not change a bit.
 
 use pulp::Arch;
 
 use crate::activation::{Activation, with_activation};
-use crate::elementary::{exp, ln};
+use crate::elementary::exp;
 
 /// z ← f(z + bias), row by row.
 pub(crate) fn activate(arch: Arch, activation: Activation, z: &mut [f32], bias: &[f32]) {
@@ -64,41 +64,6 @@ pub(crate) fn through_slope(arch: Arch, delta: &mut [f32], slope: &[f32], bias_g
     });
 }
 
-/// Softmax cross-entropy: turns scores into the gradient of the mean loss, (softmax − one-hot) / rows, and returns
-/// the summed loss in nats. Each row's largest score is taken off first, so nothing overflows.
-pub(crate) fn cross_entropy(arch: Arch, scores: &mut [f32], classes: &[u32]) -> f64 {
-    let width = scores.len() / classes.len();
-    let inverse_rows = 1.0 / classes.len() as f32;
-    subtract_row_maxima(scores, width);
-    let right: f64 =
-        scores.chunks_exact(width).zip(classes).map(|(row, &c)| f64::from(row[c as usize])).sum();
-    exponentials(arch, scores);
-    let mut log_sums = 0.0;
-    for (row, &class) in scores.chunks_exact_mut(width).zip(classes) {
-        let sum: f32 = row.iter().sum();
-        let scale = inverse_rows / sum;
-        for p in &mut *row {
-            *p *= scale;
-        }
-        row[class as usize] -= inverse_rows;
-        log_sums += f64::from(ln(sum));
-    }
-    log_sums - right
-}
-
-/// Squared error of one output per row: turns outputs into the gradient of the mean loss, 2 (y − t) / rows, and
-/// returns the summed loss.
-pub(crate) fn squared_error(outputs: &mut [f32], targets: &[f32]) -> f64 {
-    let scale = 2.0 / targets.len() as f32;
-    let mut sum = 0.0;
-    for (y, &target) in outputs.iter_mut().zip(targets) {
-        let error = *y - target;
-        sum += f64::from(error) * f64::from(error);
-        *y = scale * error;
-    }
-    sum
-}
-
 /// Softmax of each row, in place.
 pub(crate) fn softmax(arch: Arch, scores: &mut [f32], width: usize) {
     subtract_row_maxima(scores, width);
@@ -122,7 +87,8 @@ pub(crate) fn add_penalty(arch: Arch, gradient: &mut [f32], kernel: &[f32], l1: 
     });
 }
 
-fn exponentials(arch: Arch, values: &mut [f32]) {
+/// eˣ of each.
+pub(crate) fn exponentials(arch: Arch, values: &mut [f32]) {
     arch.dispatch(|| {
         for x in values {
             *x = exp(*x);
@@ -131,7 +97,7 @@ fn exponentials(arch: Arch, values: &mut [f32]) {
 }
 
 /// NaN stays NaN: a maximum that skips it still leaves it in its own place.
-fn subtract_row_maxima(scores: &mut [f32], width: usize) {
+pub(crate) fn subtract_row_maxima(scores: &mut [f32], width: usize) {
     for row in scores.chunks_exact_mut(width) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for score in row {
@@ -157,24 +123,6 @@ mod tests {
         for (y, slope) in outputs.iter().zip(&slopes) {
             assert!((*y == 0.0 && *slope == 0.0) || (*y == 3.75 && *slope == 0.625), "{y}, {slope}");
         }
-    }
-
-    #[test]
-    fn cross_entropy_survives_huge_scores_and_shows_not_a_number() {
-        let mut scores = [1e30, -1e30, 0.0, 500.0, 499.0, -500.0];
-        let loss = cross_entropy(Arch::new(), &mut scores, &[0, 1]);
-        let expected = (1.0 + 1f64.exp()).ln();
-        assert!((loss - expected).abs() < 1e-6, "{loss}, not {expected}");
-        assert!(scores.iter().all(|g| g.is_finite()));
-        for bad in [f32::NAN, f32::INFINITY] {
-            assert!(!cross_entropy(Arch::new(), &mut [0.0, bad], &[0]).is_finite());
-        }
-    }
-
-    #[test]
-    fn two_classes_reduce_to_the_logistic_loss() {
-        let loss = cross_entropy(Arch::new(), &mut [0.3, 1.5], &[1]);
-        assert!((loss - (-1.2f64).exp().ln_1p()).abs() < 1e-6);
     }
 
     #[test]

@@ -32,20 +32,24 @@
 //! ```
 
 mod activation;
+mod architecture;
 mod checkpoint;
 mod data;
 mod dense;
 mod elementary;
 mod engine;
+mod engines;
 mod evaluation;
 mod initializer;
 mod kernels;
+mod loss;
 mod matmul;
 mod model;
 mod naming;
 mod network;
 pub mod objective;
 mod optimizer;
+mod parameters;
 mod rng;
 mod schedule;
 mod settings;
@@ -54,20 +58,31 @@ mod trainer;
 mod update;
 
 pub use activation::Activation;
+pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
     ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
 };
 pub use dense::DenseEngine;
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
+pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::{Evaluation, Metrics};
-pub use initializer::KernelInitializer;
+pub use initializer::{Initializer, InitializerKind};
+pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use model::{Model, ModelError, Prediction};
-pub use network::{Dense, Loss, Network};
+pub use network::{
+    Cell, Conv, Dense, EmbedColumn, Layer, Network, Padding, Penalty, Pool, Pooling, Recurrent, ShapeError,
+    WeightSettings,
+};
 pub use optimizer::{Optimizer, OptimizerKind};
+pub use parameters::{Layout, Parameter, Role, Start};
+/// The instruction set of the machine, found at run time.
+pub use pulp::Arch;
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
-pub use settings::{ParamValue, PerLayer, Settings, SettingsError};
+pub use settings::{
+    Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
+};
 pub use store::StoreError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
 pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};

@@ -2,9 +2,9 @@
 //! settings files and saved models, and the list that an error message shows.
 
 /// Defines an enum whose variants have names. Names are read without regard to case, `_` and `-`, so that
-/// `glorot_normal` and `glorotNormal` are the same; they are written as given here.
+/// `glorot_normal` and `glorotNormal` are the same; they are written as given here. Names after a `|` are read too.
 macro_rules! named_choices {
-    ($(#[$attribute:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+    ($(#[$attribute:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal $(| $alias:literal)*,)+ }) => {
         $(#[$attribute])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -19,10 +19,16 @@ macro_rules! named_choices {
                 match self { $(Self::$variant => $text,)+ }
             }
 
+            fn names(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$text $(, $alias)*],)+ }
+            }
+
             /// The choice with this name, read without regard to case, `_` and `-`.
             pub fn named(name: &str) -> Option<Self> {
                 let wanted = crate::naming::folded(name);
-                Self::ALL.iter().copied().find(|choice| crate::naming::folded(choice.name()) == wanted)
+                Self::ALL.iter().copied().find(|choice| {
+                    choice.names().iter().any(|name| crate::naming::folded(name) == wanted)
+                })
             }
         }
 

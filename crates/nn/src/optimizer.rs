@@ -74,7 +74,7 @@ impl OptimizerKind {
     }
 
     /// The rule of this kind with default constants: β₁ 0.9, ρ 0.9 (`PyTorch` calls it `alpha`, 0.99), ε 1e-8
-    /// everywhere (Keras has 1e-7, `PyTorch`'s Adagrad 1e-10), Adagrad's accumulator from 0 (Keras 0.1).
+    /// everywhere (Keras has 1e-7, `PyTorch`'s Adagrad 1e-10), Adagrad's accumulator from 0.1 (as Keras; `PyTorch` 0).
     pub fn rule(self) -> Optimizer {
         let (beta1, beta2, epsilon) = (0.9, self.default_beta2(), 1e-8);
         let momentum = self.default_momentum();
@@ -82,7 +82,7 @@ impl OptimizerKind {
             Self::Sgd | Self::Momentum => Optimizer::Sgd { momentum, nesterov: false },
             Self::Nesterov => Optimizer::Sgd { momentum, nesterov: true },
             Self::Rmsprop => Optimizer::Rmsprop { rho: 0.9, momentum, epsilon },
-            Self::Adagrad => Optimizer::Adagrad { initial_accumulator: 0.0, epsilon },
+            Self::Adagrad => Optimizer::Adagrad { initial_accumulator: 0.1, epsilon },
             Self::Adam => Optimizer::Adam { beta1, beta2, epsilon },
             Self::AdamW => Optimizer::AdamW { beta1, beta2, epsilon },
             Self::NAdam => Optimizer::NAdam { beta1, beta2, epsilon },

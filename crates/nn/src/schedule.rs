@@ -128,13 +128,17 @@ impl LearningRate {
             Schedule::Polynomial => between(1.0, self.end_factor, libm::pow(1.0 - done, self.power)),
             Schedule::Cosine => between(1.0, self.end_factor, falling(done)),
             Schedule::CosineRestarts => between(1.0, self.end_factor, falling(self.done_of_period(t))),
-            Schedule::OneCycle if done < self.peak => {
-                between(1.0, self.start_factor, 1.0 - falling(done / self.peak))
-            }
-            Schedule::OneCycle if self.peak < 1.0 => {
-                between(1.0, self.end_factor, falling((done - self.peak) / (1.0 - self.peak)))
-            }
-            Schedule::OneCycle => 1.0,
+            Schedule::OneCycle => self.one_cycle(done),
+        }
+    }
+
+    fn one_cycle(&self, done: f64) -> f64 {
+        if done < self.peak {
+            between(1.0, self.start_factor, 1.0 - falling(done / self.peak))
+        } else if self.peak < 1.0 {
+            between(1.0, self.end_factor, falling((done - self.peak) / (1.0 - self.peak)))
+        } else {
+            1.0
         }
     }
 
@@ -174,7 +178,7 @@ pub struct PlateauSettings {
     /// So many epochs in a row without a better loss lower the rate, at least 1; default 5. Counted as Keras and as
     /// early stopping do; `PyTorch` waits for one more.
     pub patience: usize,
-    /// What the rate is multiplied by, (0, 1); default 0.1.
+    /// What the rate is multiplied by, (0, 1); default 0.5 (Keras and `PyTorch` have 0.1).
     pub factor: f64,
     /// A loss is better if it is below the best by more than this fraction of the best's magnitude, at least 0;
     /// default 1e-4 (as `PyTorch`; in Keras the difference is absolute).
@@ -187,7 +191,7 @@ pub struct PlateauSettings {
 
 impl Default for PlateauSettings {
     fn default() -> Self {
-        Self { patience: 5, factor: 0.1, threshold: 1e-4, cooldown: 0, min_factor: 0.0 }
+        Self { patience: 5, factor: 0.5, threshold: 1e-4, cooldown: 0, min_factor: 0.0 }
     }
 }
 

@@ -8,6 +8,7 @@ use pulp::Arch;
 
 use crate::kernels::add_penalty;
 use crate::optimizer::{Optimizer, Step};
+use crate::parameters::{Layout, Parameter, Role};
 
 /// A stretch of the parameters that is treated alike: one kernel, one bias, one layer's moving statistics.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,20 @@ impl Segment {
     /// A trainable segment without penalty, limit or decay.
     pub fn plain(range: Range<usize>) -> Self {
         Self { range, l1: 0.0, l2: 0.0, max_norm: None, decays: false, trainable: true }
+    }
+
+    /// One segment for each parameter of a network: weights decay, moving statistics are not trained, penalties and
+    /// limits are the parameter's own. A unit's weights are a column of a kernel, a row of filters or of an embedding.
+    pub fn of(layout: &Layout) -> Vec<Self> {
+        let segment = |(parameter, range): &(Parameter, Range<usize>)| Self {
+            range: range.clone(),
+            l1: parameter.penalty.l1,
+            l2: parameter.penalty.l2,
+            max_norm: parameter.max_norm.map(|limit| MaxNorm { limit, axis: unit_axis(parameter) }),
+            decays: parameter.role.is_weight(),
+            trainable: parameter.role.is_trained(),
+        };
+        layout.entries().iter().map(segment).collect()
     }
 }
 
@@ -283,6 +298,15 @@ impl Updater {
                 }
                 Some(_) | None => {}
             }
+        }
+    }
+}
+
+fn unit_axis(parameter: &Parameter) -> UnitAxis {
+    match parameter.role {
+        Role::Filters | Role::Embedding => UnitAxis::First { units: parameter.shape[0] },
+        Role::Kernel | Role::Bias | Role::Gamma | Role::Beta | Role::MovingMean | Role::MovingVariance => {
+            UnitAxis::Last { units: parameter.shape.last().copied().unwrap_or(1) }
         }
     }
 }

@@ -14,7 +14,6 @@ pub(crate) use table::Table;
 
 use crate::engine::Targets;
 use crate::naming::named_choices;
-use crate::network::{Loss, Network};
 use crate::settings::Settings;
 
 /// What a study says about a network: its data, and the settings that are not tuned.
@@ -235,15 +234,6 @@ impl Problem {
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
-
-    /// The network that `settings` describe for these data.
-    pub fn network(&self, settings: &Settings) -> Network {
-        let loss = match self.task() {
-            Task::Classification => Loss::CrossEntropy,
-            Task::Regression => Loss::SquaredError,
-        };
-        Network::dense(self.inputs(), self.classes().len().max(1), loss, settings)
-    }
 }
 
 /// Some rows as a network sees them.
@@ -263,7 +253,10 @@ pub(crate) enum PartTargets {
 impl Part {
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.targets().len()
+        match &self.targets {
+            PartTargets::Classes(classes) => classes.len(),
+            PartTargets::Values(values) => values.len(),
+        }
     }
 
     /// Whether there are no rows.
