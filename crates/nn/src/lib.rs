@@ -48,6 +48,7 @@ mod naming;
 mod network;
 pub mod objective;
 mod optimizer;
+mod quality;
 mod rng;
 mod schedule;
 mod settings;
@@ -70,6 +71,9 @@ pub use network::{Dense, Network};
 pub use optimizer::{Optimizer, OptimizerKind};
 /// The instruction set of the machine, found at run time.
 pub use pulp::Arch;
+pub use quality::{
+    Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
+};
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::Schedule;
 pub use settings::{ParamValue, PerLayer, Settings, SettingsError};
