@@ -35,6 +35,7 @@ mod activation;
 mod checkpoint;
 mod data;
 mod dense;
+mod diagnosis;
 mod elementary;
 mod engine;
 mod evaluation;
@@ -61,6 +62,7 @@ pub use data::{
     ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
 };
 pub use dense::DenseEngine;
+pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use evaluation::{Evaluation, Metrics};
 pub use initializer::KernelInitializer;
