@@ -6,7 +6,8 @@
 use std::time::Instant;
 
 use luthier_nn::{
-    Batch, DenseEngine, Engine, Loss, Network, PerLayer, Purpose, Settings, Stream, Targets, seed_from_u64,
+    Batch, DenseEngine, Engine, Loss, Network, PerLayer, Purpose, Settings, Signature, Stream, Targets,
+    seed_from_u64,
 };
 
 fn main() {
@@ -17,9 +18,9 @@ fn main() {
 fn measure(inputs: usize, hidden: &[usize], classes: usize, rows: usize, steps: u32) {
     let units = PerLayer::list(hidden).unwrap_or_else(|| PerLayer::all(1));
     let settings = Settings { layers: Some(hidden.len()), units, ..Settings::default() };
-    let network = Network::dense(inputs, classes, Loss::CROSS_ENTROPY, &settings);
+    let network = Network::build(&Signature::rows(inputs, classes, Loss::CROSS_ENTROPY), &settings);
     let seed = seed_from_u64(1);
-    let mut engine = DenseEngine::new(&network, settings.update_rule(), &seed, rows);
+    let mut engine = DenseEngine::new(&network, settings.update_rule(), &seed, rows).expect("dense layers");
     let mut stream = Stream::new(&seed, Purpose::Shuffle, 0);
     let x: Vec<f32> = (0..rows * inputs).map(|_| stream.normal() as f32).collect();
     let y: Vec<u32> = (0..rows).map(|_| stream.below(classes as u32)).collect();

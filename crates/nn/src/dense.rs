@@ -9,23 +9,23 @@ use std::ops::Range;
 
 use pulp::Arch;
 
+use crate::activation::Activation;
 use crate::engine::{Batch, Engine, OptimizerMemory, StateError, Tensor};
 use crate::kernels;
 use crate::loss::Loss;
 use crate::matmul::{Matrix, multiply};
-use crate::network::{Dense, Network};
+use crate::network::{Layer, Network, Penalty};
 use crate::optimizer::Optimizer;
-use crate::rng::{Purpose, Stream};
+use crate::parameters::Layout;
+use crate::rng::Stream;
 
 /// Runs a [`Network`] by hand-written passes.
 ///
 /// ```
-/// use luthier_nn::{Activation, DenseEngine, Engine, Network, Tensor};
-/// # use luthier_nn::{Loss, Settings};
+/// use luthier_nn::{DenseEngine, Engine, Layer, Loss, Network, Tensor};
 ///
-/// let settings = Settings { layers: Some(0), ..Settings::default() };
-/// let network = Network::dense(2, 2, Loss::SquaredError, &settings);
-/// let mut engine = DenseEngine::for_inference(&network, 2);
+/// let network = Network { input: vec![2], layers: vec![Layer::dense(2)], loss: Loss::SquaredError };
+/// let mut engine = DenseEngine::for_inference(&network, 2).expect("a dense layer");
 /// engine.load_weights(&[
 ///     Tensor { name: "layers.1.kernel".into(), shape: vec![2, 2], data: vec![0.5, 0.75, 0.25, 0.5] },
 ///     Tensor { name: "layers.1.bias".into(), shape: vec![2], data: vec![0.0, 0.0] },
@@ -38,8 +38,9 @@ use crate::rng::{Purpose, Stream};
 pub struct DenseEngine {
     arch: Arch,
     inputs: usize,
+    layout: Layout,
     loss: Loss,
-    layers: Vec<Layer>,
+    layers: Vec<Block>,
     weights: Vec<f32>,
     /// Empty in an engine that only predicts.
     gradients: Vec<f32>,
@@ -53,9 +54,12 @@ pub struct DenseEngine {
     noise: Vec<u8>,
 }
 
-/// A layer's place in the parameters, and its buffers.
-struct Layer {
-    spec: Dense,
+/// A dense layer with what follows it, its place in the parameters, and its buffers.
+struct Block {
+    units: usize,
+    activation: Activation,
+    dropout: f64,
+    penalty: Penalty,
     inputs: usize,
     kernel: Range<usize>,
     bias: Range<usize>,
@@ -64,55 +68,45 @@ struct Layer {
 }
 
 impl DenseEngine {
+    /// Whether this engine can run the network: rows of features through dense layers with activation and dropout.
+    pub fn supports(network: &Network) -> bool {
+        Layout::new(network).is_ok_and(|layout| blocks(network, &layout, 1).is_some())
+    }
+
     /// A network with fresh weights from `seed`, ready to be trained on batches of up to `rows` rows and to predict
-    /// as many at once.
-    pub fn new(network: &Network, optimizer: Optimizer, seed: &[u8; 32], rows: usize) -> Self {
-        let mut engine = Self::for_inference(network, rows);
+    /// as many at once; `None` if it [cannot](Self::supports) run it.
+    pub fn new(network: &Network, optimizer: Optimizer, seed: &[u8; 32], rows: usize) -> Option<Self> {
+        let mut engine = Self::for_inference(network, rows)?;
         let count = engine.weights.len();
+        engine.weights = engine.layout.initial(seed);
         engine.gradients = vec![0.0; count];
         engine.slots = optimizer.kind().slots().iter().map(|_| vec![0.0; count]).collect();
         engine.optimizer = Some(optimizer);
-        let widest = network.widest() * rows;
+        let widest = engine.layers.iter().map(|layer| layer.units).fold(engine.inputs, usize::max) * rows;
         (engine.delta, engine.delta_before) = (vec![0.0; widest], vec![0.0; widest]);
         let mut noisiest = 0;
-        for (index, layer) in engine.layers.iter_mut().enumerate() {
+        for layer in &mut engine.layers {
             layer.slopes = vec![0.0; layer.outputs.len()];
-            if layer.spec.dropout > 0.0 {
+            if layer.dropout > 0.0 {
                 noisiest = noisiest.max(2 * layer.outputs.len());
             }
-            let kernel = &mut engine.weights[layer.kernel.clone()];
-            let mut stream = Stream::new(seed, Purpose::Weights, index as u64);
-            layer.spec.kernel_initializer.fill(kernel, layer.inputs, layer.spec.units, &mut stream);
         }
         engine.noise = vec![0; noisiest];
-        engine
+        Some(engine)
     }
 
-    /// A network with zero weights that can predict up to `rows` rows at once but not be trained.
-    pub fn for_inference(network: &Network, rows: usize) -> Self {
-        let mut end = 0;
-        let mut place = |length| {
-            end += length;
-            end - length..end
-        };
-        let layers: Vec<Layer> = network
-            .shapes()
-            .zip(&network.layers)
-            .map(|((inputs, units), spec)| Layer {
-                spec: spec.clone(),
-                inputs,
-                kernel: place(inputs * units),
-                bias: place(units),
-                outputs: vec![0.0; rows * units],
-                slopes: Vec::new(),
-            })
-            .collect();
-        Self {
+    /// A network with zero weights that can predict up to `rows` rows at once but not be trained; `None` if it
+    /// [cannot](Self::supports) run it.
+    pub fn for_inference(network: &Network, rows: usize) -> Option<Self> {
+        let layout = Layout::new(network).ok()?;
+        let layers = blocks(network, &layout, rows)?;
+        Some(Self {
             arch: Arch::new(),
-            inputs: network.inputs,
+            inputs: network.inputs(),
             loss: network.loss,
+            weights: vec![0.0; layout.len()],
+            layout,
             layers,
-            weights: vec![0.0; end],
             gradients: Vec::new(),
             optimizer: None,
             slots: Vec::new(),
@@ -120,30 +114,30 @@ impl DenseEngine {
             delta: Vec::new(),
             delta_before: Vec::new(),
             noise: Vec::new(),
-        }
+        })
     }
 
     /// The gradient of the mean loss (with penalties) at the last batch trained on, named as the weights.
     pub fn gradients(&self) -> Vec<Tensor> {
-        self.tensors(&self.gradients, "")
+        self.layout.tensors(&self.gradients, "")
     }
 
     fn forward_training(&mut self, inputs: &[f32], rows: usize, dropout: &mut Stream) {
         for index in 0..self.layers.len() {
             let (before, rest) = self.layers.split_at_mut(index);
             let layer = &mut rest[0];
-            let (units, used) = (layer.spec.units, rows * layer.spec.units);
+            let (units, used) = (layer.units, rows * layer.units);
             let x = before.last().map_or(inputs, |previous| &previous.outputs[..rows * layer.inputs]);
             let outputs = &mut layer.outputs[..used];
             let slopes = &mut layer.slopes[..used];
             let kernel = Matrix::new(&self.weights[layer.kernel.clone()], layer.inputs, units);
             multiply(outputs, Matrix::new(x, rows, layer.inputs), kernel);
             let bias = &self.weights[layer.bias.clone()];
-            kernels::activate_with_slope(self.arch, layer.spec.activation, outputs, slopes, bias);
-            if layer.spec.dropout > 0.0 {
+            kernels::activate_with_slope(self.arch, layer.activation, outputs, slopes, bias);
+            if layer.dropout > 0.0 {
                 let noise = &mut self.noise[..2 * used];
                 dropout.fill(noise);
-                kernels::drop_units(self.arch, layer.spec.dropout, outputs, slopes, noise);
+                kernels::drop_units(self.arch, layer.dropout, outputs, slopes, noise);
             }
         }
     }
@@ -151,7 +145,7 @@ impl DenseEngine {
     /// Puts the gradient of the mean loss with respect to the network's outputs into `delta`.
     fn loss_gradient(&mut self, batch: &Batch<'_>) -> f64 {
         let Some(last) = self.layers.last() else { return 0.0 };
-        let used = batch.rows * last.spec.units;
+        let used = batch.rows * last.units;
         let delta = &mut self.delta[..used];
         delta.copy_from_slice(&last.outputs[..used]);
         self.loss.gradient(self.arch, delta, batch.rows, batch.targets, batch.weights)
@@ -160,7 +154,7 @@ impl DenseEngine {
     fn backward(&mut self, inputs: &[f32], rows: usize) {
         for index in (0..self.layers.len()).rev() {
             let layer = &self.layers[index];
-            let (fan_in, units) = (layer.inputs, layer.spec.units);
+            let (fan_in, units) = (layer.inputs, layer.units);
             let delta = &mut self.delta[..rows * units];
             let slopes = &layer.slopes[..rows * units];
             kernels::through_slope(self.arch, delta, slopes, &mut self.gradients[layer.bias.clone()]);
@@ -181,53 +175,45 @@ impl DenseEngine {
     }
 
     fn add_penalties(&mut self) {
-        for layer in self.layers.iter().filter(|layer| layer.spec.l1 > 0.0 || layer.spec.l2 > 0.0) {
+        for layer in self.layers.iter().filter(|layer| !layer.penalty.is_none()) {
             let (gradient, kernel) =
                 (&mut self.gradients[layer.kernel.clone()], &self.weights[layer.kernel.clone()]);
-            kernels::add_penalty(self.arch, gradient, kernel, layer.spec.l1, layer.spec.l2);
+            kernels::add_penalty(self.arch, gradient, kernel, layer.penalty.l1, layer.penalty.l2);
         }
     }
+}
 
-    /// Cuts a slice that is laid out like the weights into named tensors.
-    fn tensors(&self, values: &[f32], prefix: &str) -> Vec<Tensor> {
-        self.places()
-            .map(|(name, shape, range)| Tensor {
-                name: format!("{prefix}{name}"),
-                shape,
-                data: values[range].to_vec(),
-            })
-            .collect()
-    }
-
-    /// Name, shape and place of each tensor.
-    fn places(&self) -> impl Iterator<Item = (String, Vec<usize>, Range<usize>)> + '_ {
-        self.layers.iter().enumerate().flat_map(|(index, layer)| {
-            let (number, units) = (index + 1, layer.spec.units);
-            [
-                (format!("layers.{number}.kernel"), vec![layer.inputs, units], layer.kernel.clone()),
-                (format!("layers.{number}.bias"), vec![units], layer.bias.clone()),
-            ]
-        })
-    }
-
-    /// The opposite of [`Self::tensors`], checked.
-    fn gather(&self, tensors: &[Tensor], prefix: &str) -> Result<Vec<f32>, StateError> {
-        let mut values = vec![0.0; self.weights.len()];
-        for (name, shape, range) in self.places() {
-            let name = format!("{prefix}{name}");
-            let Some(tensor) = tensors.iter().find(|tensor| tensor.name == name) else {
-                return Err(StateError::Missing(name));
-            };
-            if tensor.shape != shape || tensor.data.len() != range.len() {
-                return Err(StateError::Shape { name, expected: shape, found: tensor.shape.clone() });
+/// Groups the layers of a network into blocks; `None` if one of them is of another kind.
+fn blocks(network: &Network, layout: &Layout, rows: usize) -> Option<Vec<Block>> {
+    let [mut inputs] = network.input[..] else { return None };
+    let mut ranges = layout.entries().iter().map(|(_, range)| range.clone());
+    let mut blocks: Vec<Block> = Vec::new();
+    for layer in &network.layers {
+        match layer {
+            Layer::Dense(dense)
+                if dense.bias && dense.weights.biases.is_none() && dense.weights.activity.is_none() =>
+            {
+                blocks.push(Block {
+                    units: dense.units,
+                    activation: dense.activation,
+                    dropout: 0.0,
+                    penalty: dense.weights.kernel,
+                    inputs,
+                    kernel: ranges.next()?,
+                    bias: ranges.next()?,
+                    outputs: vec![0.0; rows * dense.units],
+                    slopes: Vec::new(),
+                });
+                inputs = dense.units;
             }
-            if tensor.data.iter().any(|value| !value.is_finite()) {
-                return Err(StateError::NotFinite(name));
+            Layer::Dropout { rate } => {
+                let block = blocks.last_mut().filter(|block| block.dropout == 0.0)?;
+                block.dropout = *rate;
             }
-            values[range].copy_from_slice(&tensor.data);
+            _ => return None,
         }
-        Ok(values)
     }
+    Some(blocks)
 }
 
 impl Engine for DenseEngine {
@@ -258,32 +244,34 @@ impl Engine for DenseEngine {
             let (before, rest) = self.layers.split_at_mut(index);
             let layer = &mut rest[0];
             let x = before.last().map_or(inputs, |previous| &previous.outputs[..rows * layer.inputs]);
-            let sums = &mut layer.outputs[..rows * layer.spec.units];
-            let kernel = Matrix::new(&self.weights[layer.kernel.clone()], layer.inputs, layer.spec.units);
+            let sums = &mut layer.outputs[..rows * layer.units];
+            let kernel = Matrix::new(&self.weights[layer.kernel.clone()], layer.inputs, layer.units);
             multiply(sums, Matrix::new(x, rows, layer.inputs), kernel);
-            kernels::activate(self.arch, layer.spec.activation, sums, &self.weights[layer.bias.clone()]);
+            kernels::activate(self.arch, layer.activation, sums, &self.weights[layer.bias.clone()]);
         }
         if let Some(last) = self.layers.last() {
-            outputs.copy_from_slice(&last.outputs[..rows * last.spec.units]);
+            outputs.copy_from_slice(&last.outputs[..rows * last.units]);
         }
     }
 
     fn weights(&self) -> Vec<Tensor> {
-        self.tensors(&self.weights, "")
+        self.layout.tensors(&self.weights, "")
     }
 
     fn memory(&self) -> OptimizerMemory {
-        let slots = self.slot_names().zip(&self.slots).flat_map(|(slot, values)| self.tensors(values, &slot));
+        let slots =
+            self.slot_names().zip(&self.slots).flat_map(|(slot, values)| self.layout.tensors(values, &slot));
         OptimizerMemory { steps: self.steps, slots: slots.collect() }
     }
 
     fn load_weights(&mut self, tensors: &[Tensor]) -> Result<(), StateError> {
-        self.weights = self.gather(tensors, "")?;
+        self.weights = self.layout.gather(tensors, "")?;
         Ok(())
     }
 
     fn load_memory(&mut self, memory: &OptimizerMemory) -> Result<(), StateError> {
-        let slots: Result<_, _> = self.slot_names().map(|slot| self.gather(&memory.slots, &slot)).collect();
+        let slots: Result<_, _> =
+            self.slot_names().map(|slot| self.layout.gather(&memory.slots, &slot)).collect();
         self.slots = slots?;
         self.steps = memory.steps;
         Ok(())

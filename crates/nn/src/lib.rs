@@ -32,12 +32,14 @@
 //! ```
 
 mod activation;
+mod architecture;
 mod checkpoint;
 mod data;
 mod dense;
 mod diagnosis;
 mod elementary;
 mod engine;
+mod engines;
 mod evaluation;
 mod initializer;
 mod kernels;
@@ -49,6 +51,7 @@ mod naming;
 mod network;
 pub mod objective;
 mod optimizer;
+mod parameters;
 mod quality;
 mod rng;
 mod schedule;
@@ -57,6 +60,7 @@ mod store;
 mod trainer;
 
 pub use activation::Activation;
+pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
     ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
@@ -64,13 +68,18 @@ pub use data::{
 pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
+pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::{Evaluation, Metrics};
-pub use initializer::KernelInitializer;
+pub use initializer::{Initializer, InitializerKind};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
 pub use model::{Model, ModelError, Prediction};
-pub use network::{Dense, Network};
+pub use network::{
+    Cell, Conv, Dense, EmbedColumn, Layer, Network, Padding, Penalty, Pool, Pooling, Recurrent, ShapeError,
+    WeightSettings,
+};
 pub use optimizer::{Optimizer, OptimizerKind};
+pub use parameters::{Layout, Parameter, Role, Start};
 /// The instruction set of the machine, found at run time.
 pub use pulp::Arch;
 pub use quality::{
@@ -78,6 +87,8 @@ pub use quality::{
 };
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::Schedule;
-pub use settings::{ParamValue, PerLayer, Settings, SettingsError};
+pub use settings::{
+    Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
+};
 pub use store::StoreError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};

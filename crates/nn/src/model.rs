@@ -6,11 +6,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{DataError, Preprocessing, Problem, Table, TargetEncoding};
-use crate::dense::DenseEngine;
 use crate::engine::{Engine, Tensor};
+use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, largest};
 use crate::kernels;
 use crate::network::Network;
+use crate::parameters::Layout;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
 
@@ -22,7 +23,7 @@ const WEIGHTS: &str = "model.safetensors";
 pub struct Model {
     description: Description,
     weights: Vec<Tensor>,
-    engine: DenseEngine,
+    engine: Box<dyn Engine>,
     evaluator: Evaluator,
 }
 
@@ -95,7 +96,8 @@ impl Model {
             data_blake3: problem.data_fingerprint().to_owned(),
             problem: problem.fingerprint().to_owned(),
         };
-        let mut model = Self::with_zero_weights(description);
+        let mut model = Self::with_zero_weights(description)
+            .unwrap_or_else(|error| unreachable!("an engine has trained this network: {error}"));
         model
             .engine
             .load_weights(weights)
@@ -104,10 +106,10 @@ impl Model {
         model
     }
 
-    fn with_zero_weights(description: Description) -> Self {
-        let engine = DenseEngine::for_inference(&description.network, ROWS_AT_ONCE);
+    fn with_zero_weights(description: Description) -> Result<Self, EngineError> {
+        let engine = engines::for_inference(&description.network, ROWS_AT_ONCE)?;
         let evaluator = Evaluator::new(description.network.outputs());
-        Self { description, weights: Vec::new(), engine, evaluator }
+        Ok(Self { description, weights: Vec::new(), engine, evaluator })
     }
 
     /// Writes `model.safetensors` and `model.json` into `directory`, which is made if need be.
@@ -128,7 +130,8 @@ impl Model {
         if !saved.description.is_consistent(&weights) {
             return Err(damaged("its network does not fit its columns, its target or its weights"));
         }
-        let mut model = Self::with_zero_weights(saved.description);
+        let mut model =
+            Self::with_zero_weights(saved.description).map_err(|error| damaged(&error.to_string()))?;
         model.engine.load_weights(&weights).map_err(store::unfit(&weights_path))?;
         model.weights = weights;
         Ok(model)
@@ -176,7 +179,7 @@ impl Model {
         let mut predictions = Vec::with_capacity(rows);
         let width = self.description.network.outputs();
         let target = self.description.preprocessing.target();
-        self.evaluator.each_block(&mut self.engine, inputs, rows, |_, scores| match target {
+        self.evaluator.each_block(self.engine.as_mut(), inputs, rows, |_, scores| match target {
             TargetEncoding::Classes { names } => {
                 kernels::softmax(pulp::Arch::new(), scores, width);
                 predictions.extend(scores.chunks_exact(width).map(|row| class_of(row, names)));
@@ -198,7 +201,7 @@ impl Model {
             return Err(ModelError::NothingHeldOut);
         }
         let encoding = problem.preprocessing().target();
-        Ok(self.evaluator.evaluate(&mut self.engine, problem.held_out(), encoding))
+        Ok(self.evaluator.evaluate(self.engine.as_mut(), problem.held_out(), encoding))
     }
 }
 
@@ -210,11 +213,10 @@ impl Description {
             TargetEncoding::Classes { names } => names.len(),
             TargetEncoding::Value { .. } => 1,
         };
-        self.network.inputs == self.preprocessing.inputs()
-            && !self.network.layers.is_empty()
-            && self.network.layers.iter().all(|layer| layer.units > 0)
+        let Ok(layout) = Layout::new(&self.network) else { return false };
+        self.network.inputs() == self.preprocessing.inputs()
             && self.network.outputs() == outputs
-            && self.network.parameter_count() == stored
+            && layout.len() == stored
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, hexadecimal};
 use crate::data::Problem;
-use crate::dense::DenseEngine;
 use crate::engine::{Batch, Engine, Targets};
+use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, Metrics, ROWS_AT_ONCE};
 use crate::model::Model;
 use crate::network::Network;
@@ -78,6 +78,9 @@ pub enum TrainError {
     /// A setting is out of range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// No engine can run the network.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The network would not fit into memory.
     #[error(
         "the network needs about {gibibytes:.1} GiB for {parameters} parameters and batches of {rows} rows, above the limit of {limit} GiB: use fewer `units` or `layers`, or a smaller `batch_size`"
@@ -127,8 +130,8 @@ impl Trainer {
         let network = problem.network(&settings);
         let rows = rows_at_once(problem, &settings);
         check_size(&network, rows)?;
-        let engine = DenseEngine::new(&network, settings.update_rule(), &seed, rows);
-        Ok(Self::with_engine(problem, settings, seed, Box::new(engine)))
+        let engine = engines::for_training(&network, &settings, &seed, rows)?;
+        Ok(Self::with_engine(problem, settings, seed, engine))
     }
 
     /// A run at its beginning on an engine that is given. The engine must hold [`Problem::network`] of these
@@ -326,8 +329,10 @@ fn rows_at_once(problem: &Problem, settings: &Settings) -> usize {
 /// Weights, gradients and two optimiser slots; outputs and slopes of each layer; two gradients of the widest.
 fn check_size(network: &Network, rows: usize) -> Result<(), TrainError> {
     let parameters = network.parameter_count();
-    let outputs: usize = network.layers.iter().map(|layer| layer.units).sum();
-    let numbers = 4.0 * parameters as f64 + 2.0 * rows as f64 * (outputs + network.widest()) as f64;
+    let shapes = network.shapes().map_err(EngineError::Shape)?;
+    let sizes = || shapes.iter().map(|shape| shape.iter().map(|&n| n as f64).product::<f64>());
+    let (outputs, widest) = (sizes().sum::<f64>(), sizes().fold(network.inputs() as f64, f64::max));
+    let numbers = 4.0 * parameters as f64 + 2.0 * rows as f64 * (outputs + widest);
     let gibibytes = numbers * 4.0 / f64::from(1 << 30);
     if gibibytes > MEMORY_LIMIT_GIB as f64 {
         return Err(TrainError::TooLarge { parameters, rows, gibibytes, limit: MEMORY_LIMIT_GIB });

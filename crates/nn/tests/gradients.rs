@@ -2,25 +2,25 @@
 //! activation; and what dropout does.
 
 use luthier_nn::{
-    Activation, Batch, Dense, DenseEngine, Engine, KernelInitializer, Loss, Network, Optimizer, Purpose,
-    Stream, Targets,
+    Activation, Batch, Dense, DenseEngine, Engine, InitializerKind, Layer, Loss, Network, Optimizer, Penalty,
+    Purpose, Stream, Targets, WeightSettings,
 };
 
 const ROWS: usize = 7;
+const PENALTY: Penalty = Penalty { l1: 0.01, l2: 0.03 };
 const PLAIN: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
 
 fn network(activation: Activation, loss: Loss) -> Network {
-    let layer = |units, activation| Dense {
-        units,
-        activation,
-        dropout: 0.0,
-        l1: 0.01,
-        l2: 0.03,
-        kernel_initializer: KernelInitializer::HeNormal,
+    let weights = WeightSettings {
+        kernel_initializer: InitializerKind::HeNormal.into(),
+        kernel: PENALTY,
+        ..WeightSettings::default()
     };
+    let layer =
+        |units, activation| Layer::Dense(Dense { units, activation, bias: true, weights: weights.clone() });
     let outputs = if loss == Loss::SquaredError { 1 } else { 4 };
     let layers = vec![layer(6, activation), layer(5, activation), layer(outputs, Activation::Linear)];
-    Network { inputs: 3, layers, loss }
+    Network { input: vec![3], layers, loss }
 }
 
 fn activate(activation: Activation, x: f64) -> f64 {
@@ -41,10 +41,11 @@ fn activate(activation: Activation, x: f64) -> f64 {
 /// Mean loss with penalties, from the definition.
 fn loss(network: &Network, weights: &[Vec<f64>], inputs: &[f32], classes: &[u32], values: &[f32]) -> f64 {
     let mut total = 0.0;
-    for (row, x) in inputs.chunks_exact(network.inputs).enumerate() {
+    for (row, x) in inputs.chunks_exact(network.inputs()).enumerate() {
         let mut x: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
         for (layer, tensors) in network.layers.iter().zip(weights.chunks_exact(2)) {
             let (kernel, bias) = (&tensors[0], &tensors[1]);
+            let Layer::Dense(layer) = layer else { unreachable!("dense layers only") };
             x = (0..layer.units)
                 .map(|unit| {
                     let sum: f64 =
@@ -58,19 +59,19 @@ fn loss(network: &Network, weights: &[Vec<f64>], inputs: &[f32], classes: &[u32]
             _ => x.iter().map(|v| v.exp()).sum::<f64>().ln() - x[classes[row] as usize],
         };
     }
-    let penalties = network.layers.iter().zip(weights.chunks_exact(2)).map(|(layer, tensors)| {
-        tensors[0].iter().map(|w| layer.l1 * w.abs() + layer.l2 * w * w).sum::<f64>()
-    });
+    let penalties = weights
+        .chunks_exact(2)
+        .map(|tensors| tensors[0].iter().map(|w| PENALTY.l1 * w.abs() + PENALTY.l2 * w * w).sum::<f64>());
     total / ROWS as f64 + penalties.sum::<f64>()
 }
 
 fn check(activation: Activation, kind: Loss) {
     let network = network(activation, kind);
     let mut stream = Stream::new(&[5; 32], Purpose::Shuffle, 0);
-    let inputs: Vec<f32> = (0..ROWS * network.inputs).map(|_| stream.normal() as f32).collect();
+    let inputs: Vec<f32> = (0..ROWS * network.inputs()).map(|_| stream.normal() as f32).collect();
     let values: Vec<f32> = (0..ROWS).map(|_| stream.normal() as f32).collect();
     let classes: Vec<u32> = (0..ROWS).map(|_| stream.below(4)).collect();
-    let mut engine = DenseEngine::new(&network, PLAIN, &[6; 32], ROWS);
+    let mut engine = DenseEngine::new(&network, PLAIN, &[6; 32], ROWS).unwrap();
     let mut weights: Vec<Vec<f64>> =
         engine.weights().iter().map(|t| t.data.iter().map(|&w| f64::from(w)).collect()).collect();
     let targets = match kind {
@@ -108,17 +109,14 @@ fn gradients_agree_with_finite_differences_for_every_activation() {
 #[test]
 fn dropout_drops_at_its_rate_scales_the_rest_and_is_off_in_prediction() {
     let (rate, rows, units) = (0.3, 100, 100);
-    let layer = |units, dropout| Dense {
-        units,
-        activation: Activation::Linear,
-        dropout,
-        l1: 0.0,
-        l2: 0.0,
-        kernel_initializer: KernelInitializer::Ones,
+    let ones =
+        WeightSettings { kernel_initializer: InitializerKind::Ones.into(), ..WeightSettings::default() };
+    let layer = |units| {
+        Layer::Dense(Dense { units, activation: Activation::Linear, bias: true, weights: ones.clone() })
     };
-    let network =
-        Network { inputs: 1, layers: vec![layer(units, rate), layer(1, 0.0)], loss: Loss::SquaredError };
-    let mut engine = DenseEngine::new(&network, PLAIN, &[0; 32], rows);
+    let layers = vec![layer(units), Layer::Dropout { rate }, layer(1)];
+    let network = Network { input: vec![1], layers, loss: Loss::SquaredError };
+    let mut engine = DenseEngine::new(&network, PLAIN, &[0; 32], rows).unwrap();
     let targets = vec![0.0; rows];
     let batch = Batch { rows, inputs: &vec![1.0; rows], targets: Targets::Values(&targets), weights: None };
     let mut outputs = vec![0.0; rows];
@@ -136,9 +134,9 @@ fn dropout_drops_at_its_rate_scales_the_rest_and_is_off_in_prediction() {
 #[test]
 fn the_same_stream_drops_the_same_units() {
     let mut layers = network(Activation::Tanh, Loss::CROSS_ENTROPY);
-    layers.layers[0].dropout = 0.5;
+    layers.layers.insert(1, Layer::Dropout { rate: 0.5 });
     let run = |epoch| {
-        let mut engine = DenseEngine::new(&layers, PLAIN, &[2; 32], ROWS);
+        let mut engine = DenseEngine::new(&layers, PLAIN, &[2; 32], ROWS).unwrap();
         let inputs: Vec<f32> = (0..ROWS * 3).map(|i| (i as f32).sin()).collect();
         let targets = Targets::Classes(&[0, 1, 2, 3, 0, 1, 2]);
         let batch = Batch { rows: ROWS, inputs: &inputs, targets, weights: None };

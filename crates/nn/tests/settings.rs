@@ -1,6 +1,6 @@
 //! Settings: files, tuned values by name, ranges, and what an error says.
 
-use luthier_nn::{Activation, KernelInitializer, OptimizerKind, ParamValue, Schedule, Settings};
+use luthier_nn::{Activation, InitializerKind, OptimizerKind, ParamValue, Schedule, Settings};
 
 fn read(text: &str) -> Result<Settings, String> {
     toml::from_str(text).map_err(|error| error.to_string())
@@ -42,15 +42,49 @@ fn every_name_sets_its_field() {
     assert_eq!([1, 2, 3].map(|k| settings.units.at(k)), [10, 20, 10]);
     assert_eq!([1, 3].map(|k| settings.activation.at(k)), [Activation::Tanh, Activation::LeakyRelu]);
     assert_eq!([1, 2].map(|k| settings.dropout.at(k)), [0.5, 0.1]);
-    assert_eq!((settings.l1, settings.l2), (1e-4, 0.0));
+    assert_eq!((settings.l1.at(1), settings.l2.at(1)), (1e-4, 0.0));
     assert_eq!(settings.optimizer, OptimizerKind::Sgd);
     assert_eq!(settings.initial_learning_rate(), 0.5);
-    assert_eq!((settings.momentum, settings.nesterov), (0.9, true));
-    assert_eq!((settings.beta1, settings.beta2, settings.epsilon), (0.8, 0.99, 1e-6));
+    assert_eq!((settings.momentum(), settings.nesterov), (0.9, true));
+    assert_eq!((settings.beta1, settings.beta2(), settings.epsilon), (0.8, 0.99, 1e-6));
     assert_eq!((settings.batch_size, settings.epochs), (64, 5));
-    assert_eq!(settings.kernel_initializer, Some(KernelInitializer::GlorotNormal));
+    assert_eq!(settings.kernel_initializer, Some(InitializerKind::GlorotNormal));
     assert_eq!((settings.schedule, settings.decay_rate), (Schedule::Cosine, 0.5));
-    assert_eq!(Settings::names().count(), 18, "a new name belongs into this test");
+}
+
+/// Of a few plain values, at least one must be accepted by each name, and change that field of the file and no other.
+#[test]
+fn every_name_changes_the_field_of_its_name_alone() {
+    let values: [ParamValue; 12] = [
+        7i64.into(),
+        0.25.into(),
+        true.into(),
+        "tanh".into(),
+        "convolutional".into(),
+        "batch".into(),
+        "valid".into(),
+        "average".into(),
+        "gru".into(),
+        "he_normal".into(),
+        "balanced".into(),
+        "exponential".into(),
+    ];
+    let more: [ParamValue; 4] = ["sgd".into(), "squared_error".into(), 1.5.into(), "accuracy".into()];
+    let file = |settings: &Settings| serde_json::to_value(settings).unwrap();
+    let before = file(&Settings::default());
+    for name in Settings::names() {
+        let accepted: Vec<Settings> = values
+            .iter()
+            .chain(&more)
+            .filter_map(|value| Settings::default().with_param(name, value.clone()).ok())
+            .collect();
+        let changed = accepted.iter().map(file).find(|after| *after != before);
+        let after = changed.unwrap_or_else(|| panic!("no value changes `{name}`"));
+        let (before, after) = (before.as_object().unwrap(), after.as_object().unwrap());
+        for key in after.keys() {
+            assert_eq!(before.get(key) != after.get(key), key == name, "setting `{name}` touched `{key}`");
+        }
+    }
 }
 
 #[test]
@@ -99,7 +133,7 @@ fn unknown_names_are_answered_with_the_list() {
     refused("learningrate", 0.1, &["`learningrate`", "learning_rate", "batch_size", "units[1]"]);
     refused("units[0]", 3i64, &["`units[0]`"]);
     refused("units[x]", 3i64, &["`units[x]`"]);
-    refused("l2[1]", 0.1, &["`l2[1]`", "`l2`"]);
+    refused("rho[1]", 0.1, &["`rho[1]`", "`rho`"]);
     assert!(read("unit = 3").unwrap_err().contains("unknown field `unit`"));
 }
 

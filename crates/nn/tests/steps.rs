@@ -1,8 +1,8 @@
 //! First gradients and twenty steps of every optimiser against double precision (`reference/steps.py`).
 
 use luthier_nn::{
-    Activation, Batch, Dense, DenseEngine, Engine, KernelInitializer, Loss, Network, Optimizer, Purpose,
-    Stream, Targets, Tensor,
+    Activation, Batch, Dense, DenseEngine, Engine, Layer, Loss, Network, Optimizer, Penalty, Purpose, Stream,
+    Targets, Tensor, WeightSettings,
 };
 use serde::Deserialize;
 
@@ -38,19 +38,16 @@ enum Rule {
 
 impl Case {
     fn network(&self) -> Network {
-        let layer = |units, activation| Dense {
-            units,
-            activation,
-            dropout: 0.0,
-            l1: self.l1,
-            l2: self.l2,
-            kernel_initializer: KernelInitializer::Zeros,
+        let weights =
+            WeightSettings { kernel: Penalty { l1: self.l1, l2: self.l2 }, ..WeightSettings::default() };
+        let layer = |units, activation| {
+            Layer::Dense(Dense { units, activation, bias: true, weights: weights.clone() })
         };
         let outputs = if self.loss == Loss::SquaredError { 1 } else { 3 };
         let hidden =
             self.units.iter().zip(&self.activations).map(|(&units, &activation)| layer(units, activation));
         let layers = hidden.chain([layer(outputs, Activation::Linear)]).collect();
-        Network { inputs: 4, layers, loss: self.loss }
+        Network { input: vec![4], layers, loss: self.loss }
     }
 
     fn engine(&self) -> DenseEngine {
@@ -58,7 +55,7 @@ impl Case {
             Rule::Sgd { momentum, nesterov } => Optimizer::Sgd { momentum, nesterov },
             Rule::Adam { beta1, beta2, epsilon } => Optimizer::Adam { beta1, beta2, epsilon },
         };
-        let mut engine = DenseEngine::new(&self.network(), optimizer, &[0; 32], 6);
+        let mut engine = DenseEngine::new(&self.network(), optimizer, &[0; 32], 6).unwrap();
         let before = engine.weights().into_iter().zip(&self.before);
         let before: Vec<Tensor> =
             before.map(|(tensor, data)| Tensor { data: data.clone(), ..tensor }).collect();

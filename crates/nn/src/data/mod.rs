@@ -13,9 +13,7 @@ pub use preprocessing::{Preprocessing, TargetEncoding};
 pub(crate) use table::Table;
 
 use crate::engine::Targets;
-use crate::loss::Loss;
 use crate::naming::named_choices;
-use crate::network::Network;
 use crate::settings::Settings;
 
 /// What a study says about a network: its data, and the settings that are not tuned.
@@ -235,15 +233,6 @@ impl Problem {
     /// What was done to the data that a user may want to know: columns dropped, cells filled.
     pub fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    /// The network that `settings` describe for these data.
-    pub fn network(&self, settings: &Settings) -> Network {
-        let loss = match self.task() {
-            Task::Classification => Loss::CROSS_ENTROPY,
-            Task::Regression => Loss::SquaredError,
-        };
-        Network::dense(self.inputs(), self.classes().len().max(1), loss, settings)
     }
 }
 
