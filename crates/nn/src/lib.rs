@@ -69,7 +69,7 @@ pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
-pub use evaluation::{Evaluation, Metrics};
+pub use evaluation::Evaluation;
 pub use initializer::{Initializer, InitializerKind};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
