@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Part, TargetEncoding};
 use crate::engine::{Engine, Targets};
-use crate::loss::{Loss, LossKind};
+use crate::loss::Loss;
 use crate::metrics::{Metric, Predicted, TargetKind, compute, predicted_class};
 use crate::network::Network;
 use crate::quality::Answers;
@@ -67,7 +67,7 @@ impl Evaluator {
     /// For engines that hold `network`, with the metrics of an epoch.
     pub(crate) fn new(network: &Network) -> Self {
         let outputs = network.outputs();
-        let kind = target_kind(network.loss);
+        let kind = network.loss.target_kind();
         Self {
             outputs,
             loss: network.loss.with_label_smoothing(0.0),
@@ -94,7 +94,7 @@ impl Evaluator {
             values.iter().map(|&value| f64::from(value) * deviation + mean).collect()
         };
         let width = self.outputs;
-        let measured = match (target_kind(self.loss), targets) {
+        let measured = match (self.loss.target_kind(), targets) {
             (TargetKind::Classes, Targets::Classes(truth)) => {
                 compute(&self.metrics, Predicted::Classes { probabilities: &self.all, width, truth })
             }
@@ -120,7 +120,7 @@ impl Evaluator {
     ) -> Answers {
         self.collect(engine, inputs, rows);
         self.loss.link().apply(Arch::new(), &mut self.all, self.outputs);
-        match target_kind(self.loss) {
+        match self.loss.target_kind() {
             TargetKind::Classes => {
                 let class = |row| predicted_class(row) as u32;
                 Answers::Classes(self.all.chunks_exact(self.outputs).map(class).collect())
@@ -156,17 +156,6 @@ impl Evaluator {
         all.clear();
         self.each_block(engine, inputs, rows, |_, scores| all.extend_from_slice(scores));
         self.all = all;
-    }
-}
-
-/// What a loss is for.
-fn target_kind(loss: Loss) -> TargetKind {
-    match loss.kind() {
-        LossKind::CrossEntropy | LossKind::BinaryCrossEntropy => TargetKind::Classes,
-        LossKind::MultiLabel => TargetKind::Labels,
-        LossKind::SquaredError | LossKind::AbsoluteError | LossKind::Huber | LossKind::Poisson => {
-            TargetKind::Values
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::elementary::{exp, ln, ln_1p, logistic};
 use crate::engine::Targets;
 use crate::kernels::{exponentials, softmax, subtract_row_maxima};
+use crate::metrics::TargetKind;
 use crate::naming::named_choices;
 
 /// What training makes small. In files it is its name (`"huber"`), or with parameters
@@ -231,6 +232,17 @@ impl Loss {
             Self::AbsoluteError => LossKind::AbsoluteError,
             Self::Huber { .. } => LossKind::Huber,
             Self::Poisson => LossKind::Poisson,
+        }
+    }
+
+    /// What it is for.
+    pub fn target_kind(&self) -> TargetKind {
+        match self {
+            Self::CrossEntropy { .. } | Self::BinaryCrossEntropy { .. } => TargetKind::Classes,
+            Self::MultiLabel { .. } => TargetKind::Labels,
+            Self::SquaredError | Self::AbsoluteError | Self::Huber { .. } | Self::Poisson => {
+                TargetKind::Values
+            }
         }
     }
 
