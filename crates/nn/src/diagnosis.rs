@@ -58,7 +58,7 @@ pub struct Diagnosis {
 }
 
 /// Reads the training and the validation loss of each epoch, in one unit and without penalties. `baseline` is the loss of
-/// the best constant prediction (for classes the entropy of their shares, for squared error the variance); without
+/// the best constant prediction ([`crate::Loss::baseline`]: for classes the entropy of their shares, for squared error the variance); without
 /// it, under-fitting is judged against the first epoch's training loss.
 ///
 /// With g = start − lowest training loss and G = start − lowest validation loss, where a curve starts at its first loss or at
