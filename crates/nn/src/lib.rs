@@ -32,6 +32,7 @@
 //! ```
 
 mod activation;
+pub mod advice;
 mod architecture;
 mod checkpoint;
 mod data;
