@@ -118,7 +118,7 @@ fn with_batch(
 mod others {
     use luthier_nn::{
         Activation, BurnEngine, Cell, Compute, Conv, Layer, Loss, Network, Padding, Pool, Pooling, Recurrent,
-        WeightSettings, seed_from_u64,
+        UpdateSettings, WeightSettings, seed_from_u64,
     };
 
     use super::{ADAM, Measured, with_batch};
@@ -136,8 +136,7 @@ mod others {
             })
         };
         let pool = || Layer::Pool2d(Pool { pooling: Pooling::Max, size: 2, stride: 2 });
-        let layers =
-            vec![convolution(16), pool(), convolution(32), pool(), Layer::Flatten, Layer::dense(10)];
+        let layers = vec![convolution(16), pool(), convolution(32), pool(), Layer::Flatten, Layer::dense(10)];
         on_burn(name, compute, vec![1, 28, 28], layers, 100)
     }
 
@@ -161,7 +160,8 @@ mod others {
         round: u32,
     ) -> Option<Measured> {
         let network = Network { input, layers, loss: Loss::CROSS_ENTROPY };
-        let engine = BurnEngine::new(&network, ADAM, &seed_from_u64(1), compute).ok()?;
+        let engine =
+            BurnEngine::new(&network, ADAM, UpdateSettings::default(), &seed_from_u64(1), compute).ok()?;
         Some(with_batch(name, &network, Box::new(engine), 64, round))
     }
 }

@@ -7,6 +7,8 @@ use crate::dense::DenseEngine;
 use crate::engine::Engine;
 use crate::network::{Network, ShapeError};
 use crate::settings::Settings;
+#[cfg(feature = "burn")]
+use crate::update::UpdateSettings;
 
 /// A network that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +37,10 @@ pub fn for_training(
         return Ok(Box::new(engine));
     }
     #[cfg(feature = "burn")]
-    return Ok(Box::new(BurnEngine::new(network, settings.update_rule(), seed, Compute::Cpu)?));
+    return {
+        let (rule, around) = (settings.update_rule(), UpdateSettings::default());
+        Ok(Box::new(BurnEngine::new(network, rule, around, seed, Compute::Cpu)?))
+    };
     #[cfg(not(feature = "burn"))]
     Err(unsupported(network))
 }

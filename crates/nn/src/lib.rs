@@ -63,10 +63,10 @@ mod store;
 mod trainer;
 mod update;
 
-pub use activation::Activation;
-pub use architecture::Signature;
 #[cfg(feature = "burn")]
 pub use self::burn::{BurnEngine, Compute};
+pub use activation::Activation;
+pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
     ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,

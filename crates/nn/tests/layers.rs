@@ -3,7 +3,8 @@
 #![cfg(feature = "burn")]
 
 use luthier_nn::{
-    Batch, BurnEngine, Compute, Engine, Network, Optimizer, Purpose, Stream, Targets, Tensor, seed_from_u64,
+    Batch, BurnEngine, Compute, Engine, Network, Optimizer, Purpose, Stream, Targets, Tensor, UpdateSettings,
+    seed_from_u64,
 };
 use serde::Deserialize;
 
@@ -30,11 +31,14 @@ struct Case {
 impl Case {
     fn engine(&self, compute: Compute) -> BurnEngine {
         let still = Optimizer::Sgd { momentum: 0.0, nesterov: false };
-        let mut engine = BurnEngine::new(&self.network, still, &seed_from_u64(1), compute).unwrap();
+        let mut engine =
+            BurnEngine::new(&self.network, still, UpdateSettings::default(), &seed_from_u64(1), compute)
+                .unwrap();
         let before = engine.weights();
         assert_eq!(before.len(), self.parameters.len(), "{}", self.name);
         let given = before.into_iter().zip(&self.parameters);
-        let given: Vec<Tensor> = given.map(|(tensor, data)| Tensor { data: data.clone(), ..tensor }).collect();
+        let given: Vec<Tensor> =
+            given.map(|(tensor, data)| Tensor { data: data.clone(), ..tensor }).collect();
         engine.load_weights(&given).unwrap();
         engine
     }

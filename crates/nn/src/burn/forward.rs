@@ -269,12 +269,7 @@ impl<'a> Forward<'a> {
         Tensor::cat(parts, 1)
     }
 
-    fn recurrent(
-        &mut self,
-        layer: &Recurrent,
-        [steps, features]: [usize; 2],
-        x: Tensor<2>,
-    ) -> Tensor<2> {
+    fn recurrent(&mut self, layer: &Recurrent, [steps, features]: [usize; 2], x: Tensor<2>) -> Tensor<2> {
         let rows = x.dims()[0];
         let mut direction = |x, reversed| {
             let [kernel, recurrent, bias] = [(); 3].map(|()| self.parameter());
