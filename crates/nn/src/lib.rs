@@ -55,6 +55,7 @@ mod schedule;
 mod settings;
 mod store;
 mod trainer;
+mod update;
 
 pub use activation::Activation;
 pub use architecture::Signature;
@@ -78,9 +79,10 @@ pub use parameters::{Layout, Parameter, Role, Start};
 /// The instruction set of the machine, found at run time.
 pub use pulp::Arch;
 pub use rng::{Purpose, Stream, seed_from_u64};
-pub use schedule::Schedule;
+pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
 pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };
 pub use store::StoreError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
+pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};
