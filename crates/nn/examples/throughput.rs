@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use luthier_nn::{
-    Batch, DenseEngine, Engine, Loss, Network, PerLayer, Purpose, Settings, Signature, Stream, Targets,
-    seed_from_u64,
+    Batch, DenseEngine, Engine, Layout, Loss, Network, PerLayer, Purpose, Settings, Signature, Stream,
+    Targets, Updater, seed_from_u64,
 };
 
 fn main() {
@@ -21,7 +21,8 @@ fn measure(inputs: usize, hidden: &[usize], classes: usize, rows: usize, steps: 
     let settings = Settings { layers: Some(hidden.len()), units, ..Settings::default() };
     let network = Network::build(&Signature::rows(inputs, classes, Loss::CROSS_ENTROPY), &settings);
     let seed = seed_from_u64(1);
-    let mut engine = DenseEngine::new(&network, settings.update_rule(), &seed, rows).expect("dense layers");
+    let updater = Updater::for_network(&Layout::new(&network).expect("layers that fit"), &settings);
+    let mut engine = DenseEngine::new(&network, updater, &seed, rows).expect("dense layers");
     let mut stream = Stream::new(&seed, Purpose::Shuffle, 0);
     let x: Vec<f32> = (0..rows * inputs).map(|_| stream.normal() as f32).collect();
     let y: Vec<u32> = (0..rows).map(|_| stream.below(classes as u32)).collect();
