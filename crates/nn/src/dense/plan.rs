@@ -149,6 +149,10 @@ impl<R: Iterator<Item = Range<usize>>> Planner<R> {
             (0..inputs).filter(|&place| columns.iter().all(|column| column.input != place)).collect();
         let tables = columns.iter().map(|&column| Some((column, self.ranges.next()?)));
         let tables: Vec<_> = tables.collect::<Option<_>>()?;
+        let is_known = |column: &EmbedColumn| column.cardinality > 0;
+        if others.len() + columns.len() != inputs || !columns.iter().all(is_known) {
+            return None;
+        }
         let units = others.len() + columns.iter().map(|column| column.dimension).sum::<usize>();
         self.push(Kind::Embed { others, tables }, units, None)
     }
