@@ -1,6 +1,6 @@
 """Luthier's network engines beside PyTorch: the same networks, batches and optimiser, one thread each, in turn.
 
-    cargo build --release -p luthier-nn --features burn --example throughput
+    cargo build --release -p luthier-nn --features burn --example networks
     PYTHON_WITH_TORCH benchmarks/networks/run.py [--rounds 5] [--networks cnn,lstm] [--json FILE]
 
 Prints optimiser steps per second of CPU time (so other programs on the machine matter less) and the ratio, as median
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LUTHIER = HERE.parent.parent / "target" / "release" / "examples" / "throughput"
+LUTHIER = HERE.parent.parent / "target" / "release" / "examples" / "networks"
 # Steps of Luthier and of PyTorch in a round: each about a second or two.
 STEPS = {"mlp": (10_000, 3_000), "tiny": (300_000, 5_000), "cnn": (300, 200), "lstm": (500, 500), "gru": (500, 500)}
 
@@ -43,7 +43,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--networks", default=",".join(STEPS))
-    parser.add_argument("--luthier", default=str(LUTHIER), help="the throughput example")
+    parser.add_argument("--luthier", default=str(LUTHIER), help="the example program `networks`")
     parser.add_argument("--json", type=Path, help="where to write all rounds")
     options = parser.parse_args()
     results = {}

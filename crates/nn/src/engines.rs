@@ -6,9 +6,9 @@ use crate::burn::{BurnEngine, Compute};
 use crate::dense::DenseEngine;
 use crate::engine::Engine;
 use crate::network::{Network, ShapeError};
+use crate::parameters::Layout;
 use crate::settings::Settings;
-#[cfg(feature = "burn")]
-use crate::update::UpdateSettings;
+use crate::update::Updater;
 
 /// A network that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,15 +32,12 @@ pub fn for_training(
     seed: &[u8; 32],
     rows: usize,
 ) -> Result<Box<dyn Engine>, EngineError> {
-    network.shapes()?;
-    if let Some(engine) = DenseEngine::new(network, settings.update_rule(), seed, rows) {
+    let updater = Updater::for_network(&Layout::new(network)?, settings);
+    if let Some(engine) = DenseEngine::new(network, updater.clone(), seed, rows) {
         return Ok(Box::new(engine));
     }
     #[cfg(feature = "burn")]
-    return {
-        let (rule, around) = (settings.update_rule(), UpdateSettings::default());
-        Ok(Box::new(BurnEngine::new(network, rule, around, seed, Compute::Cpu)?))
-    };
+    return Ok(Box::new(BurnEngine::new(network, updater, seed, Compute::Cpu)?));
     #[cfg(not(feature = "burn"))]
     Err(unsupported(network))
 }

@@ -3,14 +3,19 @@
 #![cfg(feature = "burn")]
 
 use luthier_nn::{
-    Activation, Batch, BurnEngine, Cell, Compute, Conv, Dense, DenseEngine, Engine, Layer, Loss, Network,
-    Optimizer, Padding, Penalty, Pool, Pooling, Purpose, Recurrent, Stream, Targets, UpdateSettings,
-    WeightSettings, seed_from_u64,
+    Activation, Batch, BurnEngine, Cell, Compute, Conv, Dense, DenseEngine, Engine, Layer, Layout, Loss,
+    Network, Optimizer, Padding, Penalty, Pool, Pooling, Purpose, Recurrent, Segment, Stream, Targets,
+    UpdateSettings, Updater, WeightSettings, seed_from_u64,
 };
 
 const SEED: u64 = 5;
 const ROWS: usize = 32;
 const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7 };
+
+fn updater(network: &Network, rule: Optimizer) -> Updater {
+    let layout = Layout::new(network).expect("layers that fit");
+    Updater::new(rule, UpdateSettings::default(), Segment::of(&layout))
+}
 
 fn dense(units: usize, activation: Activation) -> Layer {
     let weights = WeightSettings { kernel: Penalty { l1: 1e-4, l2: 1e-3 }, ..WeightSettings::default() };
@@ -49,12 +54,13 @@ fn curve(engine: &mut dyn Engine, network: &Network, steps: usize) -> (Vec<f64>,
 fn check_same_curves(layers: Vec<Layer>) {
     let network = Network { input: vec![6], layers, loss: Loss::CROSS_ENTROPY };
     let seed = seed_from_u64(SEED);
-    let mut own = DenseEngine::new(&network, ADAM, &seed, ROWS).expect("the dense engine runs this");
+    let mut own =
+        DenseEngine::new(&network, updater(&network, ADAM), &seed, ROWS).expect("the dense engine runs this");
     let start = own.weights();
     let (expected, predicted) = curve(&mut own, &network, 60);
     assert!(expected[59] < 0.8 * expected[0], "it learns: {} to {}", expected[0], expected[59]);
     for compute in [Compute::Cpu, Compute::PlainCpu] {
-        let mut engine = BurnEngine::new(&network, ADAM, UpdateSettings::default(), &seed, compute).unwrap();
+        let mut engine = BurnEngine::new(&network, updater(&network, ADAM), &seed, compute).unwrap();
         assert_eq!(engine.weights(), start);
         let (losses, outputs) = curve(&mut engine, &network, 60);
         for (step, (loss, expected)) in losses.iter().zip(&expected).enumerate() {
@@ -122,8 +128,7 @@ fn every_seed_and_its_dropout_are_its_own_in_threads() {
     };
     let run = |seed: u64| {
         let mut engine =
-            BurnEngine::new(&network, ADAM, UpdateSettings::default(), &seed_from_u64(seed), Compute::Cpu)
-                .unwrap();
+            BurnEngine::new(&network, updater(&network, ADAM), &seed_from_u64(seed), Compute::Cpu).unwrap();
         curve(&mut engine, &network, 25)
     };
     let alone: Vec<_> = [1, 2].into_iter().map(run).collect();
@@ -157,10 +162,10 @@ fn a_run_continues_from_its_state_with_the_same_bits() {
         loss: Loss::CROSS_ENTROPY,
     };
     let seed = seed_from_u64(SEED);
-    let mut whole = BurnEngine::new(&network, ADAM, UpdateSettings::default(), &seed, Compute::Cpu).unwrap();
+    let mut whole = BurnEngine::new(&network, updater(&network, ADAM), &seed, Compute::Cpu).unwrap();
     let _ = curve(&mut whole, &network, 10);
     let mut resumed =
-        BurnEngine::new(&network, ADAM, UpdateSettings::default(), &seed_from_u64(77), Compute::Cpu).unwrap();
+        BurnEngine::new(&network, updater(&network, ADAM), &seed_from_u64(77), Compute::Cpu).unwrap();
     resumed.load_weights(&whole.weights()).unwrap();
     resumed.load_memory(&whole.memory()).unwrap();
     assert_eq!(curve(&mut whole, &network, 10), curve(&mut resumed, &network, 10));

@@ -18,10 +18,9 @@ use pulp::Arch;
 
 use crate::engine::{Batch, Engine, OptimizerMemory, StateError, Tensor};
 use crate::network::{Network, ShapeError};
-use crate::optimizer::Optimizer;
 use crate::parameters::{Layout, Role};
 use crate::rng::Stream;
-use crate::update::{Segment, UpdateSettings, Updater};
+use crate::update::Updater;
 use forward::{Forward, Statistics};
 
 /// Where a [`BurnEngine`] computes.
@@ -89,22 +88,22 @@ pub struct BurnEngine {
 }
 
 impl BurnEngine {
-    /// A network with fresh weights from `seed`, ready to be trained and to predict.
+    /// A network with fresh weights from `seed`, ready to be trained and to predict. `updater` is one before its first
+    /// step, made for the network's [`Layout`].
     ///
     /// # Errors
     ///
     /// Layers that do not fit together.
     pub fn new(
         network: &Network,
-        rule: Optimizer,
-        update: UpdateSettings,
+        updater: Updater,
         seed: &[u8; 32],
         compute: Compute,
     ) -> Result<Self, ShapeError> {
         let mut engine = Self::for_inference(network, compute)?;
         engine.weights = engine.layout.initial(seed);
         engine.gradients = vec![0.0; engine.weights.len()];
-        engine.updater = Some(Updater::new(rule, update, Segment::of(&engine.layout)));
+        engine.updater = Some(updater);
         Ok(engine)
     }
 

@@ -10,7 +10,7 @@ use super::shape::Window;
 use crate::activation::Activation;
 use crate::network::Cell;
 
-/// f of every number.
+/// f of every number; the softmax is over the last axis.
 pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
         Activation::Linear => x,
@@ -23,6 +23,7 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
         Activation::Gelu => burns::gelu(x),
         Activation::Silu => burns::silu(x),
         Activation::Softplus => burns::softplus(x, 1.0),
+        Activation::Softmax => burns::softmax(x, D - 1),
     }
 }
 
