@@ -78,6 +78,19 @@ impl Evaluator {
             (Targets::Values(values), TargetEncoding::Value { deviation, .. }) => {
                 self.regression(engine, part.inputs(), values, *deviation)
             }
+            (Targets::Values(values), TargetEncoding::Values { .. }) => {
+                let loss = self.mean_loss(engine, part, values, Loss::SquaredError, |_, _| ());
+                Evaluation { rows: part.len(), loss, metrics: Metrics::Regression { rmse: loss.sqrt(), r2: None } }
+            }
+            (Targets::Values(values), TargetEncoding::Labels { .. }) => {
+                let mut right = 0usize;
+                let loss = Loss::MultiLabel { label_smoothing: 0.0 };
+                let loss = self.mean_loss(engine, part, values, loss, |scores, flags| {
+                    right += scores.iter().zip(flags).filter(|(score, flag)| (**score >= 0.0) == (**flag == 1.0)).count();
+                });
+                let metrics = Metrics::Classification { accuracy: right as f64 / values.len() as f64 };
+                Evaluation { rows: part.len(), loss, metrics }
+            }
             (Targets::Values(_), TargetEncoding::Classes { .. }) => {
                 unreachable!("values are never encoded as classes")
             }
@@ -99,6 +112,24 @@ impl Evaluator {
             engine.predict(&inputs[first * width..(first + count) * width], count, scores);
             use_scores(first, scores);
         }
+    }
+
+    /// Mean loss over rows that have several targets; `see` gets each block's scores and targets.
+    fn mean_loss(
+        &mut self,
+        engine: &mut dyn Engine,
+        part: &Part,
+        values: &[f32],
+        loss: Loss,
+        mut see: impl FnMut(&[f32], &[f32]),
+    ) -> f64 {
+        let (mut sum, width) = (0.0, self.outputs);
+        self.each_block(engine, part.inputs(), part.len(), |first, scores| {
+            let wanted = &values[first * width..first * width + scores.len()];
+            see(scores, wanted);
+            sum += loss.value(Arch::new(), scores, scores.len() / width, Targets::Values(wanted), None);
+        });
+        sum / part.len() as f64
     }
 
     fn classification(&mut self, engine: &mut dyn Engine, inputs: &[f32], classes: &[u32]) -> Evaluation {
