@@ -80,13 +80,21 @@ impl Evaluator {
             }
             (Targets::Values(values), TargetEncoding::Values { .. }) => {
                 let loss = self.mean_loss(engine, part, values, Loss::SquaredError, |_, _| ());
-                Evaluation { rows: part.len(), loss, metrics: Metrics::Regression { rmse: loss.sqrt(), r2: None } }
+                Evaluation {
+                    rows: part.len(),
+                    loss,
+                    metrics: Metrics::Regression { rmse: loss.sqrt(), r2: None },
+                }
             }
             (Targets::Values(values), TargetEncoding::Labels { .. }) => {
                 let mut right = 0usize;
                 let loss = Loss::MultiLabel { label_smoothing: 0.0 };
                 let loss = self.mean_loss(engine, part, values, loss, |scores, flags| {
-                    right += scores.iter().zip(flags).filter(|(score, flag)| (**score >= 0.0) == (**flag == 1.0)).count();
+                    right += scores
+                        .iter()
+                        .zip(flags)
+                        .filter(|(score, flag)| (**score >= 0.0) == (**flag == 1.0))
+                        .count();
                 });
                 let metrics = Metrics::Classification { accuracy: right as f64 / values.len() as f64 };
                 Evaluation { rows: part.len(), loss, metrics }

@@ -202,7 +202,8 @@ impl Model {
             TargetEncoding::Values { means, deviations, .. } => {
                 predictions.extend(scores.chunks_exact(width).map(|row| {
                     let scaled = row.iter().zip(means.iter().zip(deviations));
-                    let values = scaled.map(|(&score, (mean, deviation))| f64::from(score) * deviation + mean);
+                    let values =
+                        scaled.map(|(&score, (mean, deviation))| f64::from(score) * deviation + mean);
                     Prediction::Values { values: values.collect() }
                 }));
             }

@@ -388,7 +388,8 @@ impl BatchBuffer {
             Targets::Values(values) => {
                 self.values.clear();
                 let width = values.len() / self.order.len();
-                let cells = chosen.iter().flat_map(|&row| &values[row as usize * width..(row as usize + 1) * width]);
+                let cells =
+                    chosen.iter().flat_map(|&row| &values[row as usize * width..(row as usize + 1) * width]);
                 self.values.extend(cells);
                 Targets::Values(&self.values)
             }
