@@ -53,7 +53,9 @@ impl Data {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.write(output, trials)?;
                 let shown = output.display();
-                eprintln!("wrote {shown}: every range is there to be edited; `luthier tune {shown}` continues");
+                eprintln!(
+                    "wrote {shown}: every range is there to be edited; `luthier tune {shown}` continues"
+                );
                 Ok(())
             }
             Err(error) => Err(error).with_context(|| format!("cannot read {}", output.display())),
@@ -91,7 +93,8 @@ impl Data {
             ObjectiveSpec::Command(_) => serde_json::Value::Null,
         };
         let same = found["file"].as_str() == wanted.file.to_str()
-            && (wanted.target.is_none() || found.get("target") == Some(&serde_json::to_value(&wanted.target)?));
+            && (wanted.target.is_none()
+                || found.get("target") == Some(&serde_json::to_value(&wanted.target)?));
         if !same {
             let shown = output.display();
             bail!(
