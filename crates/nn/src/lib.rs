@@ -36,6 +36,7 @@ mod architecture;
 mod checkpoint;
 mod data;
 mod dense;
+mod diagnosis;
 mod elementary;
 mod engine;
 mod engines;
@@ -44,12 +45,14 @@ mod initializer;
 mod kernels;
 mod loss;
 mod matmul;
+mod metrics;
 mod model;
 mod naming;
 mod network;
 pub mod objective;
 mod optimizer;
 mod parameters;
+mod quality;
 mod rng;
 mod schedule;
 mod settings;
@@ -63,11 +66,13 @@ pub use data::{
     ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
 };
 pub use dense::DenseEngine;
+pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::{Evaluation, Metrics};
 pub use initializer::{Initializer, InitializerKind};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
+pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
 pub use model::{Model, ModelError, Prediction};
 pub use network::{
     Cell, Conv, Dense, EmbedColumn, Layer, Network, Padding, Penalty, Pool, Pooling, Recurrent, ShapeError,
@@ -77,6 +82,9 @@ pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Layout, Parameter, Role, Start};
 /// The instruction set of the machine, found at run time.
 pub use pulp::Arch;
+pub use quality::{
+    Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
+};
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::Schedule;
 pub use settings::{
