@@ -33,6 +33,7 @@
 
 mod activation;
 mod architecture;
+mod augmentation;
 mod checkpoint;
 mod data;
 mod dense;
@@ -57,6 +58,7 @@ mod rng;
 mod schedule;
 mod settings;
 mod store;
+mod target;
 mod trainer;
 
 pub use activation::Activation;
@@ -69,7 +71,7 @@ pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
-pub use evaluation::{Evaluation, Metrics};
+pub use evaluation::Evaluation;
 pub use initializer::{Initializer, InitializerKind};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
@@ -91,4 +93,5 @@ pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };
 pub use store::StoreError;
+pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
