@@ -60,6 +60,7 @@ mod settings;
 mod store;
 mod target;
 mod trainer;
+mod update;
 
 pub use activation::Activation;
 pub use architecture::Signature;
@@ -88,10 +89,11 @@ pub use quality::{
     Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
 };
 pub use rng::{Purpose, Stream, seed_from_u64};
-pub use schedule::Schedule;
+pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
 pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };
 pub use store::StoreError;
 pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
+pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};
