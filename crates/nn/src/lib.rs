@@ -43,6 +43,7 @@ mod engine;
 mod engines;
 mod evaluation;
 mod fit;
+mod hypermodel;
 mod initializer;
 mod kernels;
 mod loss;
