@@ -32,6 +32,7 @@
 //! ```
 
 mod activation;
+pub mod advice;
 mod architecture;
 mod augmentation;
 mod checkpoint;
