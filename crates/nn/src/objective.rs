@@ -19,7 +19,6 @@ use crate::evaluation::joined;
 pub use crate::hypermodel::{
     Choice, FloatDraw, HyperModel, HyperObjective, Hyperparameters, IntDraw, Training, Whole,
 };
-use crate::trainer::validation_name;
 use crate::{
     Checkpoint, DataError, Metric, Model, ModelError, Network, NetworkSpec, ParamValue, Problem, Settings,
     SettingsError, StoreError, TargetError, TrainError, Trainer,
@@ -286,19 +285,23 @@ const LOSSES: [&str; 2] = ["train_loss", "val_loss"];
 
 /// The names that the study uses.
 fn names_of(metrics: &Metrics) -> impl Iterator<Item = &str> {
-    metrics.objectives.iter().map(|metric| &*metric.name).chain(metrics.constraints.iter().map(|name| &**name))
+    metrics
+        .objectives
+        .iter()
+        .map(|metric| &*metric.name)
+        .chain(metrics.constraints.iter().map(|name| &**name))
 }
 
 /// The metric that is reported under this name on these data.
 fn metric_named(name: &str, problem: &Problem) -> Option<Metric> {
     let kind = problem.target_kind();
-    Metric::ALL.iter().copied().find(|metric| metric.applies_to(kind) && validation_name(*metric) == name)
+    Metric::ALL.iter().copied().find(|metric| metric.applies_to(kind) && metric.validation_name() == name)
 }
 
 /// All names that can be reported on these data.
 fn known_names(problem: &Problem) -> String {
     let kind = problem.target_kind();
-    let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| validation_name(*m));
+    let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.validation_name());
     LOSSES.into_iter().chain(metrics).collect::<Vec<_>>().join(", ")
 }
 

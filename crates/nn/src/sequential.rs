@@ -162,7 +162,9 @@ impl Sequential {
     pub fn activation(mut self, activation: Activation) -> Self {
         let place = match self.layers.last_mut() {
             Some(Layer::Dense(dense)) => Some((&mut dense.activation, &mut dense.weights)),
-            Some(Layer::Conv1d(conv) | Layer::Conv2d(conv)) => Some((&mut conv.activation, &mut conv.weights)),
+            Some(Layer::Conv1d(conv) | Layer::Conv2d(conv)) => {
+                Some((&mut conv.activation, &mut conv.weights))
+            }
             Some(Layer::Recurrent(layer)) => Some((&mut layer.activation, &mut layer.weights)),
             _ => None,
         };
@@ -269,9 +271,9 @@ impl Sequential {
 
     /// What comes out of the last layer that fits.
     fn shape(&self) -> Vec<usize> {
-        self.layers.iter().fold(self.input.clone(), |shape, layer| {
-            layer.output_shape("", &shape).unwrap_or(shape)
-        })
+        self.layers
+            .iter()
+            .fold(self.input.clone(), |shape, layer| layer.output_shape("", &shape).unwrap_or(shape))
     }
 
     fn weights(self, what: &str, set: impl FnOnce(&mut WeightSettings)) -> Self {
@@ -335,14 +337,18 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let dense = || Network::sequential([3]).dense(4);
-        assert_eq!(kinds(dense().activation(Activation::Relu)), InitializerKind::default_for(Activation::Relu));
+        assert_eq!(
+            kinds(dense().activation(Activation::Relu)),
+            InitializerKind::default_for(Activation::Relu)
+        );
         let chosen = dense().kernel_initializer(InitializerKind::Orthogonal).activation(Activation::Relu);
         assert_eq!(kinds(chosen), InitializerKind::Orthogonal);
     }
 
     #[test]
     fn what_a_layer_does_not_have_is_named() {
-        let error = Network::sequential([3]).dense(4).dropout(0.5).l2(0.1).build(Loss::SquaredError).unwrap_err();
+        let error =
+            Network::sequential([3]).dense(4).dropout(0.5).l2(0.1).build(Loss::SquaredError).unwrap_err();
         assert_eq!(
             error.to_string(),
             "layer 2 (dropout): it has no `l2`: say it behind the layer that it is about"
