@@ -15,7 +15,7 @@ use crate::parameters::Layout;
 use crate::quality::Answers;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
-use crate::target::Reading;
+use crate::target::{Reading, class_probabilities};
 
 const FORMAT: &str = "luthier-model";
 const DESCRIPTION: &str = "model.json";
@@ -192,7 +192,7 @@ impl Model {
         let target = self.description.preprocessing.target();
         self.evaluator.each_block(self.engine.as_mut(), inputs, rows, |reading, block| match target {
             TargetEncoding::Classes { names } => {
-                let of_row = |row: &[f32]| class_of(reading.class_probabilities(row), names);
+                let of_row = |row: &[f32]| class_of(class_probabilities(row), names);
                 predictions.extend(block.chunks_exact(reading.outputs()).map(of_row));
             }
             TargetEncoding::Value { .. } => {

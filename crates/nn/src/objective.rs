@@ -195,12 +195,11 @@ impl Run<'_> {
             }
         }
         let reached = running.step().max(running.parent().map_or(0, |(_, step)| step));
-        let trainer = match saved.filter(|trainer| trainer.epochs_done() as u64 <= reached) {
-            Some(trainer) => trainer,
-            None => {
-                let (network, settings) = parts();
-                Trainer::with_network(problem, network, settings, key).map_err(failure)?
-            }
+        let trainer = if let Some(trainer) = saved.filter(|trainer| trainer.epochs_done() as u64 <= reached) {
+            trainer
+        } else {
+            let (network, settings) = parts();
+            Trainer::with_network(problem, network, settings, key).map_err(failure)?
         };
         Ok(trainer.measuring(&self.reported))
     }

@@ -171,12 +171,12 @@ impl Reading {
             predictions.iter().map(|&value| f64::from(value)).collect()
         }
     }
+}
 
-    /// The probability of every class of an example, where the network may say only that of the second of two.
-    pub(crate) fn class_probabilities(&self, predictions: &[f32]) -> Vec<f32> {
-        match predictions {
-            [second] => vec![1.0 - second, *second],
-            all => all.to_vec(),
-        }
+/// The probability of every class of an example, where the network may say only that of the second of two.
+pub(crate) fn class_probabilities(predictions: &[f32]) -> Vec<f32> {
+    match predictions {
+        [second] => vec![1.0 - second, *second],
+        all => all.to_vec(),
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use luthier::core::metric::{Direction, Metrics};
-use luthier::core::space::{Distribution, Parameter, Scale, Space};
+use luthier::core::space::{Distribution, Parameter, Scale, Space, Value};
 use luthier::core::spec::{PolicySpec, Spec};
-use luthier::core::trial::TrialState;
+use luthier::core::trial::{Trial, TrialState};
 use luthier::executor::{Options, run};
 use luthier::log::MemoryLog;
 use luthier::objective::{Failed, Objective};
@@ -37,7 +37,7 @@ fn tuned(spec: Spec, objective: &dyn Objective, folder: &Path) -> Session {
 }
 
 fn states(session: &Session) -> Vec<TrialState> {
-    session.study().trials().iter().map(|trial| trial.state()).collect()
+    session.study().trials().iter().map(Trial::state).collect()
 }
 
 /// A builder that asks for its units, and trains with a batch size of its own.
@@ -81,7 +81,7 @@ fn the_space_grows_by_what_a_hyper_model_asks_for() {
     let saved = objective.save_best(best.number, folder.path(), &folder.path().join("best")).unwrap();
     assert!(saved.held_out.iter().any(|(name, value)| name == "accuracy" && *value > 0.2), "{saved:?}");
     let model = Model::load(&saved.model).unwrap();
-    let units = study.params(best).get("units").and_then(|value| value.as_i64()).unwrap();
+    let units = study.params(best).get("units").and_then(Value::as_i64).unwrap();
     assert_eq!(model.network().parameter_count() as i64, 61 * units + units + units * 10 + 10);
 }
 

@@ -33,7 +33,7 @@ fn memory_is_flat_over_two_hundred_trials() {
             trainer.epoch().unwrap();
         }
         // Forcing files to disk is slow on some machines.
-        if number % 20 == 0 {
+        if number.is_multiple_of(20) {
             trainer.save(folder.path()).unwrap();
         }
         if number % 20 == 10 {

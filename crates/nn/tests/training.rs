@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use luthier_nn::{
-    Activation, Checkpoint, Compile, DataSpec, Evaluation, Fit, KnownTargets, Layer, Loss, Metric, Model, Network,
-    OptimizerKind, Prediction, Problem, Purpose, Settings, Stream, Targets, Task, TrainError, Trainer,
+    Activation, Checkpoint, Compile, DataSpec, Evaluation, Fit, KnownTargets, Layer, Loss, Metric, Model,
+    Network, OptimizerKind, Prediction, Problem, Purpose, Settings, Stream, Targets, Task, TrainError,
+    Trainer,
 };
 
 fn digits() -> Arc<Problem> {
@@ -184,10 +185,7 @@ fn images_and_sequences_are_changed_alike_after_a_resumption() {
     // 61 of the 64 pixels differ between rows.
     for shape in [&[1, 1, 61][..], &[61, 1]] {
         let network = network(shape).build(Loss::CROSS_ENTROPY).unwrap();
-        let Ok(mut whole) = Trainer::with_network(&problem, network.clone(), settings.clone(), [4; 32])
-        else {
-            continue; // An engine for this shape is a matter of features.
-        };
+        let mut whole = Trainer::with_network(&problem, network.clone(), settings.clone(), [4; 32]).unwrap();
         let expected = run_to_end(&mut whole);
         let directory = tempfile::tempdir().unwrap();
         let mut first = Trainer::with_network(&problem, network.clone(), settings.clone(), [4; 32]).unwrap();
@@ -318,7 +316,7 @@ fn augmentation_changes_training_and_nothing_else() {
 fn lopsided(directory: &Path) -> Arc<Problem> {
     let mut stream = Stream::new(&[1; 32], Purpose::Shuffle, 0);
     let row = |i: usize| {
-        let rare = i % 10 == 0;
+        let rare = i.is_multiple_of(10);
         let x = stream.normal() + if rare { 1.5 } else { 0.0 };
         format!("{x},{}", if rare { "rare" } else { "common" })
     };
@@ -735,7 +733,10 @@ fn labels_that_do_not_exclude_each_other_are_learned_each() {
         Trainer::new(&problem, settings(text), [0; 32]).unwrap().measuring(&[Metric::RocAuc, Metric::R2]);
     let reports = run_to_end(&mut trainer);
     let names: Vec<&str> = reports[0].iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["train_loss", "val_loss", "val_accuracy", "val_subset_accuracy", "val_f1", "val_roc_auc"]);
+    assert_eq!(
+        names,
+        ["train_loss", "val_loss", "val_accuracy", "val_subset_accuracy", "val_f1", "val_roc_auc"]
+    );
     let measured = trainer.evaluate_validation();
     assert!(measured.metric(Metric::Accuracy) > Some(0.93), "{measured:?}");
     for prediction in trainer.model().predict(&[3.0, 3.0, 0.0, -3.0, -3.0, 0.0, 3.0, -3.0, 0.0], 3) {
@@ -755,7 +756,8 @@ fn several_numbers_are_learned_at_once_each_in_its_unit() {
     let targets = KnownTargets::SeveralValues { names, values: values.collect() };
     let problem = Arc::new(Problem::from_arrays(&[3], inputs, targets, &DataSpec::new("")).unwrap());
     for loss in ["squared_error", "absolute_error", "huber"] {
-        let text = format!("layers = 0\nlearning_rate = 0.05\nepochs = 40\nschedule = 'cosine'\nloss = '{loss}'");
+        let text =
+            format!("layers = 0\nlearning_rate = 0.05\nepochs = 40\nschedule = 'cosine'\nloss = '{loss}'");
         let mut trainer = Trainer::new(&problem, settings(&text), [0; 32]).unwrap();
         run_to_end(&mut trainer);
         assert!(trainer.evaluate_validation().metric(Metric::R2) > Some(0.99), "{loss}");

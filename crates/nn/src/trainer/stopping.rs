@@ -53,13 +53,12 @@ impl Stopping {
         let rows = problem.train().len();
         let Some(patience) = settings.patience else { return Ok((None, (0..rows as u32).collect())) };
         let monitor = Monitor::named(&settings.monitor, problem)?;
-        let (training, watched) = match problem.stopping() {
-            Some(_) => ((0..rows as u32).collect(), None),
-            None => {
-                let split = problem.inner_places(settings.stopping_fraction, seed);
-                let (training, watched) = split.map_err(|_| TrainError::NothingToWatch { rows })?;
-                (training, Some(watched))
-            }
+        let (training, watched) = if problem.stopping().is_some() {
+            ((0..rows as u32).collect(), None)
+        } else {
+            let split = problem.inner_places(settings.stopping_fraction, seed);
+            let (training, watched) = split.map_err(|_| TrainError::NothingToWatch { rows })?;
+            (training, Some(watched))
         };
         let stopping = Self {
             monitor,
@@ -125,15 +124,11 @@ impl Monitor {
             return Ok(Self::Loss);
         }
         let kind = problem.target_kind();
-        match Metric::named(name).filter(|metric| metric.applies_to(kind)) {
-            Some(metric) => Ok(Self::Metric(metric)),
-            None => {
-                let known = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.name());
-                Err(TrainError::Monitor {
-                    name: name.to_owned(),
-                    known: std::iter::once("loss").chain(known).collect::<Vec<_>>().join(", "),
-                })
-            }
+        if let Some(metric) = Metric::named(name).filter(|metric| metric.applies_to(kind)) {
+            return Ok(Self::Metric(metric));
         }
+        let known = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.name());
+        let known = std::iter::once("loss").chain(known).collect::<Vec<_>>().join(", ");
+        Err(TrainError::Monitor { name: name.to_owned(), known })
     }
 }
