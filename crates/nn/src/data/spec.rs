@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::Metric;
 use crate::naming::named_choices;
 use crate::settings::Settings;
 
@@ -26,6 +27,9 @@ pub struct NetworkSpec {
     /// Hyperparameters; tuned values are laid over them.
     #[serde(default)]
     pub settings: Settings,
+    /// Metrics to report in every epoch beside the cheap ones and those that the study names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
 }
 
 /// Data and how they are read, prepared and split. Paths are relative to the study's file.
