@@ -45,7 +45,13 @@ impl Problem {
     /// What goes into a network for these data, and what is wanted of it.
     pub fn signature(&self, settings: &Settings) -> Signature {
         let loss = settings.loss(self.usual_loss());
-        Signature::rows(self.inputs(), self.outputs(loss), loss)
+        Signature {
+            input: self.shape().to_vec(),
+            vocabulary: self.vocabulary(),
+            embedded: self.embedded().iter().map(|column| (column.input, column.cardinality)).collect(),
+            outputs: self.outputs(loss),
+            loss,
+        }
     }
 
     /// The network that `settings` describe for these data.

@@ -69,7 +69,9 @@ pub use activation::Activation;
 pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
-    ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
+    Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill, Fold, Format,
+    KnownTargets, MissingCategory, NetworkSpec, Part, Place, Preprocessing, Problem, SplitKind,
+    TargetColumns, TargetEncoding, Task, TextSpec, Tokens,
 };
 pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};

@@ -59,7 +59,8 @@ impl Problem {
         match self.preprocessing().target() {
             TargetEncoding::Classes { names } if names.len() == 2 => LossKind::BinaryCrossEntropy,
             TargetEncoding::Classes { .. } => LossKind::CrossEntropy,
-            TargetEncoding::Value { .. } => LossKind::SquaredError,
+            TargetEncoding::Value { .. } | TargetEncoding::Values { .. } => LossKind::SquaredError,
+            TargetEncoding::Labels { .. } => LossKind::MultiLabel,
         }
     }
 
@@ -92,6 +93,8 @@ impl Problem {
             let kind = match encoding {
                 TargetEncoding::Classes { names } => format!("one of {} classes", names.len()),
                 TargetEncoding::Value { .. } => "a number".to_owned(),
+                TargetEncoding::Values { names, .. } => format!("{} numbers", names.len()),
+                TargetEncoding::Labels { names } => format!("{} labels", names.len()),
             };
             let fitting = fitting.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
             return Err(TargetError::Loss { loss: loss.kind(), target: target(), kind, fitting });
@@ -136,7 +139,8 @@ fn entropy(classes: &[u32], count: usize) -> f64 {
 fn kind_of(encoding: &TargetEncoding) -> TargetKind {
     match encoding {
         TargetEncoding::Classes { .. } => TargetKind::Classes,
-        TargetEncoding::Value { .. } => TargetKind::Values,
+        TargetEncoding::Value { .. } | TargetEncoding::Values { .. } => TargetKind::Values,
+        TargetEncoding::Labels { .. } => TargetKind::Labels,
     }
 }
 
@@ -147,7 +151,8 @@ fn fitting(encoding: &TargetEncoding) -> &'static [LossKind] {
             &[LossKind::BinaryCrossEntropy, LossKind::CrossEntropy]
         }
         TargetEncoding::Classes { .. } => &[LossKind::CrossEntropy],
-        TargetEncoding::Value { .. } => {
+        TargetEncoding::Labels { .. } => &[LossKind::MultiLabel],
+        TargetEncoding::Value { .. } | TargetEncoding::Values { .. } => {
             &[LossKind::SquaredError, LossKind::AbsoluteError, LossKind::Huber, LossKind::Poisson]
         }
     }
@@ -169,6 +174,10 @@ impl Reading {
         let (classes, scales) = match encoding {
             TargetEncoding::Classes { names } => (names.len(), Vec::new()),
             TargetEncoding::Value { mean, deviation } => (0, vec![(*mean, *deviation)]),
+            TargetEncoding::Values { means, deviations, .. } => {
+                (0, means.iter().copied().zip(deviations.iter().copied()).collect())
+            }
+            TargetEncoding::Labels { names } => (0, vec![(0.0, 1.0); names.len()]),
         };
         Self { kind: kind_of(encoding), loss, classes, scales }
     }
