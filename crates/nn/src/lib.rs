@@ -44,6 +44,7 @@ mod engine;
 mod engines;
 mod evaluation;
 mod fit;
+mod hypermodel;
 mod initializer;
 mod kernels;
 mod loss;

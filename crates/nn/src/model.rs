@@ -12,7 +12,6 @@ use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, final_metrics};
 use crate::metrics::predicted_class;
 use crate::network::Network;
 use crate::parameters::Layout;
-use crate::quality::Answers;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
 use crate::target::Reading;
