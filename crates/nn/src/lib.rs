@@ -70,8 +70,8 @@ pub use activation::Activation;
 pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
-    Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill, Fold, Format,
-    KnownTargets, MissingCategory, NetworkSpec, Part, Place, Preprocessing, Problem, SplitKind,
+    Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
+    Fold, Format, KnownTargets, MissingCategory, NetworkSpec, Part, Place, Preprocessing, Problem, SplitKind,
     TargetColumns, TargetEncoding, Task, TextSpec, Tokens,
 };
 pub use dense::DenseEngine;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::table::Column;
-use super::{DataError, DataSpec, ExampleKind, Channels, Table};
+use super::{Channels, DataError, DataSpec, ExampleKind, Table};
 
 /// Examples of one shape, one after another.
 #[derive(Debug, Clone)]
@@ -56,7 +56,8 @@ impl Values {
             (Self::Bytes(values), Self::Bytes(others)) => values.extend(others),
             (Self::Single(values), Self::Single(others)) => values.extend(others),
             (values, others) => {
-                let doubles = |values: &Self| (0..values.len()).map(|index| values.get(index)).collect::<Vec<_>>();
+                let doubles =
+                    |values: &Self| (0..values.len()).map(|index| values.get(index)).collect::<Vec<_>>();
                 *values = Self::Double([doubles(values), doubles(others)].concat());
             }
         }
@@ -106,8 +107,8 @@ impl Array {
             (ExampleKind::Sequence, &[steps]) => array.shape = vec![steps, 1],
             (ExampleKind::Image, &[height, width]) => array.shape = vec![1, height, width],
             (ExampleKind::Image, &[first, _, last]) => {
-                let usual = |channels| matches!(channels, 1 | 3 | 4);
-                let last = if usual(last) && !usual(first) { Channels::Last } else { Channels::First };
+                let are_last = matches!(last, 1 | 3 | 4) && first > last;
+                let last = if are_last { Channels::Last } else { Channels::First };
                 if spec.channels.unwrap_or(last) == Channels::Last {
                     array.put_channels_first();
                 }

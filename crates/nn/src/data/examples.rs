@@ -33,11 +33,18 @@ pub(super) struct Examples {
 #[derive(Debug)]
 pub(super) enum Inputs {
     /// Each row of a table is an example.
-    Columns { table: Table, features: Vec<usize>, targets: Vec<usize> },
+    Columns {
+        table: Table,
+        features: Vec<usize>,
+        targets: Vec<usize>,
+    },
     Series(Series),
     Array(Array),
     /// Each cell of a column of text is an example.
-    Lines { table: Table, column: usize },
+    Lines {
+        table: Table,
+        column: usize,
+    },
     Running(RunningWindows),
 }
 
@@ -117,7 +124,8 @@ impl Examples {
             Decoded::Table(table) => Self::of_table(table, test, spec),
             Decoded::Array { array, labels, test: own } => {
                 refuse_columns(spec, "arrays and images")?;
-                let labels = labels.ok_or(DataError::NoLabels { path: path.to_owned(), hint: "give them as `labels`" })?;
+                let labels = labels
+                    .ok_or(DataError::NoLabels { path: path.to_owned(), hint: "give them as `labels`" })?;
                 Self::of_array(array, &labels, test.max(own), spec)
             }
             Decoded::Text(texts) => {
@@ -132,20 +140,24 @@ impl Examples {
         let targets = targets(&table, spec)?;
         let rows: Vec<u32> = (0..table.len() as u32).collect();
         let mut notes = Vec::new();
-        let labels = Labels::read(&Column { table: &table, targets: &targets, rows: &rows, test }, spec, &mut notes)?;
+        let labels =
+            Labels::read(&Column { table: &table, targets: &targets, rows: &rows, test }, spec, &mut notes)?;
         let own = table.len() - test;
         let groups = spec.group.as_ref().map(|group| groups(&table, table.column(group)?)).transpose()?;
-        let order = spec.time.as_ref().map(|time| in_order(&table, table.column(time)?, 0..own)).transpose()?;
+        let order =
+            spec.time.as_ref().map(|time| in_order(&table, table.column(time)?, 0..own)).transpose()?;
         let (target_name, rows) = (target_name(&table, &targets), table.len());
         let inputs = if spec.format == Some(Format::Text) {
             Inputs::Lines { column: text_column(&table, &targets, spec)?, table }
         } else {
             let unused = unused(&table, spec)?;
-            let features =
-                (0..table.width()).filter(|column| !targets.contains(column) && !unused.contains(column)).collect();
+            let features = (0..table.width())
+                .filter(|column| !targets.contains(column) && !unused.contains(column))
+                .collect();
             Inputs::Columns { table, features, targets }
         };
-        Self { inputs, labels, target_name, groups, order, test, rows, notes, ..Self::nothing(spec) }.with_split()
+        Self { inputs, labels, target_name, groups, order, test, rows, notes, ..Self::nothing(spec) }
+            .with_split()
     }
 
     fn of_series(mut table: Table, test: usize, spec: &DataSpec) -> Result<Self, DataError> {
@@ -180,15 +192,21 @@ impl Examples {
             return Err(DataError::TooShort { rows: table.len(), window, horizon });
         }
         if starts.len() < all {
-            notes.push(format!("{} windows were left out because their target is missing", all - starts.len()));
+            notes.push(format!(
+                "{} windows were left out because their target is missing",
+                all - starts.len()
+            ));
         }
         let rows: Vec<u32> = starts.iter().map(|&start| target_row(start)).collect();
         let test = rows.iter().filter(|&&row| row as usize >= own).count();
         super::split::check(spec, rows.len() - test)?;
-        let labels = Labels::read(&Column { table: &table, targets: &targets, rows: &rows, test }, spec, &mut notes)?;
+        let labels =
+            Labels::read(&Column { table: &table, targets: &targets, rows: &rows, test }, spec, &mut notes)?;
         let groups = group.map(|group| rows.iter().map(|&row| group[row as usize]).collect());
         let order = match &spec.time {
-            Some(time) if spec.group.is_some() => Some(by_time(&table, table.column(time)?, &rows[..rows.len() - test])?),
+            Some(time) if spec.group.is_some() => {
+                Some(by_time(&table, table.column(time)?, &rows[..rows.len() - test])?)
+            }
             _ => None,
         };
         let unused = unused(&table, spec)?;
@@ -203,7 +221,8 @@ impl Examples {
         }
         let (target_name, rows) = (target_name(&table, &targets), rows.len());
         let inputs = Inputs::Series(Series { table, features, targets, window, starts });
-        Self { inputs, labels, target_name, groups, order, test, rows, notes, ..Self::nothing(spec) }.with_split()
+        Self { inputs, labels, target_name, groups, order, test, rows, notes, ..Self::nothing(spec) }
+            .with_split()
     }
 
     fn of_array(array: Array, labels: &Table, test: usize, spec: &DataSpec) -> Result<Self, DataError> {
@@ -211,9 +230,15 @@ impl Examples {
         let targets: Vec<usize> = (0..labels.width()).collect();
         let rows: Vec<u32> = (0..labels.len() as u32).collect();
         let mut notes = Vec::new();
-        let labelled = Labels::read(&Column { table: labels, targets: &targets, rows: &rows, test }, spec, &mut notes)?;
+        let labelled =
+            Labels::read(&Column { table: labels, targets: &targets, rows: &rows, test }, spec, &mut notes)?;
         let (target_name, rows) = (target_name(labels, &targets), array.len());
-        Self::of_known(array, labelled, target_name, spec).map(|examples| Self { test, rows, notes, ..examples })
+        Self::of_known(array, labelled, target_name, spec).map(|examples| Self {
+            test,
+            rows,
+            notes,
+            ..examples
+        })
     }
 
     /// Examples whose targets are known already.
@@ -241,11 +266,22 @@ impl Examples {
         let labels = next_tokens(&text, &starts, steps, spec, path)?;
         let mut notes = Vec::new();
         if spec.text.stride.is_none() && stride > 1 {
-            notes.push(format!("the text is long: examples begin at every {stride}th token (set `stride` for more or fewer)"));
+            notes.push(format!(
+                "the text is long: one token in {stride} begins an example (set `stride` for more or fewer)"
+            ));
         }
         let rows = starts.len();
         let inputs = Inputs::Running(RunningWindows { text, steps, stride, starts });
-        Self { inputs, labels, target_name: "next token".to_owned(), test, rows, notes, ..Self::nothing(spec) }.with_split()
+        Self {
+            inputs,
+            labels,
+            target_name: "next token".to_owned(),
+            test,
+            rows,
+            notes,
+            ..Self::nothing(spec)
+        }
+        .with_split()
     }
 
     /// Room for what the constructors fill in.
@@ -267,7 +303,8 @@ impl Examples {
 
     /// See [`DataSpec::split`].
     fn with_split(mut self) -> Result<Self, DataError> {
-        let in_time = self.spec.time.is_some() || matches!(self.inputs, Inputs::Series(_) | Inputs::Running(_));
+        let in_time =
+            self.spec.time.is_some() || matches!(self.inputs, Inputs::Series(_) | Inputs::Running(_));
         self.split = match self.spec.split {
             Some(split) => split,
             None if self.groups.is_some() => SplitKind::Group,
@@ -293,7 +330,11 @@ fn check(spec: &DataSpec) -> Result<(), DataError> {
     ];
     for (name, size) in sizes {
         if let Some(size) = size.filter(|size| !(1..=10_000_000).contains(size)) {
-            return Err(DataError::Setting { name, value: size.to_string(), expected: "from 1 to 10,000,000" });
+            return Err(DataError::Setting {
+                name,
+                value: size.to_string(),
+                expected: "from 1 to 10,000,000",
+            });
         }
     }
     Ok(())
@@ -325,7 +366,8 @@ fn target_name(table: &Table, targets: &[usize]) -> String {
 fn unused(table: &Table, spec: &DataSpec) -> Result<Vec<usize>, DataError> {
     let ignored = spec.columns.iter().filter(|(_, kind)| **kind == ColumnType::Ignore);
     let ignored = ignored.map(|(name, _)| ColumnRef::Name(name.clone()));
-    let columns = spec.ignore.iter().cloned().chain(ignored).chain(spec.group.clone()).chain(spec.time.clone());
+    let columns =
+        spec.ignore.iter().cloned().chain(ignored).chain(spec.group.clone()).chain(spec.time.clone());
     columns.map(|column| table.column(&column)).collect()
 }
 
@@ -335,7 +377,9 @@ fn text_column(table: &Table, targets: &[usize], spec: &DataSpec) -> Result<usiz
         return table.column(column);
     }
     let unused = unused(table, spec)?;
-    let length = |column: usize| (0..table.len()).filter_map(|row| table.text(row, column)).map(str::len).sum::<usize>();
+    let length = |column: usize| {
+        (0..table.len()).filter_map(|row| table.text(row, column)).map(str::len).sum::<usize>()
+    };
     let columns = (0..table.width()).filter(|column| !targets.contains(column) && !unused.contains(column));
     columns.max_by_key(|&column| length(column)).filter(|&column| length(column) > 0).ok_or(DataError::NoText)
 }
@@ -420,6 +464,7 @@ fn next_tokens(
     let other = names.len() as u32 - 1;
     let of_symbol: Vec<u32> =
         text.symbols.iter().map(|symbol| classes.get(symbol.as_str()).copied().unwrap_or(other)).collect();
-    let of_row = starts.iter().map(|&start| of_symbol[text.tokens[start as usize + steps] as usize]).collect();
+    let of_row =
+        starts.iter().map(|&start| of_symbol[text.tokens[start as usize + steps] as usize]).collect();
     Ok(Labels::Classes { names, of_row })
 }

@@ -20,8 +20,8 @@ pub use preprocessing::{EmbeddedColumn, Preprocessing, TargetEncoding};
 use problem::PartTargets;
 pub use problem::{KnownTargets, Part, Problem};
 pub use spec::{
-    Categories, ColumnRef, ColumnType, DataSpec, ExampleKind, Fill, Format, Channels, MissingCategory, NetworkSpec,
-    SplitKind, TargetColumns, Task, TextSpec, Tokens,
+    Categories, Channels, ColumnRef, ColumnType, DataSpec, ExampleKind, Fill, Format, MissingCategory,
+    NetworkSpec, SplitKind, TargetColumns, Task, TextSpec, Tokens,
 };
 pub use split::Fold;
 use table::Table;

@@ -68,9 +68,14 @@ impl Problem {
         let data_fingerprint = targets.fingerprint(&inputs, shape);
         let reading = DataSpec { channels: spec.channels.or(Some(Channels::First)), ..spec.clone() };
         let whole = [&[rows], shape].concat();
-        let array = Array::of_examples(&PathBuf::from("inputs"), &whole, Values::Single(inputs), false, &reading)?;
+        let array =
+            Array::of_examples(&PathBuf::from("inputs"), &whole, Values::Single(inputs), false, &reading)?;
         if let Some(place) = (0..array.values.len()).find(|&place| array.values.get(place).is_nan()) {
-            return Err(DataError::NotFiniteInArray { path: array.path, example: place / width + 1, value: f64::NAN });
+            return Err(DataError::NotFiniteInArray {
+                path: array.path,
+                example: place / width + 1,
+                value: f64::NAN,
+            });
         }
         super::split::check(spec, rows)?;
         let labels = targets.into_labels(rows)?;
@@ -82,7 +87,8 @@ impl Problem {
         let rows = examples.parts()?;
         let spec = serde_json::to_string(&examples.spec.without_files())
             .unwrap_or_else(|error| unreachable!("a data spec is plain JSON: {error}"));
-        let fingerprint = blake3::hash(format!("{}\n{spec}", examples.fingerprint).as_bytes()).to_hex().to_string();
+        let fingerprint =
+            blake3::hash(format!("{}\n{spec}", examples.fingerprint).as_bytes()).to_hex().to_string();
         Self::of_parts(Arc::new(examples), &rows, fingerprint)
     }
 
@@ -139,7 +145,11 @@ impl Problem {
     /// those of the whole training part.
     pub fn inner(&self, fraction: f64, seed: u64) -> Result<Self, DataError> {
         if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(DataError::Fraction { name: "fraction", value: fraction, expected: "above 0 and below 1" });
+            return Err(DataError::Fraction {
+                name: "fraction",
+                value: fraction,
+                expected: "above 0 and below 1",
+            });
         }
         let fractions = Fractions { validation: fraction, test: 0.0 };
         let seed = derived_seed("inner split", seed, 0);
@@ -295,8 +305,12 @@ impl Part {
             places.iter().flat_map(|&place| &values[place * width..(place + 1) * width]).copied().collect()
         };
         let targets = match &self.targets {
-            PartTargets::Classes(classes) => PartTargets::Classes(places.iter().map(|&place| classes[place]).collect()),
-            PartTargets::Values(values) => PartTargets::Values(cells(values, values.len() / self.len().max(1))),
+            PartTargets::Classes(classes) => {
+                PartTargets::Classes(places.iter().map(|&place| classes[place]).collect())
+            }
+            PartTargets::Values(values) => {
+                PartTargets::Values(cells(values, values.len() / self.len().max(1)))
+            }
         };
         Self { rows: rows.to_vec(), inputs: cells(&self.inputs, width), targets }
     }
@@ -333,7 +347,11 @@ pub enum KnownTargets {
 impl KnownTargets {
     fn into_labels(self, examples: usize) -> Result<Labels, DataError> {
         let check = |targets: usize, width: usize| {
-            if width > 0 && targets == examples * width { Ok(()) } else { Err(DataError::TargetCount { targets, examples }) }
+            if width > 0 && targets == examples * width {
+                Ok(())
+            } else {
+                Err(DataError::TargetCount { targets, examples })
+            }
         };
         match self {
             Self::Classes { names, of_example } => {
@@ -358,7 +376,10 @@ impl KnownTargets {
             }
             Self::Labels { names, flags } => {
                 check(flags.len(), names.len())?;
-                Ok(Labels::Flags { names, flags: flags.into_iter().map(|flag| f32::from(u8::from(flag))).collect() })
+                Ok(Labels::Flags {
+                    names,
+                    flags: flags.into_iter().map(|flag| f32::from(u8::from(flag))).collect(),
+                })
             }
         }
     }
@@ -370,7 +391,9 @@ impl KnownTargets {
             hasher.update(&value.to_le_bytes());
         }
         match self {
-            Self::Classes { names, of_example } => hasher.update(format!("{names:?}{of_example:?}").as_bytes()),
+            Self::Classes { names, of_example } => {
+                hasher.update(format!("{names:?}{of_example:?}").as_bytes())
+            }
             Self::Values(values) => hasher.update(format!("{values:?}").as_bytes()),
             Self::SeveralValues { names, values } => hasher.update(format!("{names:?}{values:?}").as_bytes()),
             Self::Labels { names, flags } => hasher.update(format!("{names:?}{flags:?}").as_bytes()),

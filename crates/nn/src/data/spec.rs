@@ -77,7 +77,7 @@ pub struct DataSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<ExampleKind>,
     /// Where an array's images have their colours. Default: last if that axis has 1, 3 or 4 places and the first
-    /// has not.
+    /// has more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<Channels>,
     /// Height and width that the images of a folder are brought to. Default: all must have the same size already.

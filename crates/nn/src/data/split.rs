@@ -68,7 +68,12 @@ impl Examples {
 impl Division<'_> {
     /// Divides `rows` (ascending). At random every part gets each class in proportion, and the training part at least
     /// one row of each.
-    pub(super) fn split(self, rows: &[u32], fractions: Fractions, seed: &[u8; 32]) -> Result<Split, DataError> {
+    pub(super) fn split(
+        self,
+        rows: &[u32],
+        fractions: Fractions,
+        seed: &[u8; 32],
+    ) -> Result<Split, DataError> {
         let mut parts = match self.kind {
             SplitKind::Random => self.at_random(rows, fractions, seed),
             SplitKind::Group => self.by_group(rows, fractions, seed),
@@ -87,7 +92,12 @@ impl Division<'_> {
         Ok(parts)
     }
 
-    fn too_few(self, rows: &[u32], Fractions { validation, test }: Fractions, part: &'static str) -> DataError {
+    fn too_few(
+        self,
+        rows: &[u32],
+        Fractions { validation, test }: Fractions,
+        part: &'static str,
+    ) -> DataError {
         if self.kind == SplitKind::Group {
             return DataError::TooFewGroups { groups: self.grouped(rows).len(), validation, test, part };
         }
@@ -152,7 +162,13 @@ impl Division<'_> {
 
     /// `folds` ways to divide `rows`, repeated with other shuffles. At random each row scores once a repetition, classes
     /// in proportion; by group whole groups do; by time each fold trains on all that is earlier than what it scores.
-    pub(super) fn folds(self, rows: &[u32], folds: usize, repeats: usize, seed: u64) -> Result<Vec<Fold>, DataError> {
+    pub(super) fn folds(
+        self,
+        rows: &[u32],
+        folds: usize,
+        repeats: usize,
+        seed: u64,
+    ) -> Result<Vec<Fold>, DataError> {
         if self.kind == SplitKind::Time {
             if repeats > 1 {
                 return Err(DataError::RepeatedTime);
@@ -226,7 +242,10 @@ impl Division<'_> {
         };
         Ok((0..folds)
             .map(|fold| rows.len() - (folds - fold) * piece)
-            .map(|start| Fold { train: sorted(&rows[..start]), validation: sorted(&rows[start..start + piece]) })
+            .map(|start| Fold {
+                train: sorted(&rows[..start]),
+                validation: sorted(&rows[start..start + piece]),
+            })
             .collect())
     }
 
@@ -351,7 +370,9 @@ mod tests {
     fn groups_stay_together_and_parts_come_near_their_sizes() {
         let groups: Vec<u32> = (0..400).map(|row| row / 4 % 37).collect();
         let parts = divided(grouped(&groups), 400, 0.2, 0.2);
-        let of = |part: &[u32]| part.iter().map(|&row| groups[row as usize]).collect::<std::collections::BTreeSet<_>>();
+        let of = |part: &[u32]| {
+            part.iter().map(|&row| groups[row as usize]).collect::<std::collections::BTreeSet<_>>()
+        };
         let (train, validation, test) = (of(&parts.train), of(&parts.validation), of(&parts.test));
         assert!(train.is_disjoint(&validation) && train.is_disjoint(&test) && validation.is_disjoint(&test));
         assert!(parts.validation.len().abs_diff(80) <= 8 && parts.test.len().abs_diff(80) <= 8);
@@ -391,7 +412,9 @@ mod tests {
         let groups: Vec<u32> = (0..60).map(|row| row % 7).collect();
         let rows: Vec<u32> = (0..60).collect();
         for fold in grouped(&groups).folds(&rows, 3, 1, 0).unwrap() {
-            let of = |rows: &[u32]| rows.iter().map(|&row| groups[row as usize]).collect::<std::collections::BTreeSet<_>>();
+            let of = |rows: &[u32]| {
+                rows.iter().map(|&row| groups[row as usize]).collect::<std::collections::BTreeSet<_>>()
+            };
             assert!(of(&fold.train).is_disjoint(&of(&fold.validation)));
             assert!((17..=27).contains(&fold.validation.len()));
         }

@@ -159,7 +159,14 @@ impl Table {
     /// Columns without names.
     pub(crate) fn unnamed(columns: Vec<Column>) -> Self {
         let rows = columns.first().map_or(0, Column::len);
-        Self { names: numbered(columns.len()), has_header: false, columns, lines: Vec::new(), rows, whole: false }
+        Self {
+            names: numbered(columns.len()),
+            has_header: false,
+            columns,
+            lines: Vec::new(),
+            rows,
+            whole: false,
+        }
     }
 
     /// Columns of numbers get to be numbers, but for those that are to stay text.

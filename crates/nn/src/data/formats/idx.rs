@@ -33,7 +33,8 @@ fn labels(path: &Path, bytes: Vec<u8>) -> Result<Table, DataError> {
     if shape[0] == 0 {
         return Err(DataError::Empty { path: path.to_owned() });
     }
-    let is_whole = !matches!(values, Values::Double(_)) || (0..shape[0]).all(|row| values.get(row).fract() == 0.0);
+    let is_whole =
+        !matches!(values, Values::Double(_)) || (0..shape[0]).all(|row| values.get(row).fract() == 0.0);
     let table = label_table(vec![Column::of_numbers((0..shape[0]).map(|row| values.get(row)).collect())])?;
     Ok(if is_whole { table.with_whole_numbers() } else { table })
 }

@@ -31,14 +31,21 @@ pub(super) fn decode(source: &mut Source<'_>) -> Result<Decoded, DataError> {
     let mut size = None;
     for (path, class) in &files {
         let picture = decode_file(source, path)?;
-        source.hashes.push(blake3::hash(class.as_deref().unwrap_or_default().as_bytes()).to_hex().to_string());
+        source
+            .hashes
+            .push(blake3::hash(class.as_deref().unwrap_or_default().as_bytes()).to_hex().to_string());
         let [height, width] = source.spec.resize.unwrap_or([picture.height, picture.width]);
         let picture = picture.resized(height, width);
         let found = (picture.height, picture.width);
         let expected = *size.get_or_insert(found);
         if found != expected {
             let shown = |(height, width)| format!("{height} × {width}");
-            return Err(DataError::ImageSize { folder, path: path.clone(), found: shown(found), expected: shown(expected) });
+            return Err(DataError::ImageSize {
+                folder,
+                path: path.clone(),
+                found: shown(found),
+                expected: shown(expected),
+            });
         }
         pictures.push(picture);
     }
@@ -68,7 +75,9 @@ fn files(folder: &Path, purpose: Purpose) -> Result<Vec<(PathBuf, Option<String>
     for path in entries(folder)? {
         if path.is_dir() {
             let class = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            files.extend(entries(&path)?.into_iter().filter(|file| is_picture(file)).map(|file| (file, class.clone())));
+            files.extend(
+                entries(&path)?.into_iter().filter(|file| is_picture(file)).map(|file| (file, class.clone())),
+            );
         } else if purpose == Purpose::Predict && is_picture(&path) {
             files.push((path, None));
         }
@@ -92,7 +101,8 @@ fn is_picture(path: &Path) -> bool {
 /// By its first bytes, whatever its name.
 fn decode_file(source: &mut Source<'_>, path: &Path) -> Result<Picture, DataError> {
     let bytes = source.bytes(path)?;
-    let damaged = |expected, problem: String| DataError::Malformed { path: path.to_owned(), expected, problem };
+    let damaged =
+        |expected, problem: String| DataError::Malformed { path: path.to_owned(), expected, problem };
     if bytes.starts_with(b"\x89PNG") {
         decode_png(&bytes).map_err(|problem| damaged("a PNG picture", problem))
     } else if bytes.starts_with(&[0xff, 0xd8]) {
@@ -161,14 +171,16 @@ impl Picture {
         for (x, (start, weights)) in weights(self.width, width).into_iter().enumerate() {
             for (y, c) in (0..self.height).flat_map(|y| (0..channels).map(move |c| (y, c))) {
                 let pixel = |i: usize| f32::from(self.pixels[(y * self.width + start + i) * channels + c]);
-                wide[(y * width + x) * channels + c] = weights.iter().enumerate().map(|(i, w)| w * pixel(i)).sum();
+                wide[(y * width + x) * channels + c] =
+                    weights.iter().enumerate().map(|(i, w)| w * pixel(i)).sum();
             }
         }
         let row = width * channels;
         let mut pixels = vec![0; height * row];
         for (y, (start, weights)) in weights(self.height, height).into_iter().enumerate() {
             for place in 0..row {
-                let sum: f32 = weights.iter().enumerate().map(|(i, w)| w * wide[(start + i) * row + place]).sum();
+                let sum: f32 =
+                    weights.iter().enumerate().map(|(i, w)| w * wide[(start + i) * row + place]).sum();
                 pixels[y * row + place] = sum.round().clamp(0.0, 255.0) as u8;
             }
         }

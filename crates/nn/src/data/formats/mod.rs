@@ -58,7 +58,7 @@ impl Source<'_> {
         match self.spec.format.unwrap_or_else(|| guess(&bytes)) {
             Format::Csv | Format::Tsv => text::table(&self, bytes).map(Decoded::Table),
             #[cfg(feature = "parquet")]
-            Format::Parquet => parquet::decode(&self, bytes),
+            Format::Parquet => parquet::decode(&self).map(Decoded::Table),
             #[cfg(not(feature = "parquet"))]
             Format::Parquet => Err(DataError::NoParquet { path }),
             Format::Npy => npy::decode(&mut self, &bytes),
@@ -82,7 +82,12 @@ impl Source<'_> {
     }
 
     /// Refuses examples without targets, or with fewer or more of them, when they are needed.
-    fn check_labels(&self, array: &Array, labels: Option<&Table>, hint: &'static str) -> Result<(), DataError> {
+    fn check_labels(
+        &self,
+        array: &Array,
+        labels: Option<&Table>,
+        hint: &'static str,
+    ) -> Result<(), DataError> {
         match labels {
             None if self.purpose == Purpose::Learn => {
                 Err(DataError::NoLabels { path: self.path.clone(), hint })

@@ -72,7 +72,8 @@ impl Stored {
             Cells::Text(text) if width == 1 => label_table(vec![Column::Text(text)]),
             Cells::Text(_) => Err(malformed(path, "targets that are text need one axis")),
             Cells::Numbers(values) => {
-                let column = |index| (index..rows * width).step_by(width).map(|place| values.get(place)).collect();
+                let column =
+                    |index| (index..rows * width).step_by(width).map(|place| values.get(place)).collect();
                 let table = label_table((0..width).map(|index| Column::of_numbers(column(index))).collect())?;
                 Ok(if self.is_whole { table.with_whole_numbers() } else { table })
             }
@@ -96,9 +97,12 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Stored, DataError> {
     let shape = shape.ok_or_else(|| damaged("its header has a shape that cannot be read"))?;
     let count = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
     let (code, size) = element(&kind).ok_or_else(|| {
-        damaged(&format!("its elements are of type `{kind}`; numbers, booleans and fixed-length text can be read"))
+        damaged(&format!(
+            "its elements are of type `{kind}`; numbers, booleans and fixed-length text can be read"
+        ))
     })?;
-    let bytes = count.and_then(|count| count.checked_mul(size)).ok_or_else(|| damaged("its shape is too large"))?;
+    let bytes =
+        count.and_then(|count| count.checked_mul(size)).ok_or_else(|| damaged("its shape is too large"))?;
     let data = data.get(..bytes).ok_or_else(|| DataError::CutShort {
         path: path.to_owned(),
         expected: bytes as u64,
@@ -151,10 +155,14 @@ fn read(code: char, size: usize, big_endian: bool, data: &[u8]) -> Cells {
         eight
     };
     let singles = |value: &dyn Fn(u64) -> f32| {
-        Cells::Numbers(Values::Single(data.chunks_exact(size).map(|b| value(u64::from_le_bytes(ordered(b)))).collect()))
+        Cells::Numbers(Values::Single(
+            data.chunks_exact(size).map(|b| value(u64::from_le_bytes(ordered(b)))).collect(),
+        ))
     };
     let doubles = |value: &dyn Fn(u64) -> f64| {
-        Cells::Numbers(Values::Double(data.chunks_exact(size).map(|b| value(u64::from_le_bytes(ordered(b)))).collect()))
+        Cells::Numbers(Values::Double(
+            data.chunks_exact(size).map(|b| value(u64::from_le_bytes(ordered(b)))).collect(),
+        ))
     };
     match (code, size) {
         ('u' | 'b', 1) => Cells::Numbers(Values::Bytes(data.to_vec())),

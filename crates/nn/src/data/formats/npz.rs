@@ -86,7 +86,8 @@ impl<'a> Archive<'a> {
     fn array(&mut self, name: &str) -> Result<Stored, DataError> {
         let path = self.source.path.join(format!("{name}.npy"));
         let damaged = |problem: String| self.source.malformed("a NumPy archive", problem);
-        let mut file = self.zip.by_name(&format!("{name}.npy")).map_err(|error| damaged(error.to_string()))?;
+        let mut file =
+            self.zip.by_name(&format!("{name}.npy")).map_err(|error| damaged(error.to_string()))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| damaged(error.to_string()))?;
         npy::parse(&path, &bytes)

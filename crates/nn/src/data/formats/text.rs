@@ -31,7 +31,11 @@ pub(super) fn table(source: &Source<'_>, bytes: Vec<u8>) -> Result<Table, DataEr
     let (path, spec) = (&*source.path, source.spec);
     let delimiter = spec.delimiter.unwrap_or_else(|| usual_delimiter(path, spec, &bytes));
     let mut rows = Rows::new(spec, delimiter);
-    if delimiter == ' ' { read_blanks(&bytes, path, &mut rows)? } else { read(&bytes, delimiter, path, &mut rows)? }
+    if delimiter == ' ' {
+        read_blanks(&bytes, path, &mut rows)?
+    } else {
+        read(&bytes, delimiter, path, &mut rows)?
+    }
     drop(bytes);
     let table = rows.into_table(path)?;
     let text = text_columns(table.names(), spec)?;
@@ -44,7 +48,8 @@ fn text_columns(names: &[String], spec: &DataSpec) -> Result<Vec<usize>, DataErr
         ColumnType::Categorical | ColumnType::OneHot | ColumnType::Embed | ColumnType::Ordinal(_) => true,
         ColumnType::Numeric | ColumnType::Ignore => false,
     };
-    let named = spec.columns.iter().filter(|(_, kind)| is_text(kind)).map(|(name, _)| ColumnRef::Name(name.clone()));
+    let named =
+        spec.columns.iter().filter(|(_, kind)| is_text(kind)).map(|(name, _)| ColumnRef::Name(name.clone()));
     named.chain(spec.text.column.clone()).map(|column| position(names, &column)).collect()
 }
 
@@ -61,7 +66,14 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn new(spec: &'a DataSpec, delimiter: char) -> Self {
-        Self { header: spec.header, missing: &spec.missing, delimiter, first: None, columns: Vec::new(), lines: Vec::new() }
+        Self {
+            header: spec.header,
+            missing: &spec.missing,
+            delimiter,
+            first: None,
+            columns: Vec::new(),
+            lines: Vec::new(),
+        }
     }
 
     fn push<'c>(&mut self, line: u64, cells: impl Iterator<Item = &'c str> + Clone) -> Result<(), DataError> {
@@ -95,7 +107,8 @@ impl<'a> Rows<'a> {
         let cells = |column: &'_ TextColumn, test: &dyn Fn(Option<&str>) -> bool| {
             (0..column.len()).any(|row| test(column.get(row)))
         };
-        let all_text = !self.columns.iter().any(|column| cells(column, &|cell| cell.is_none_or(|cell| !is_text(cell))));
+        let all_text =
+            !self.columns.iter().any(|column| cells(column, &|cell| cell.is_none_or(|cell| !is_text(cell))));
         let recurs = |(name, column)| cells(column, &|cell| cell == Some(name));
         !(all_text && first.iter().map(String::as_str).zip(&self.columns).any(recurs))
     }
@@ -166,7 +179,8 @@ fn usual_delimiter(path: &Path, spec: &DataSpec, bytes: &[u8]) -> char {
     if spec.format == Some(Format::Tsv) || has_extension(path, "tsv") {
         return '\t';
     }
-    let first = bytes.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let first =
+        bytes.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
     let line = String::from_utf8_lossy(first);
     let count = |wanted| line.matches(wanted).count();
     let are_numbers = line.split_whitespace().all(|cell| cell.parse::<f64>().is_ok());
@@ -182,6 +196,7 @@ fn usual_delimiter(path: &Path, spec: &DataSpec, bytes: &[u8]) -> char {
 
 /// Whether the name without `.gz` ends like this.
 fn has_extension(path: &Path, wanted: &str) -> bool {
-    let has = |path: &Path, wanted: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(wanted));
+    let has =
+        |path: &Path, wanted: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(wanted));
     has(&if has(path, "gz") { path.with_extension("") } else { path.to_owned() }, wanted)
 }

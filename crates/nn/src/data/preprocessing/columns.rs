@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::super::error::shown;
-use super::super::{
-    Categories, ColumnRef, ColumnType, DataError, DataSpec, Fill, MissingCategory, Table,
-};
+use super::super::{Categories, ColumnRef, ColumnType, DataError, DataSpec, Fill, MissingCategory, Table};
 use super::{EmbeddedColumn, moments};
 
 /// A text column with more categories than this is refused as being something else (an identifier, free text).
@@ -134,6 +132,9 @@ impl Columns {
     }
 
     fn encode_at(&self, table: &Table, rows: &[u32], places: &[usize]) -> Result<Vec<f32>, DataError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let width = self.inputs();
         let mut inputs = vec![0.0; rows.len() * width];
         let mut first = 0;
@@ -278,7 +279,9 @@ impl Fit<'_> {
     fn ordinal(&mut self, index: usize, levels: Vec<String>) -> Result<Option<ColumnKind>, DataError> {
         let cells =
             self.rows().map(|row| rank(self.table, row, index, &levels)).collect::<Result<Vec<_>, _>>()?;
-        let Some((fill, _, mean, deviation)) = self.number_statistics(index, &cells)? else { return Ok(None) };
+        let Some((fill, _, mean, deviation)) = self.number_statistics(index, &cells)? else {
+            return Ok(None);
+        };
         Ok(Some(ColumnKind::Ordinal { levels, fill, mean, deviation }))
     }
 
@@ -302,7 +305,9 @@ impl Fit<'_> {
         };
         if missing > 0 {
             let name = &self.table.names()[index];
-            self.notes.push(format!("column `{name}`: {missing} missing training cells count as the {word}, {fill}"));
+            self.notes.push(format!(
+                "column `{name}`: {missing} missing training cells count as the {word}, {fill}"
+            ));
         }
         let filled: Vec<f64> = cells.iter().map(|cell| cell.unwrap_or(fill)).collect();
         let (mean, deviation) = if self.spec.standardize { moments(&filled) } else { (0.0, 1.0) };
@@ -332,11 +337,11 @@ impl Fit<'_> {
         };
         if missing > 0 {
             let column = &self.table.names()[index];
-            let as_what = place.and_then(|place| names.get(place)).map_or_else(
-                || "a category of their own".to_owned(),
-                |name| format!("`{name}`"),
-            );
-            self.notes.push(format!("column `{column}`: {missing} missing training cells count as {as_what}"));
+            let as_what = place
+                .and_then(|place| names.get(place))
+                .map_or_else(|| "a category of their own".to_owned(), |name| format!("`{name}`"));
+            self.notes
+                .push(format!("column `{column}`: {missing} missing training cells count as {as_what}"));
         }
         // With one name and missing cells, filling makes the column constant.
         let kind = ColumnKind::OneHot { names, missing: place };
@@ -374,7 +379,10 @@ impl Fit<'_> {
 
 fn too_many_categories(table: &Table, column: usize, distinct: usize, limit: usize) -> DataError {
     let stray = (0..table.len()).find_map(|row| {
-        table.cell(row, column).filter(|cell| cell.parse::<f64>().is_err()).map(|cell| (row, cell.into_owned()))
+        table
+            .cell(row, column)
+            .filter(|cell| cell.parse::<f64>().is_err())
+            .map(|cell| (row, cell.into_owned()))
     });
     let (row, example) = stray.unwrap_or_default();
     let column = table.names()[column].clone();

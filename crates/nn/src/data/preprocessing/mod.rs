@@ -14,8 +14,8 @@ use self::columns::{Columns, Places};
 use self::scaling::Scaling;
 pub use self::targets::TargetEncoding;
 pub(super) use self::targets::{Column, Labels};
-pub(super) use self::tokens::{RunningText, most_frequent};
 use self::tokens::Vocabulary;
+pub(super) use self::tokens::{RunningText, most_frequent};
 use super::examples::{Inputs, Series, windows};
 use super::formats::{Decoded, Purpose, Source};
 use super::{DataError, DataSpec, Table, Task};
@@ -66,7 +66,10 @@ impl Preprocessing {
         notes: &mut Vec<String>,
     ) -> Result<Self, DataError> {
         let mut reading = spec.without_files();
-        if let Inputs::Columns { table, .. } | Inputs::Series(Series { table, .. }) | Inputs::Lines { table, .. } = inputs {
+        if let Inputs::Columns { table, .. }
+        | Inputs::Series(Series { table, .. })
+        | Inputs::Lines { table, .. } = inputs
+        {
             reading.header = Some(table.has_header());
         }
         let features = Features::fit(inputs, train, spec, notes)?;
@@ -99,7 +102,9 @@ impl Preprocessing {
             Features::Columns(columns) => vec![columns.inputs()],
             Features::Series { columns, window } => vec![*window, columns.inputs()],
             Features::Array(scaling) => scaling.shape.clone(),
-            Features::Lines { vocabulary, .. } | Features::Running { vocabulary, .. } => vec![vocabulary.steps],
+            Features::Lines { vocabulary, .. } | Features::Running { vocabulary, .. } => {
+                vec![vocabulary.steps]
+            }
         }
     }
 
@@ -107,7 +112,10 @@ impl Preprocessing {
     pub fn embedded(&self) -> Vec<EmbeddedColumn> {
         match &self.features {
             Features::Columns(columns) => columns.embedded(),
-            Features::Series { .. } | Features::Array(_) | Features::Lines { .. } | Features::Running { .. } => Vec::new(),
+            Features::Series { .. }
+            | Features::Array(_)
+            | Features::Lines { .. }
+            | Features::Running { .. } => Vec::new(),
         }
     }
 
@@ -116,7 +124,9 @@ impl Preprocessing {
         match &self.features {
             Features::Columns(_) | Features::Series { .. } => None,
             Features::Array(scaling) => (scaling.vocabulary > 0).then_some(scaling.vocabulary),
-            Features::Lines { vocabulary, .. } | Features::Running { vocabulary, .. } => Some(vocabulary.len()),
+            Features::Lines { vocabulary, .. } | Features::Running { vocabulary, .. } => {
+                Some(vocabulary.len())
+            }
         }
     }
 
@@ -141,7 +151,8 @@ impl Preprocessing {
         match (&self.features, inputs) {
             (Features::Columns(columns), Inputs::Columns { table, .. }) => columns.encode(table, rows),
             (Features::Series { columns, window }, Inputs::Series(series)) => {
-                let cells = columns.encode(&series.table, &(0..series.table.len() as u32).collect::<Vec<_>>())?;
+                let cells =
+                    columns.encode(&series.table, &(0..series.table.len() as u32).collect::<Vec<_>>())?;
                 let starts = rows.iter().map(|&row| series.starts[row as usize]);
                 Ok(joined(&cells, columns.inputs(), *window, starts))
             }
@@ -159,14 +170,20 @@ impl Preprocessing {
 }
 
 impl Features {
-    fn fit(inputs: &Inputs, train: &[u32], spec: &DataSpec, notes: &mut Vec<String>) -> Result<Self, DataError> {
+    fn fit(
+        inputs: &Inputs,
+        train: &[u32],
+        spec: &DataSpec,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, DataError> {
         match inputs {
             Inputs::Columns { table, features, targets } => {
                 Columns::fit(table, features, targets, train, spec, notes).map(Self::Columns)
             }
             Inputs::Series(series) => {
                 let rows = series.rows(train);
-                let columns = Columns::fit(&series.table, &series.features, &series.targets, &rows, spec, notes)?;
+                let columns =
+                    Columns::fit(&series.table, &series.features, &series.targets, &rows, spec, notes)?;
                 Ok(Self::Series { columns, window: series.window })
             }
             Inputs::Array(array) => Scaling::fit(array, train, spec).map(Self::Array),
@@ -180,7 +197,8 @@ impl Features {
                 })
             }
             Inputs::Running(running) => {
-                let vocabulary = Vocabulary::fit_windows(&spec.text, running.steps, &running.text, running.rows(train));
+                let vocabulary =
+                    Vocabulary::fit_windows(&spec.text, running.steps, &running.text, running.rows(train));
                 Ok(Self::Running { vocabulary, stride: running.stride })
             }
         }
@@ -229,7 +247,10 @@ impl Features {
 
 /// Rows of each window, one after another.
 fn joined(cells: &[f32], width: usize, window: usize, starts: impl Iterator<Item = u32>) -> Vec<f32> {
-    starts.flat_map(|start| &cells[start as usize * width..(start as usize + window) * width]).copied().collect()
+    starts
+        .flat_map(|start| &cells[start as usize * width..(start as usize + window) * width])
+        .copied()
+        .collect()
 }
 
 fn encode_lines(

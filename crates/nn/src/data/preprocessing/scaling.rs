@@ -57,7 +57,10 @@ impl Scaling {
             return Err(DataError::NoFeatures);
         }
         // What never changes becomes 0.
-        self.deviations.iter_mut().filter(|deviation| **deviation == 0.0).for_each(|deviation| *deviation = 1.0);
+        self.deviations
+            .iter_mut()
+            .filter(|deviation| **deviation == 0.0)
+            .for_each(|deviation| *deviation = 1.0);
         self.means = means;
         Ok(())
     }
@@ -110,7 +113,10 @@ impl Scaling {
         }
         // A token that training never had is unknown, and there is no number for that but padding's.
         if self.vocabulary > 0 {
-            inputs.iter_mut().filter(|token| **token >= self.vocabulary as f32).for_each(|token| *token = 0.0);
+            inputs
+                .iter_mut()
+                .filter(|token| **token >= self.vocabulary as f32)
+                .for_each(|token| *token = 0.0);
         }
         if let Some(place) = inputs.iter().position(|value| value.is_nan()) {
             let example = rows[place / width] as usize + 1;

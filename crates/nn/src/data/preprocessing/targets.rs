@@ -66,11 +66,20 @@ impl TargetEncoding {
 /// The targets of all examples.
 #[derive(Debug)]
 pub(in super::super) enum Labels {
-    Classes { names: Vec<String>, of_row: Vec<u32> },
+    Classes {
+        names: Vec<String>,
+        of_row: Vec<u32>,
+    },
     /// Numbers, row by row, as many a row as there are names.
-    Values { names: Vec<String>, values: Vec<f64> },
+    Values {
+        names: Vec<String>,
+        values: Vec<f64>,
+    },
     /// 0 or 1, row by row.
-    Flags { names: Vec<String>, flags: Vec<f32> },
+    Flags {
+        names: Vec<String>,
+        flags: Vec<f32>,
+    },
 }
 
 /// Where targets are read.
@@ -155,11 +164,7 @@ impl Labels {
 }
 
 /// Mean and deviation of a target in the training rows.
-fn statistics(
-    name: &str,
-    train: &[u32],
-    value: impl Fn(usize) -> f64,
-) -> Result<(f64, f64), DataError> {
+fn statistics(name: &str, train: &[u32], value: impl Fn(usize) -> f64) -> Result<(f64, f64), DataError> {
     let training: Vec<f64> = train.iter().map(|&row| value(row as usize)).collect();
     let (mean, deviation) = moments(&training);
     if deviation == 0.0 || training.iter().all(|value| *value == training[0]) {
@@ -189,7 +194,8 @@ impl Column<'_> {
         if !self.table.is_numeric(target) || self.table.says_whole() {
             return self.classes(notes);
         }
-        let numbers: Vec<f64> = self.rows().filter_map(|row| self.table.number(row, target).ok().flatten()).collect();
+        let numbers: Vec<f64> =
+            self.rows().filter_map(|row| self.table.number(row, target).ok().flatten()).collect();
         let infinite = numbers.len() < self.rows.len();
         if infinite || !are_classes(&numbers) { self.values() } else { self.classes(notes) }
     }
