@@ -57,6 +57,7 @@ pub mod objective;
 mod optimizer;
 mod parameters;
 mod quality;
+mod replicates;
 mod rng;
 mod schedule;
 mod sequential;
@@ -65,6 +66,7 @@ mod store;
 mod target;
 mod trainer;
 mod update;
+mod winner;
 
 pub use activation::Activation;
 pub use architecture::Signature;
@@ -95,6 +97,10 @@ pub use pulp::Arch;
 pub use quality::{
     Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
 };
+pub use replicates::{
+    MeasuredReplicates, QualityError, QualityObjective, QualitySpec, ReplicateError, Replicates, ReplicatesReport,
+    ReplicatesResumeError, Replication, replicate_seed,
+};
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
 pub use sequential::Sequential;
@@ -104,4 +110,5 @@ pub use settings::{
 pub use store::StoreError;
 pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
+pub use winner::{AnewError, TrainedAnew, WinnerReport, train_anew};
 pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};

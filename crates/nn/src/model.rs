@@ -12,6 +12,7 @@ use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, final_metrics};
 use crate::metrics::predicted_class;
 use crate::network::Network;
 use crate::parameters::Layout;
+use crate::quality::Answers;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
 use crate::target::Reading;
@@ -171,6 +172,11 @@ impl Model {
     /// Epochs it was trained for.
     pub fn epochs(&self) -> usize {
         self.description.epochs
+    }
+
+    /// Whether it was trained on the problem with this fingerprint.
+    pub(crate) fn is_of(&self, fingerprint: &str) -> bool {
+        self.description.problem == fingerprint
     }
 
     /// How columns become its inputs.
