@@ -35,6 +35,8 @@ mod activation;
 pub mod advice;
 mod architecture;
 mod augmentation;
+#[cfg(feature = "burn")]
+mod burn;
 mod checkpoint;
 mod data;
 mod dense;
@@ -68,6 +70,8 @@ mod trainer;
 mod update;
 mod winner;
 
+#[cfg(feature = "burn")]
+pub use self::burn::{BurnEngine, Compute};
 pub use activation::Activation;
 pub use architecture::Signature;
 pub use checkpoint::Checkpoint;

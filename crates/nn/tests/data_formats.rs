@@ -65,7 +65,7 @@ fn refused(directory: &Path, spec: &DataSpec) -> String {
 
 fn idx(kind: u8, shape: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, kind, shape.len() as u8];
-    shape.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+    bytes.extend(shape.iter().flat_map(|size| size.to_be_bytes()));
     bytes.extend(data);
     bytes
 }
@@ -333,7 +333,7 @@ fn columns_are_what_they_are_said_to_be() {
 #[test]
 fn several_targets_are_labels_or_numbers() {
     let directory = tempfile::tempdir().unwrap();
-    let row = |i: usize| format!("{i},{},{},{}.5\n", i % 2, usize::from(i % 3 == 0), i * 7 % 11);
+    let row = |i: usize| format!("{i},{},{},{}.5\n", i % 2, usize::from(i.is_multiple_of(3)), i * 7 % 11);
     write(
         directory.path(),
         "t.csv",
@@ -546,7 +546,7 @@ fn bad_tables_get_one_clear_sentence() {
         refused(directory.path(), &spec),
         "1 rows are too few: with validation = 0.2 and test = 0.2 the training part would be empty"
     );
-    table("x,y", &|i| format!("{i},{}.5", i));
+    table("x,y", &|i| format!("{i},{i}.5"));
     let window = DataSpec { window: Some(30), ..spec.clone() };
     assert_eq!(
         refused(directory.path(), &window),

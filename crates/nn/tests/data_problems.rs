@@ -1,7 +1,11 @@
 //! Problems made of arrays, of folds and of inner splits: which rows are where, and that scales come from the training
 //! rows alone.
 
-use luthier_nn::{DataSpec, ExampleKind, KnownTargets, Part, Problem, Targets, Task};
+use std::sync::Arc;
+
+use luthier_nn::{
+    DataSpec, ExampleKind, KnownTargets, Part, Prediction, Problem, Settings, Targets, Task, Trainer,
+};
 
 fn arrays(rows: usize) -> Problem {
     let inputs = (0..rows * 2).map(|i| (i * i % 97) as f32).collect();
@@ -109,4 +113,45 @@ fn arrays_that_do_not_fit_are_refused() {
         refused(&[2], vec![0.5; 20], classes),
         "class number 2 of example 3 has no name: only 2 names are given"
     );
+}
+
+#[test]
+fn several_targets_are_learned_and_predicted() {
+    let inputs: Vec<f32> = (0..400).map(|i| (i * 37 % 100) as f32 / 100.0).collect();
+    let row = |i: usize| (inputs[2 * i], inputs[2 * i + 1]);
+    let flags = (0..200).flat_map(|i| [row(i).0 > 0.5, row(i).1 > 0.5, row(i).0 < 0.3]).collect();
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let labels = KnownTargets::Labels { names: names(&["a", "b", "c"]), flags };
+    let values = (0..200).flat_map(|i| [f64::from(row(i).0) * 100.0, 5.0 - f64::from(row(i).1)]).collect();
+    let numbers = KnownTargets::SeveralValues { names: names(&["u", "v"]), values };
+    for targets in [labels, numbers] {
+        let problem = Problem::from_arrays(&[2], inputs.clone(), targets, &DataSpec::new("")).unwrap();
+        let problem = Arc::new(problem);
+        let settings = Settings { epochs: 60, learning_rate: Some(0.01), ..Settings::default() };
+        let mut trainer = Trainer::new(&problem, settings, [3; 32]).unwrap();
+        let first = trainer.epoch().unwrap().validation.loss;
+        while !trainer.is_done() {
+            trainer.epoch().unwrap();
+        }
+        let last = trainer.evaluate_validation().loss;
+        assert!(last < first / 4.0, "{first} {last}");
+        let mut model = trainer.model();
+        assert!(model.held_out(&problem).unwrap().loss < first / 4.0);
+        let part = problem.validation();
+        for (place, prediction) in model.predict(part.inputs(), part.len()).into_iter().enumerate() {
+            let (x, y) = row(part.rows()[place] as usize);
+            match prediction {
+                Prediction::Values { values } => {
+                    let far = (values[0] - f64::from(x) * 100.0).abs() / 30.0
+                        + (values[1] - 5.0 + f64::from(y)).abs();
+                    assert!(far < 0.5, "{values:?} {x} {y}");
+                }
+                Prediction::Labels { labels, probabilities } if (x - 0.5).abs() > 0.1 => {
+                    assert_eq!((labels.contains(&"a".to_owned()), probabilities.len()), (x > 0.5, 3));
+                }
+                Prediction::Labels { .. } => (),
+                other => panic!("several targets were expected, not {other:?}"),
+            }
+        }
+    }
 }

@@ -168,7 +168,8 @@ impl Array {
             if kind == ExampleKind::Tokens && !(value.fract() == 0.0 && (0.0..MOST_TOKENS).contains(&value)) {
                 return Err(DataError::NotAToken { path: path(), example, value });
             }
-            if !value.is_finite() && !(kind == ExampleKind::Features && value.is_nan()) {
+            let may_be_missing = kind == ExampleKind::Features && value.is_nan();
+            if !value.is_finite() && !may_be_missing {
                 return Err(DataError::NotFiniteInArray { path: path(), example, value });
             }
         }

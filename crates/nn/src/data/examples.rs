@@ -163,62 +163,22 @@ impl Examples {
     fn of_series(mut table: Table, test: usize, spec: &DataSpec) -> Result<Self, DataError> {
         let (window, horizon) = (spec.window.unwrap_or(1), spec.horizon.unwrap_or(1));
         let own = table.len() - test;
-        if let Some(time) = &spec.time {
-            let time = table.column(time)?;
-            let order = [in_order(&table, time, 0..own)?, in_order(&table, time, own..table.len())?].concat();
-            table.reorder(&order);
-        }
-        let group = spec.group.as_ref().map(|group| groups(&table, table.column(group)?)).transpose()?;
-        if let Some(group) = &group {
-            let mut order: Vec<u32> = (0..table.len() as u32).collect();
-            order.sort_by_key(|&row| (row as usize >= own, group[row as usize]));
-            table.reorder(&order);
-        }
-        let group = spec.group.as_ref().map(|group| groups(&table, table.column(group)?)).transpose()?;
+        let group = put_in_order(&mut table, own, spec)?;
         let targets = targets(&table, spec)?;
         let mut notes = Vec::new();
-        let mut starts = windows(&[own, table.len()], window, horizon, 1);
-        let target_row = |start: u32| start + (window - 1 + horizon) as u32;
-        if let Some(group) = &group {
-            starts.retain(|&start| group[start as usize] == group[target_row(start) as usize]);
-        }
-        let all = starts.len();
-        let known = |row: u32| targets.iter().all(|&target| table.cell(row as usize, target).is_some());
-        starts.retain(|&start| known(target_row(start)));
-        if starts.is_empty() && all > 0 {
-            return Err(DataError::NoTarget { column: target_name(&table, &targets) });
-        }
-        if starts.is_empty() {
-            return Err(DataError::TooShort { rows: table.len(), window, horizon });
-        }
-        if starts.len() < all {
-            notes.push(format!(
-                "{} windows were left out because their target is missing",
-                all - starts.len()
-            ));
-        }
-        let rows: Vec<u32> = starts.iter().map(|&start| target_row(start)).collect();
+        let windows = Windows { window, horizon, own };
+        let starts = windows.with_targets(&table, group.as_deref(), &targets, &mut notes)?;
+        let rows: Vec<u32> = starts.iter().map(|&start| windows.target(start)).collect();
         let test = rows.iter().filter(|&&row| row as usize >= own).count();
         super::split::check(spec, rows.len() - test)?;
-        let labels =
-            Labels::read(&Column { table: &table, targets: &targets, rows: &rows, test }, spec, &mut notes)?;
+        let column = Column { table: &table, targets: &targets, rows: &rows, test };
+        let labels = Labels::read(&column, spec, &mut notes)?;
         let groups = group.map(|group| rows.iter().map(|&row| group[row as usize]).collect());
-        let order = match &spec.time {
-            Some(time) if spec.group.is_some() => {
-                Some(by_time(&table, table.column(time)?, &rows[..rows.len() - test])?)
-            }
-            _ => None,
-        };
-        let unused = unused(&table, spec)?;
-        let mut features = Vec::new();
-        for column in (0..table.width()).filter(|column| !unused.contains(column)) {
-            if is_stamp(&table, column) {
-                let name = &table.names()[column];
-                notes.push(format!("column `{name}` is text that differs in every row and was left out"));
-            } else {
-                features.push(column);
-            }
-        }
+        // Without groups the rows are in order of time already.
+        let time = spec.time.as_ref().filter(|_| spec.group.is_some());
+        let order =
+            time.map(|time| by_time(&table, table.column(time)?, &rows[..rows.len() - test])).transpose()?;
+        let features = series_features(&table, spec, &mut notes)?;
         let (target_name, rows) = (target_name(&table, &targets), rows.len());
         let inputs = Inputs::Series(Series { table, features, targets, window, starts });
         Self { inputs, labels, target_name, groups, order, test, rows, notes, ..Self::nothing(spec) }
@@ -393,6 +353,82 @@ fn groups(table: &Table, column: usize) -> Result<Vec<u32>, DataError> {
         Ok(*numbers.entry(cell.into_owned()).or_insert(next))
     };
     (0..table.len()).map(number).collect()
+}
+
+/// Brings a series into order, groups one after another; returns the group of each row.
+fn put_in_order(table: &mut Table, own: usize, spec: &DataSpec) -> Result<Option<Vec<u32>>, DataError> {
+    if let Some(time) = &spec.time {
+        let time = table.column(time)?;
+        let order = [in_order(table, time, 0..own)?, in_order(table, time, own..table.len())?].concat();
+        table.reorder(&order);
+    }
+    let Some(group) = &spec.group else { return Ok(None) };
+    let column = table.column(group)?;
+    let numbers = groups(table, column)?;
+    let mut order: Vec<u32> = (0..table.len() as u32).collect();
+    order.sort_by_key(|&row| (row as usize >= own, numbers[row as usize]));
+    table.reorder(&order);
+    groups(table, column).map(Some)
+}
+
+/// The examples of a time series.
+#[derive(Clone, Copy)]
+struct Windows {
+    window: usize,
+    horizon: usize,
+    /// Rows that do not come from the test file.
+    own: usize,
+}
+
+impl Windows {
+    /// Row of the target of the window that begins at `start`.
+    fn target(self, start: u32) -> u32 {
+        start + (self.window - 1 + self.horizon) as u32
+    }
+
+    /// Where windows begin that stay in one group and whose target is known.
+    fn with_targets(
+        self,
+        table: &Table,
+        group: Option<&[u32]>,
+        targets: &[usize],
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<u32>, DataError> {
+        let Self { window, horizon, own } = self;
+        let mut starts = windows(&[own, table.len()], window, horizon, 1);
+        if let Some(group) = group {
+            starts.retain(|&start| group[start as usize] == group[self.target(start) as usize]);
+        }
+        let all = starts.len();
+        if all == 0 {
+            return Err(DataError::TooShort { rows: table.len(), window, horizon });
+        }
+        let is_known = |row: usize| targets.iter().all(|&target| table.cell(row, target).is_some());
+        starts.retain(|&start| is_known(self.target(start) as usize));
+        if starts.is_empty() {
+            return Err(DataError::NoTarget { column: target_name(table, targets) });
+        }
+        if starts.len() < all {
+            notes.push(format!(
+                "{} windows were left out because their target is missing",
+                all - starts.len()
+            ));
+        }
+        Ok(starts)
+    }
+}
+
+/// The target's own past is an input too; a column of dates is not.
+fn series_features(table: &Table, spec: &DataSpec, notes: &mut Vec<String>) -> Result<Vec<usize>, DataError> {
+    let unused = unused(table, spec)?;
+    let (stamps, features) = (0..table.width())
+        .filter(|column| !unused.contains(column))
+        .partition::<Vec<usize>, _>(|&column| is_stamp(table, column));
+    for column in stamps {
+        let name = &table.names()[column];
+        notes.push(format!("column `{name}` is text that differs in every row and was left out"));
+    }
+    Ok(features)
 }
 
 /// Some rows from the earliest to the last.

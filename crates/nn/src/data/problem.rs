@@ -125,7 +125,7 @@ impl Problem {
     /// data are split. Give each to [`Problem::fold`].
     pub fn folds(&self, k: usize, repeats: usize, seed: u64) -> Result<Vec<Fold>, DataError> {
         let mut rows = [self.train.rows(), self.validation.rows()].concat();
-        rows.extend(self.stopping.iter().flat_map(|part| part.rows()));
+        rows.extend(self.stopping.iter().flat_map(Part::rows));
         rows.sort_unstable();
         self.examples.division().folds(&rows, k, repeats, seed)
     }
@@ -215,8 +215,8 @@ impl Problem {
         self.preprocessing.task()
     }
 
-    /// Shape of one example: [features]; [channels, height, width] for images; [steps, features] for sequences; [steps]
-    /// for tokens, which are category numbers held in f32.
+    /// Shape of one example: `[features]`; `[channels, height, width]` for images; `[steps, features]` for sequences;
+    /// `[steps]` for tokens, which are category numbers held in f32.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }

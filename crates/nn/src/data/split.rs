@@ -223,7 +223,9 @@ impl Division<'_> {
         for group in groups {
             let fold = (0..folds).min_by_key(|&fold| sizes[fold]).unwrap_or_default();
             sizes[fold] += group.len();
-            group.iter().for_each(|row| parts[place[row]] = fold);
+            for row in &group {
+                parts[place[row]] = fold;
+            }
         }
         parts
     }

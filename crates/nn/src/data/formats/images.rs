@@ -53,7 +53,9 @@ pub(super) fn decode(source: &mut Source<'_>) -> Result<Decoded, DataError> {
     let (height, width) = size.unwrap_or_default();
     let channels = if coloured { 3 } else { 1 };
     let mut values = Vec::with_capacity(files.len() * channels * height * width);
-    pictures.iter().for_each(|picture| picture.write_planes(coloured, &mut values));
+    for picture in &pictures {
+        picture.write_planes(coloured, &mut values);
+    }
     let array = Array {
         shape: vec![channels, height, width],
         kind: ExampleKind::Image,

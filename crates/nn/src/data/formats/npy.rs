@@ -138,9 +138,8 @@ fn element(kind: &str) -> Option<(char, usize)> {
     let code = kind.chars().next()?;
     let number: usize = kind[code.len_utf8()..].parse().ok()?;
     match (code, number) {
-        ('f', 2 | 4 | 8) | ('i' | 'u', 1 | 2 | 4 | 8) | ('b', 1) => Some((code, number)),
         ('U', 1..=65_536) => Some((code, number * 4)),
-        ('S', 1..=65_536) => Some((code, number)),
+        ('f', 2 | 4 | 8) | ('i' | 'u', 1 | 2 | 4 | 8) | ('b', 1) | ('S', 1..=65_536) => Some((code, number)),
         _ => None,
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn decode(source: &Source<'_>, bytes: Vec<u8>) -> Result<Decoded, Dat
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let line = 1 + good.split(|&byte| byte == b'\n').skip(1).count() as u64;
         DataError::NotText { path: source.path.clone(), line }
     })?;
     if text.trim().is_empty() {
@@ -32,9 +32,9 @@ pub(super) fn table(source: &Source<'_>, bytes: Vec<u8>) -> Result<Table, DataEr
     let delimiter = spec.delimiter.unwrap_or_else(|| usual_delimiter(path, spec, &bytes));
     let mut rows = Rows::new(spec, delimiter);
     if delimiter == ' ' {
-        read_blanks(&bytes, path, &mut rows)?
+        read_blanks(&bytes, path, &mut rows)?;
     } else {
-        read(&bytes, delimiter, path, &mut rows)?
+        read(&bytes, delimiter, path, &mut rows)?;
     }
     drop(bytes);
     let table = rows.into_table(path)?;

@@ -129,13 +129,11 @@ impl Labels {
                 let learned = (0..names.len())
                     .map(|index| statistics(&names[index], train, |row| values[row * names.len() + index]))
                     .collect::<Result<Vec<_>, _>>()?;
-                Ok(match *learned.as_slice() {
-                    [(mean, deviation)] => TargetEncoding::Value { mean, deviation },
-                    _ => {
-                        let (means, deviations) = learned.into_iter().unzip();
-                        TargetEncoding::Values { names: names.clone(), means, deviations }
-                    }
-                })
+                if let [(mean, deviation)] = *learned {
+                    return Ok(TargetEncoding::Value { mean, deviation });
+                }
+                let (means, deviations) = learned.into_iter().unzip();
+                Ok(TargetEncoding::Values { names: names.clone(), means, deviations })
             }
         }
     }

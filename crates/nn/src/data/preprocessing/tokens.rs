@@ -159,7 +159,9 @@ impl Token<'_> {
 fn each_token<'a>(kind: Tokens, text: &'a str, mut see: impl FnMut(Token<'a>)) {
     match kind {
         Tokens::Character => {
-            text.char_indices().for_each(|(start, c)| see(Token::Part(&text[start..start + c.len_utf8()])))
+            for (start, c) in text.char_indices() {
+                see(Token::Part(&text[start..start + c.len_utf8()]));
+            }
         }
         Tokens::Word => {
             let belongs = |c: char| c.is_alphanumeric() || matches!(c, '\'' | '’');
