@@ -49,7 +49,8 @@ impl Problem {
             input: self.shape().to_vec(),
             vocabulary: self.vocabulary(),
             embedded: self.embedded().iter().map(|column| (column.input, column.cardinality)).collect(),
-            outputs: self.outputs(loss),
+            // A loss that does not fit is refused before training.
+            outputs: self.outputs(loss).unwrap_or_else(|_| self.preprocessing().target().width()),
             loss,
         }
     }

@@ -144,12 +144,7 @@ impl Training<'_> {
     ///
     /// Settings out of range, a network that does not fit the data, or a divergence; also a hyperparameter that could
     /// not be drawn.
-    pub fn run(
-        &self,
-        hp: &mut Hyperparameters<'_, '_>,
-        model: &Compiled,
-        fit: Fit,
-    ) -> Result<(), Failed> {
+    pub fn run(&self, hp: &mut Hyperparameters<'_, '_>, model: &Compiled, fit: Fit) -> Result<(), Failed> {
         hp.check()?;
         let failed = |error: TrainError| Failed::from(Failure::error(error));
         let run = Run {

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DataError, Preprocessing, Problem, TargetEncoding};
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
-use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, final_metrics};
+use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
 use crate::metrics::predicted_class;
 use crate::network::Network;
 use crate::parameters::Layout;
 use crate::quality::Answers;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
-use crate::target::Reading;
+use crate::target::{Reading, class_probabilities};
 
 const FORMAT: &str = "luthier-model";
 const DESCRIPTION: &str = "model.json";
@@ -71,7 +71,7 @@ pub enum Prediction {
     },
     /// Labels that do not exclude each other.
     Labels {
-        /// Names of the labels whose probability is at least ½.
+        /// Names of the labels whose probability is above ½.
         labels: Vec<String>,
         /// The probability of each label, in the order of [`Model::classes`].
         probabilities: Vec<f32>,
@@ -151,7 +151,7 @@ impl Model {
         Ok(model)
     }
 
-    /// Names of the classes; empty for regression.
+    /// Names of the classes or labels; empty for regression.
     pub fn classes(&self) -> &[String] {
         match self.description.preprocessing.target() {
             TargetEncoding::Classes { names } | TargetEncoding::Labels { names } => names,
@@ -184,8 +184,8 @@ impl Model {
         &self.description.preprocessing
     }
 
-    /// Predicts every example of a file or folder. A table's columns are found by name if the training table had names, else by position;
-    /// the target may be there or not, further columns are ignored.
+    /// Predicts every example of a file or folder. A table's columns are found by name if the training table had names,
+    /// else by position; the target may be there or not, further columns are ignored.
     pub fn predict_file(&mut self, path: &Path) -> Result<Vec<Prediction>, DataError> {
         let (inputs, rows) = self.description.preprocessing.read_inputs(path)?;
         Ok(self.predict(&inputs, rows))
@@ -197,7 +197,7 @@ impl Model {
         let target = self.description.preprocessing.target();
         self.evaluator.each_block(self.engine.as_mut(), inputs, rows, |reading, block| match target {
             TargetEncoding::Classes { names } => {
-                let of_row = |row: &[f32]| class_of(reading.class_probabilities(row), names);
+                let of_row = |row: &[f32]| class_of(class_probabilities(row), names);
                 predictions.extend(block.chunks_exact(reading.outputs()).map(of_row));
             }
             TargetEncoding::Value { .. } => {
@@ -216,8 +216,8 @@ impl Model {
         predictions
     }
 
-    /// What it says about rows that are encoded already, as [`crate::Quality`] compares replicates by it: class numbers, or
-    /// numbers in the target's unit.
+    /// What it says about rows that are encoded already, as [`crate::Quality`] compares replicates by it: class numbers,
+    /// whether each label holds, or numbers in the target's unit.
     pub fn answers(&mut self, inputs: &[f32], rows: usize) -> Answers {
         self.evaluator.answers(self.engine.as_mut(), inputs, rows)
     }
@@ -230,7 +230,7 @@ impl Model {
         if problem.held_out().is_empty() {
             return Err(ModelError::NothingHeldOut);
         }
-        let metrics = final_metrics(problem.target_kind());
+        let metrics = Evaluation::final_metrics(problem.target_kind());
         Ok(self.evaluator.evaluate(self.engine.as_mut(), problem.held_out().into(), &metrics))
     }
 }
@@ -252,7 +252,7 @@ fn class_of(probabilities: Vec<f32>, names: &[String]) -> Prediction {
 }
 
 fn labels_of(probabilities: &[f32], names: &[String]) -> Prediction {
-    let holds = names.iter().zip(probabilities).filter(|(_, probability)| **probability >= 0.5);
+    let holds = names.iter().zip(probabilities).filter(|(_, probability)| **probability > 0.5);
     Prediction::Labels {
         labels: holds.map(|(name, _)| name.clone()).collect(),
         probabilities: probabilities.to_vec(),

@@ -25,7 +25,6 @@ pub use crate::hypermodel::{
     Choice, FloatDraw, HyperModel, HyperObjective, Hyperparameters, IntDraw, Training, Whole,
 };
 use crate::replicates::{base_name, is_reported};
-use crate::trainer::validation_name;
 use crate::winner::named;
 use crate::{
     AnewError, Checkpoint, DataError, Diagnosis, MeasuredReplicates, Metric, Model, ModelError, Network, NetworkSpec,
@@ -220,7 +219,7 @@ impl NetworkObjective {
         };
         let loss = settings.loss(self.problem.usual_loss());
         let [train, validation] = LOSSES.map(curve);
-        diagnose(&train, &validation, self.problem.baseline_loss(loss))
+        diagnose(&train, &validation, Some(self.problem.baseline_loss(loss)))
     }
 
     /// Every parameter must be a setting; tried on the middle of its range.
@@ -292,12 +291,11 @@ impl Run<'_> {
             }
         }
         let reached = reached(running);
-        let trainer = match saved.filter(|trainer| trainer.epochs_done() as u64 <= reached) {
-            Some(trainer) => trainer,
-            None => {
-                let (network, settings) = parts();
-                Trainer::with_network(problem, network, settings, key).map_err(failure)?
-            }
+        let trainer = if let Some(trainer) = saved.filter(|trainer| trainer.epochs_done() as u64 <= reached) {
+            trainer
+        } else {
+            let (network, settings) = parts();
+            Trainer::with_network(problem, network, settings, key).map_err(failure)?
         };
         Ok(trainer.measuring(&self.reported))
     }
@@ -550,19 +548,23 @@ const LOSSES: [&str; 2] = ["train_loss", "val_loss"];
 
 /// The names that the study uses.
 fn names_of(metrics: &Metrics) -> impl Iterator<Item = &str> {
-    metrics.objectives.iter().map(|metric| &*metric.name).chain(metrics.constraints.iter().map(|name| &**name))
+    metrics
+        .objectives
+        .iter()
+        .map(|metric| &*metric.name)
+        .chain(metrics.constraints.iter().map(|name| &**name))
 }
 
 /// The metric that is reported under this name on these data.
 fn metric_named(name: &str, problem: &Problem) -> Option<Metric> {
     let kind = problem.target_kind();
-    Metric::ALL.iter().copied().find(|metric| metric.applies_to(kind) && validation_name(*metric) == name)
+    Metric::ALL.iter().copied().find(|metric| metric.applies_to(kind) && metric.validation_name() == name)
 }
 
 /// All names that can be reported on these data.
 fn known_names(problem: &Problem) -> String {
     let kind = problem.target_kind();
-    let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| validation_name(*m));
+    let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.validation_name());
     LOSSES.into_iter().chain(metrics).collect::<Vec<_>>().join(", ")
 }
 

@@ -210,6 +210,17 @@ impl Problem {
         })
     }
 
+    /// Places in the training part to train on, and to watch for early stopping: divided as the data are split.
+    pub(crate) fn inner_places(
+        &self,
+        fraction: f64,
+        seed: &[u8; 32],
+    ) -> Result<(Vec<u32>, Vec<u32>), DataError> {
+        let fractions = Fractions { validation: fraction, test: 0.0 };
+        let rows = self.examples.division().split(self.train.rows(), fractions, seed)?;
+        Ok((self.train.places(&rows.train), self.train.places(&rows.validation)))
+    }
+
     /// What is predicted.
     pub fn task(&self) -> Task {
         self.preprocessing.task()
@@ -334,15 +345,19 @@ impl Part {
         }
     }
 
+    /// Where some of its examples are in it; both lists ascend.
+    fn places(&self, rows: &[u32]) -> Vec<u32> {
+        let mut wanted = rows.iter().peekable();
+        (0..)
+            .zip(&self.rows)
+            .filter(|(_, row)| wanted.next_if_eq(row).is_some())
+            .map(|(place, _)| place)
+            .collect()
+    }
+
     /// Some of its examples; both lists ascend.
     fn only(&self, rows: &[u32], width: usize) -> Self {
-        let mut places = Vec::with_capacity(rows.len());
-        let mut wanted = rows.iter().peekable();
-        for (place, row) in self.rows.iter().enumerate() {
-            if wanted.next_if_eq(&row).is_some() {
-                places.push(place);
-            }
-        }
+        let places: Vec<usize> = self.places(rows).into_iter().map(|place| place as usize).collect();
         let cells = |values: &[f32], width: usize| {
             places.iter().flat_map(|&place| &values[place * width..(place + 1) * width]).copied().collect()
         };
