@@ -103,8 +103,8 @@ pub use quality::{
     Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
 };
 pub use replicates::{
-    MeasuredReplicates, QualityError, QualityObjective, QualitySpec, ReplicateError, Replicates, ReplicatesReport,
-    ReplicatesResumeError, Replication, replicate_seed,
+    MeasuredReplicates, QualityError, QualityObjective, QualitySpec, ReplicateError, Replicates,
+    ReplicatesReport, ReplicatesResumeError, Replication, replicate_seed,
 };
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
@@ -115,5 +115,5 @@ pub use settings::{
 pub use store::StoreError;
 pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
-pub use winner::{AnewError, TrainedAnew, WinnerReport, train_anew};
 pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};
+pub use winner::{AnewError, TrainedAnew, WinnerReport, train_anew};

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use luthier::core::event::Failure;
 use luthier::core::metric::{CurveValue, Metrics};
-use luthier::core::space::{Params, Value};
 use luthier::core::rng::{Purpose, Rng};
+use luthier::core::space::{Params, Value};
 use luthier::core::spec::Spec;
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
@@ -27,9 +27,9 @@ pub use crate::hypermodel::{
 use crate::replicates::{base_name, is_reported};
 use crate::winner::named;
 use crate::{
-    AnewError, Checkpoint, DataError, Diagnosis, MeasuredReplicates, Metric, Model, ModelError, Network, NetworkSpec,
-    ParamValue, Problem, QualityError, Replicates, Replication, Settings, SettingsError, StoreError, TargetError,
-    TrainError, Trainer, WinnerReport, diagnose, store, train_anew,
+    AnewError, Checkpoint, DataError, Diagnosis, MeasuredReplicates, Metric, Model, ModelError, Network,
+    NetworkSpec, ParamValue, Problem, QualityError, Replicates, Replication, Settings, SettingsError,
+    StoreError, TargetError, TrainError, Trainer, WinnerReport, diagnose, store, train_anew,
 };
 
 /// Seconds between checkpoints of a trial that runs on.
@@ -342,7 +342,10 @@ impl ReplicatedRun<'_> {
 enum Learner {
     One(Box<Trainer>),
     /// Replicates; of metrics in `detailed` spread and bound are reported beside the mean.
-    Many { replicates: Box<Replicates>, detailed: Vec<String> },
+    Many {
+        replicates: Box<Replicates>,
+        detailed: Vec<String>,
+    },
 }
 
 /// What a trial leaves behind.
@@ -503,11 +506,8 @@ pub(crate) fn save_best(
 ) -> Result<Saved, NetworkError> {
     let mut model = Model::load(&model_folder(&folder.join(format!("{trial:05}")).join("checkpoint")))?;
     model.save(out)?;
-    let held_out = if problem.held_out_rows() == 0 {
-        Vec::new()
-    } else {
-        named(&model.held_out(problem)?.values())
-    };
+    let held_out =
+        if problem.held_out_rows() == 0 { Vec::new() } else { named(&model.held_out(problem)?.values()) };
     Ok(Saved { model: out.to_owned(), held_out })
 }
 
@@ -539,7 +539,8 @@ const REPLICATED: &str =
 
 /// The metrics that the study uses, and others.
 pub(crate) fn wanted(metrics: &Metrics, problem: &Problem, others: &[Metric]) -> Vec<Metric> {
-    let used: Vec<Metric> = names_of(metrics).filter_map(|name| metric_named(base_name(name), problem)).collect();
+    let used: Vec<Metric> =
+        names_of(metrics).filter_map(|name| metric_named(base_name(name), problem)).collect();
     joined(&used, others)
 }
 

@@ -274,7 +274,12 @@ impl fmt::Display for Quality {
         writeln!(
             f,
             "{:name$}  {:>10}  {:>10}  {:>10}  {:^23}  {:>13}",
-            "metric", "mean", "sd", "se", format!("{} interval", percent(self.confidence)), "confidently"
+            "metric",
+            "mean",
+            "sd",
+            "se",
+            format!("{} interval", percent(self.confidence)),
+            "confidently"
         )?;
         for metric in &self.metrics {
             write!(f, "{:name$}  {:>10}", metric.name, short(metric.mean))?;

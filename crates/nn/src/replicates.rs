@@ -67,7 +67,9 @@ named_choices! {
 #[derive(Debug, thiserror::Error)]
 pub enum QualityError {
     /// Neither or both of `folds` and `seeds`.
-    #[error("[network.quality] needs either `folds` (cross-validation) or `seeds` (one split, several trainings), not {0}")]
+    #[error(
+        "[network.quality] needs either `folds` (cross-validation) or `seeds` (one split, several trainings), not {0}"
+    )]
     Kind(&'static str),
     /// A number that makes no sense.
     #[error("[network.quality]: `{name}` is {value}, but must be {expected}")]
@@ -594,7 +596,8 @@ mod tests {
 
     #[test]
     fn tables_that_make_no_sense_are_refused() {
-        let refused = |text: &str| toml::from_str::<QualitySpec>(text).unwrap().check().unwrap_err().to_string();
+        let refused =
+            |text: &str| toml::from_str::<QualitySpec>(text).unwrap().check().unwrap_err().to_string();
         assert!(refused("confidence = 0.9").contains("either `folds`"));
         assert!(refused("folds = 3\nseeds = 3").contains("not both"));
         assert!(refused("folds = 1").contains("`folds` is 1"));
@@ -611,7 +614,10 @@ mod tests {
         spec("mean").check_objective(&["val_loss"]).unwrap();
         spec("mean_and_spread").check_objective(&["val_accuracy", "val_accuracy_sd"]).unwrap();
         let refused = spec("lower_bound").check_objective(&["val_accuracy"]).unwrap_err().to_string();
-        assert!(refused.contains("about `val_accuracy_lower`, but the study's metric is `val_accuracy`"), "{refused}");
+        assert!(
+            refused.contains("about `val_accuracy_lower`, but the study's metric is `val_accuracy`"),
+            "{refused}"
+        );
         assert!(spec("mean_and_spread").check_objective(&["val_loss"]).is_err());
         assert!(spec("mean").check_objective(&["val_loss_sd"]).is_err());
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use luthier_nn::{
-    Consistency, DataSpec, Design, KnownTargets, MetricQuality, Problem, QualitySpec, Replicates, Replication,
-    Settings, Trainer, replicate_seed, train_anew,
+    Consistency, DataSpec, Design, KnownTargets, MetricQuality, Problem, QualitySpec, Replicates,
+    Replication, Settings, Trainer, replicate_seed, train_anew,
 };
 
 const SEED: [u8; 32] = [5; 32];
@@ -86,7 +86,9 @@ fn repeated_folds_and_seeds_tell_how_consistent_a_network_is_and_one_pass_says_w
         (plan.quality(&measured), measured)
     };
     let (twice, said) = measured("folds = 2\nrepeats = 2");
-    let Consistency::Classes { examples, always_right, kappa, .. } = &twice.consistency else { panic!("{twice}") };
+    let Consistency::Classes { examples, always_right, kappa, .. } = &twice.consistency else {
+        panic!("{twice}")
+    };
     let kept = problem.train().len() + problem.validation().len();
     assert_eq!(examples.len(), kept, "each row that is not held out scores once a repetition");
     assert!(examples.iter().all(|hits| hits.times == 2));
@@ -116,11 +118,15 @@ fn predicted_numbers_are_compared_in_the_unit_of_the_target() {
     let mut replicates = Replicates::new(&plan, &settings(&[("epochs", 40)]), SEED).unwrap();
     run(&mut replicates);
     let quality = plan.quality(&replicates.measure());
-    let Consistency::Values { examples, spread, relative_spread } = &quality.consistency else { panic!("{quality}") };
+    let Consistency::Values { examples, spread, relative_spread } = &quality.consistency else {
+        panic!("{quality}")
+    };
     assert!(examples.iter().all(|example| (4.0..15.0).contains(&example.mean)), "{examples:?}");
     assert!(*spread > 0.0 && relative_spread.unwrap() < 1.0);
     assert!(quality.to_string().contains("90 % interval"), "{quality}");
-    assert!(quality.metric("val_rmse").unwrap().spread.unwrap().bound > quality.metric("val_rmse").unwrap().mean);
+    assert!(
+        quality.metric("val_rmse").unwrap().spread.unwrap().bound > quality.metric("val_rmse").unwrap().mean
+    );
 }
 
 #[test]
@@ -179,9 +185,11 @@ fn a_replicate_that_ended_early_keeps_its_last_values_in_the_mean() {
 #[test]
 fn a_replicate_that_diverges_is_named() {
     let problem = numbers();
-    let settings = settings(&[]).with_param("learning_rate", 1e30).unwrap().with_param("optimizer", "sgd").unwrap();
+    let settings =
+        settings(&[]).with_param("learning_rate", 1e30).unwrap().with_param("optimizer", "sgd").unwrap();
     let mut replicates = Replicates::new(&plan(&problem, "folds = 3"), &settings, SEED).unwrap();
-    let error = std::iter::repeat_with(|| replicates.epoch()).take(4).find_map(Result::err).expect("a divergence");
+    let error =
+        std::iter::repeat_with(|| replicates.epoch()).take(4).find_map(Result::err).expect("a divergence");
     assert!(error.to_string().starts_with("fold 1 of 3: diverged at step"), "{error}");
     assert_eq!(replicates.epoch().unwrap_err(), error, "the error stays");
     assert!(replicates.save(Path::new("/nowhere")).is_err());
@@ -196,10 +204,16 @@ fn a_winner_is_trained_on_all_rows_but_those_held_out_and_measured_on_these() {
     assert!(anew.held_out.iter().any(|(name, value)| name == "accuracy" && *value > 0.8), "{anew:?}");
     let whole = problem.whole().unwrap();
     let rows = whole.train().rows();
-    assert!(rows.is_sorted() && rows.len() == kept && problem.validation().rows().iter().all(|r| rows.contains(r)));
+    assert!(
+        rows.is_sorted()
+            && rows.len() == kept
+            && problem.validation().rows().iter().all(|r| rows.contains(r))
+    );
     let again = model.held_out(&whole).unwrap().values();
     assert!(anew.held_out.iter().map(|(name, v)| (name.as_str(), *v)).eq(again), "the model it measured");
-    assert!(anew.to_string().starts_with(&format!("trained anew on {kept} rows, 7 epochs, measured once on")));
+    assert!(
+        anew.to_string().starts_with(&format!("trained anew on {kept} rows, 7 epochs, measured once on"))
+    );
 
     let patient = settings(&[("epochs", 40), ("patience", 2)]);
     let (_, anew) = train_anew(&problem, &patient, 1, SEED).unwrap();

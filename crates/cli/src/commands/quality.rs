@@ -58,14 +58,16 @@ fn examples(quality: &Quality) -> String {
             let mut hardest = examples.clone();
             let share = |right: u32, times: u32| f64::from(right) / f64::from(times);
             hardest.sort_by(|a, b| share(a.right, a.times).total_cmp(&share(b.right, b.times)));
-            let lines = hardest.iter().map(|hits| format!("{},{},{}\n", hits.example, hits.times, hits.right));
+            let lines =
+                hardest.iter().map(|hits| format!("{},{},{}\n", hits.example, hits.times, hits.right));
             std::iter::once("example,times,right\n".to_owned()).chain(lines).collect()
         }
         Consistency::Values { examples, .. } => {
             let mut hardest = examples.clone();
             hardest.sort_by(|a, b| b.standard_deviation.total_cmp(&a.standard_deviation));
-            let lines =
-                hardest.iter().map(|e| format!("{},{},{},{}\n", e.example, e.times, e.mean, e.standard_deviation));
+            let lines = hardest
+                .iter()
+                .map(|e| format!("{},{},{},{}\n", e.example, e.times, e.mean, e.standard_deviation));
             std::iter::once("example,times,mean,sd\n".to_owned()).chain(lines).collect()
         }
         Consistency::Unknown { .. } => format!("{}\n", quality.consistency),

@@ -34,15 +34,24 @@ fn folds_repeated_tell_mean_spread_and_consistency_and_the_winner_is_measured_on
     assert!(out.contains("8 replicates by folds"), "{out}");
     assert!(out.contains("of 160 examples predicted at least twice: always right"), "{out}");
     assert!(out.contains("beyond chance (Fleiss' kappa): "), "{out}");
-    assert!(out.contains("trained anew on 160 rows, ") && out.contains(", measured once on 40 rows no trial has seen\n"), "{out}");
+    assert!(
+        out.contains("trained anew on 160 rows, ")
+            && out.contains(", measured once on 40 rows no trial has seen\n"),
+        "{out}"
+    );
     assert!(out.contains("\nheld-out test accuracy  "), "{out}");
     assert_eq!(out.matches("training loss ").count(), 1, "one sentence on the curves: {out}");
 
     let saved = report(&bench);
     let trials = bench.trials();
     let best = &trials[saved["trial"].as_u64().unwrap() as usize];
-    let accuracy = saved["quality"]["metrics"].as_array().unwrap().iter().find(|m| m["name"] == "val_accuracy");
-    assert_eq!(accuracy.unwrap()["mean"], best["values"]["val_accuracy"], "the table is of the trial's best epoch");
+    let accuracy =
+        saved["quality"]["metrics"].as_array().unwrap().iter().find(|m| m["name"] == "val_accuracy");
+    assert_eq!(
+        accuracy.unwrap()["mean"],
+        best["values"]["val_accuracy"],
+        "the table is of the trial's best epoch"
+    );
     let examples = saved["quality"]["consistency"]["examples"].as_array().unwrap();
     assert!(examples.len() == 160 && examples.iter().all(|hits| hits["times"] == 2));
 
@@ -51,7 +60,9 @@ fn folds_repeated_tell_mean_spread_and_consistency_and_the_winner_is_measured_on
     let csv = bench.ok(&["quality", "--examples"]).out;
     assert!(csv.starts_with("example,times,right\n") && csv.lines().count() == 161, "{csv}");
     let json: Value = serde_json::from_str(&bench.ok(&["quality", "--json"]).out).unwrap();
-    assert!(json["quality"]["consistency"]["kappa"].is_f64() && json["anew"]["earlier"] == serde_json::json!([]));
+    assert!(
+        json["quality"]["consistency"]["kappa"].is_f64() && json["anew"]["earlier"] == serde_json::json!([])
+    );
     bench.verify();
 }
 
@@ -85,7 +96,12 @@ fn a_lower_bound_or_two_objectives_are_what_the_study_is_about() {
 
     let bench = self::bench("", "[network.quality]\nseeds = 3\nobjective = \"mean_and_spread\"", 4);
     bench.ok(&["tune"]);
-    assert!(bench.trials().iter().all(|t| t["values"]["val_loss"].is_f64() && t["values"]["val_loss_sd"].is_f64()));
+    assert!(
+        bench
+            .trials()
+            .iter()
+            .all(|t| t["values"]["val_loss"].is_f64() && t["values"]["val_loss_sd"].is_f64())
+    );
 
     let metrics = "[metric]\nname = \"val_accuracy_lower\"\ndirection = \"maximize\"";
     let bench = self::bench(metrics, "[network.quality]\nseeds = 2\nobjective = \"lower_bound\"", 2);
@@ -96,7 +112,10 @@ fn a_lower_bound_or_two_objectives_are_what_the_study_is_about() {
 fn tables_and_names_that_do_not_fit_are_refused_before_anything_runs() {
     let refused = |metric: &str, quality: &str| bench(metric, quality, 2).error(&["tune"]);
     let said = refused(ACCURACY, "[network.quality]\nfolds = 3\nobjective = \"lower_bound\"");
-    assert!(said.contains("is about `val_accuracy_lower`, but the study's metric is `val_accuracy`"), "{said}");
+    assert!(
+        said.contains("is about `val_accuracy_lower`, but the study's metric is `val_accuracy`"),
+        "{said}"
+    );
     let said = refused("[metric]\nname = \"val_loss_sd\"", "");
     assert!(said.contains("spreads and bounds need [network.quality]"), "{said}");
     let said = refused("[metric]\nname = \"val_accuracy_upper\"", "[network.quality]\nseeds = 2");
