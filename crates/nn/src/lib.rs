@@ -60,6 +60,7 @@ pub mod objective;
 mod optimizer;
 mod parameters;
 mod quality;
+mod replicates;
 mod rng;
 mod schedule;
 mod sequential;
@@ -68,6 +69,7 @@ mod store;
 mod target;
 mod trainer;
 mod update;
+mod winner;
 
 #[cfg(feature = "burn")]
 pub use self::burn::{BurnEngine, Compute};
@@ -100,6 +102,10 @@ pub use pulp::Arch;
 pub use quality::{
     Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
 };
+pub use replicates::{
+    MeasuredReplicates, QualityError, QualityObjective, QualitySpec, ReplicateError, Replicates,
+    ReplicatesReport, ReplicatesResumeError, Replication, replicate_seed,
+};
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
 pub use sequential::Sequential;
@@ -110,3 +116,4 @@ pub use store::StoreError;
 pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
 pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};
+pub use winner::{AnewError, TrainedAnew, WinnerReport, train_anew};

@@ -174,6 +174,11 @@ impl Model {
         self.description.epochs
     }
 
+    /// Whether it was trained on the problem with this fingerprint.
+    pub(crate) fn is_of(&self, fingerprint: &str) -> bool {
+        self.description.problem == fingerprint
+    }
+
     /// How columns become its inputs.
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.description.preprocessing

@@ -12,6 +12,7 @@ use super::{
     Channels, DataError, DataSpec, EmbeddedColumn, Fold, NetworkSpec, Preprocessing, TargetEncoding, Task,
 };
 use crate::engine::Targets;
+use crate::quality::Answers;
 
 /// Data made ready: the examples as numbers, in three parts. Immutable; share it between threads in an
 /// [`Arc`].
@@ -138,6 +139,47 @@ impl Problem {
         let rows = Split { train: fold.train.clone(), validation: fold.validation.clone(), test: Vec::new() };
         let fingerprint = derived_fingerprint(&self.fingerprint, &[&rows.train, &rows.validation]);
         Self::of_parts(Arc::clone(&self.examples), &rows, fingerprint)
+    }
+
+    /// Which split [`DataSpec::seed`] asks for.
+    pub(crate) fn split_seed(&self) -> u64 {
+        self.examples.spec.seed
+    }
+
+    /// The same data with every row that is not held out to train on, prepared by all of them: for the last training of a
+    /// network that has been chosen. The validation part is as it was and is trained on now, so it flatters; the
+    /// held-out rows are still those of this problem.
+    pub fn whole(&self) -> Result<Self, DataError> {
+        let mut train = [self.train.rows(), self.validation.rows()].concat();
+        train.extend(self.stopping.iter().flat_map(|part| part.rows()));
+        train.sort_unstable();
+        let (validation, test) = (self.validation.rows().to_vec(), self.held_out.rows().to_vec());
+        let fingerprint = derived_fingerprint(&self.fingerprint, &[&train, &validation]);
+        Self::of_parts(Arc::clone(&self.examples), &Split { train, validation, test }, fingerprint)
+    }
+
+    /// What is to be predicted, for every example up to the last that is not held out: class numbers, or numbers in the
+    /// target's unit, found by the example's number (times the number of targets, plus the target's place). Held-out
+    /// examples are 0.
+    pub(crate) fn truth(&self) -> Answers {
+        let parts = [Some(&self.train), Some(&self.validation), self.stopping.as_ref()];
+        let parts = || parts.iter().flatten();
+        let last = parts().flat_map(|part| part.rows()).max().map_or(0, |row| *row as usize + 1);
+        match self.preprocessing.target() {
+            TargetEncoding::Classes { .. } => {
+                Answers::Classes(placed(parts(), last, 1, |value, _| value as u32))
+            }
+            TargetEncoding::Labels { names } => {
+                Answers::Classes(placed(parts(), last, names.len(), |value, _| value as u32))
+            }
+            TargetEncoding::Value { mean, deviation } => {
+                Answers::Values(placed(parts(), last, 1, |value, _| value * deviation + mean))
+            }
+            TargetEncoding::Values { names, means, deviations } => {
+                let of = |value: f64, place: usize| value * deviations[place] + means[place];
+                Answers::Values(placed(parts(), last, names.len(), of))
+            }
+        }
     }
 
     /// The same problem with a fraction (above 0, below 1) of the training part set aside for early stopping, see
@@ -425,6 +467,28 @@ fn finite(labels: Labels) -> Result<Labels, DataError> {
         return Err(DataError::NotFiniteInArray { path: PathBuf::from("targets"), example, value });
     }
     Ok(labels)
+}
+
+/// The targets of some parts, each at the place of its example; `of(target, place within the example)`.
+fn placed<'a, T: Clone + Default>(
+    parts: impl Iterator<Item = &'a &'a Part>,
+    rows: usize,
+    width: usize,
+    of: impl Fn(f64, usize) -> T,
+) -> Vec<T> {
+    let mut all = vec![T::default(); rows * width];
+    for part in parts {
+        for (place, &row) in part.rows().iter().enumerate() {
+            for target in 0..width {
+                let value = match part.targets() {
+                    Targets::Classes(classes) => f64::from(classes[place]),
+                    Targets::Values(values) => f64::from(values[place * width + target]),
+                };
+                all[row as usize * width + target] = of(value, target);
+            }
+        }
+    }
+    all
 }
 
 fn derived_fingerprint(of: &str, rows: &[&[u32]]) -> String {

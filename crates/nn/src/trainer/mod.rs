@@ -18,6 +18,7 @@ use crate::loss::total_weight;
 use crate::metrics::Metric;
 use crate::model::Model;
 use crate::network::Network;
+use crate::quality::Answers;
 use crate::rng::{Purpose, Stream};
 use crate::schedule::{LearningRate, Plateau};
 use crate::settings::{Settings, SettingsError};
@@ -336,6 +337,11 @@ impl Trainer {
         self.stopping.as_ref().map(|stopping| stopping.state.best_epoch).filter(|epoch| *epoch > 0)
     }
 
+    /// Rows of the training part that early stopping watches instead of training on them; 0 without.
+    pub fn watched_rows(&self) -> usize {
+        self.stopping.as_ref().map_or(0, Stopping::taken_rows)
+    }
+
     /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -355,6 +361,21 @@ impl Trainer {
         let evaluation = self.measure_validation();
         put(self.engine.as_mut(), &now);
         evaluation
+    }
+
+    /// What the network says about the validation part, with the weights that [`Trainer::evaluate_validation`] measures.
+    pub(crate) fn answers_validation(&mut self) -> Answers {
+        let now = self.returning().map(|best| {
+            let now = self.engine.weights();
+            put(self.engine.as_mut(), &best);
+            now
+        });
+        let part = self.problem.validation();
+        let answers = self.evaluator.answers(self.engine.as_mut(), part.inputs(), part.len());
+        if let Some(now) = now {
+            put(self.engine.as_mut(), &now);
+        }
+        answers
     }
 
     /// Saves the state after the last epoch in `directory`, in place of what was saved there before. A kill at any

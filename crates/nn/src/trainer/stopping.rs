@@ -71,6 +71,11 @@ impl Stopping {
         Ok((Some(stopping), training))
     }
 
+    /// Rows of the training part that are watched instead of trained on.
+    pub(super) fn taken_rows(&self) -> usize {
+        self.rows.as_ref().map_or(0, Vec::len)
+    }
+
     /// What is watched.
     pub(super) fn selection<'a>(&'a self, problem: &'a Problem) -> Selection<'a> {
         match &self.rows {
