@@ -135,7 +135,7 @@ def luthier(name, files, seed, trials, program):
         assert count == 1, key
     text = re.sub(r"^seed = 0", f"seed = {seed}", text, count=1, flags=re.M)
     study.write_text(text)
-    run = [str(program), "tune", study.name, "--json", "--quiet", "--study", f"{seed}.luthier"]
+    run = [str(program), "tune", study.name, "--json", "--study", f"{seed}.luthier"]
     output = subprocess.run(run, cwd=train.parent, capture_output=True, text=True)
     if output.returncode:
         sys.exit(output.stdout[-2000:] + output.stderr[-2000:])
