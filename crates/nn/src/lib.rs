@@ -1,14 +1,15 @@
-//! Neural networks for tables, made to be tuned: every setting is a number or a name that can be replaced by name,
-//! each epoch is a report, each state a checkpoint. Useful alone; it has never heard of samplers or studies.
+//! Neural networks made to be tuned: every setting is a number or a name that can be replaced by name, each epoch is a
+//! report, each state a checkpoint. Useful alone; only [`objective`] has heard of studies.
 //!
 //! The story of a run:
 //!
-//! 1. [`Problem`] reads a table, splits it, and turns columns into numbers, once for all trials ([`DataSpec`] says
-//!    how). It knows nothing of training.
+//! 1. [`Problem`] reads data, splits them, and turns them into numbers, once for all trials ([`DataSpec`] says how). It
+//!    knows nothing of training.
 //! 2. [`Settings`] are the hyperparameters. Tuned values are laid over them by name with [`Settings::set`]. Problem
-//!    and settings together give a [`Network`]: its shape, no weights.
-//! 3. [`Trainer`] makes batches, shuffles, counts epochs, reports and saves. All randomness comes from its seed, one
-//!    [`Stream`] per purpose and epoch, so an interrupted run continues with the same bits.
+//!    and settings together give a [`Network`]: its shape, no weights. A network can also be written down layer by
+//!    layer ([`Network::sequential`]), compiled and fitted as in Keras ([`Compiled::fit`]).
+//! 3. [`Trainer`] makes batches, shuffles, augments, counts epochs, stops early, reports and saves. All randomness comes
+//!    from its seed, one [`Stream`] per purpose and epoch, so an interrupted run continues with the same bits.
 //! 4. An [`Engine`] holds weights and does the arithmetic. [`DenseEngine`] is fused and single-threaded: small
 //!    networks gain nothing from threads, trials do.
 //! 5. [`Model`] is what remains: weights, architecture and preprocessing, to predict with and to be measured, once,
@@ -34,6 +35,7 @@
 mod activation;
 pub mod advice;
 mod architecture;
+mod augmentation;
 #[cfg(feature = "burn")]
 mod burn;
 mod checkpoint;
@@ -44,6 +46,8 @@ mod elementary;
 mod engine;
 mod engines;
 mod evaluation;
+mod fit;
+mod hypermodel;
 mod initializer;
 mod kernels;
 mod loss;
@@ -56,12 +60,16 @@ pub mod objective;
 mod optimizer;
 mod parameters;
 mod quality;
+mod replicates;
 mod rng;
 mod schedule;
+mod sequential;
 mod settings;
 mod store;
+mod target;
 mod trainer;
 mod update;
+mod winner;
 
 #[cfg(feature = "burn")]
 pub use self::burn::{BurnEngine, Compute};
@@ -78,6 +86,7 @@ pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::Evaluation;
+pub use fit::{Compile, Compiled, Fit, History};
 pub use initializer::{Initializer, InitializerKind};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
@@ -93,11 +102,18 @@ pub use pulp::Arch;
 pub use quality::{
     Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
 };
+pub use replicates::{
+    MeasuredReplicates, QualityError, QualityObjective, QualitySpec, ReplicateError, Replicates,
+    ReplicatesReport, ReplicatesResumeError, Replication, replicate_seed,
+};
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
+pub use sequential::Sequential;
 pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };
 pub use store::StoreError;
+pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
 pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};
+pub use winner::{AnewError, TrainedAnew, WinnerReport, train_anew};

@@ -7,6 +7,7 @@ mod data;
 mod enqueue;
 mod export;
 mod init;
+mod quality;
 mod show;
 mod stop;
 mod tell;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Trials(trials::Arguments),
     /// Show a study, or one trial with its learning curve
     Show(show::Arguments),
+    /// Show how dependable the winner of a study of networks is
+    Quality(quality::Arguments),
     /// Write all trials as CSV or JSON
     Export(export::Arguments),
     /// Take the next trial by hand: prints its params
@@ -55,6 +58,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Best(arguments) => best::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Quality(arguments) => quality::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Ask(arguments) => ask::run(&arguments),
         Command::Tell(arguments) => tell::run(&arguments),

@@ -12,3 +12,4 @@ mod continued;
 mod interrupts;
 mod messages;
 mod processes;
+mod quality;
