@@ -4,9 +4,10 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use luthier::study_file::ObjectiveSpec;
 use luthier_nn::{DataSpec, Problem, advice};
+use serde_json::{Map, Value};
 
 use crate::opening::{folder_of, read_study_file};
 
@@ -22,6 +23,10 @@ pub(crate) struct Data {
     /// The column to predict; the last if not given
     #[arg(long, value_name = "COLUMN", requires = "data")]
     target: Option<String>,
+    /// How the data are read: any line of `[network.data]`, such as `format=text`, `window=30` or `text.steps=32`;
+    /// may be repeated
+    #[arg(long, value_name = "KEY=VALUE", requires = "data")]
+    read: Vec<String>,
 }
 
 impl Data {
@@ -71,7 +76,38 @@ impl Data {
         } else {
             std::fs::canonicalize(data).with_context(|| format!("cannot read {}", data.display()))?
         };
-        Ok(DataSpec { target: self.target.as_deref().map(Into::into), ..DataSpec::new(file) })
+        let mut table = self.reading()?;
+        table.insert("file".into(), serde_json::to_value(file)?);
+        let spec: DataSpec = serde_json::from_value(table.into()).context("--read")?;
+        let target = self.target.as_deref().map(Into::into);
+        Ok(DataSpec { target: target.or(spec.target), ..spec })
+    }
+
+    /// What `--read` says, as the table `[network.data]`.
+    fn reading(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut table = Value::Object(Map::new());
+        for line in &self.read {
+            let Some((key, text)) = line.split_once('=') else {
+                bail!("--read {line:?} has no value; write KEY=VALUE, such as window=30")
+            };
+            let mut place = &mut table;
+            for part in key.trim().split('.') {
+                if place.is_null() {
+                    *place = Value::Object(Map::new());
+                }
+                let Value::Object(map) = place else { bail!("--read: {key:?} is given twice") };
+                place = map.entry(part).or_insert(Value::Null);
+            }
+            if !place.is_null() {
+                bail!("--read: {key:?} is given twice");
+            }
+            // What is no number, list or truth value is a text.
+            *place = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+        }
+        match table {
+            Value::Object(map) => Ok(map),
+            _ => Err(anyhow!("--read wants KEY=VALUE")),
+        }
     }
 
     fn study_file(&self, output: &Path, trials: u64) -> anyhow::Result<String> {
@@ -90,9 +126,12 @@ impl Data {
         let wanted = self.spec(output)?;
         let found = match read_study_file(output)?.objective {
             ObjectiveSpec::Network(table) => table.get("data").cloned().unwrap_or_default(),
-            ObjectiveSpec::Command(_) => serde_json::Value::Null,
+            ObjectiveSpec::Command(_) => Value::Null,
         };
+        let wanted_table = serde_json::to_value(&wanted)?;
+        let is_read_alike = self.reading()?.keys().all(|key| found.get(key) == wanted_table.get(key));
         let same = found["file"].as_str() == wanted.file.to_str()
+            && is_read_alike
             && (wanted.target.is_none()
                 || found.get("target") == Some(&serde_json::to_value(&wanted.target)?));
         if !same {
