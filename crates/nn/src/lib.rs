@@ -34,6 +34,8 @@
 mod activation;
 pub mod advice;
 mod architecture;
+#[cfg(feature = "burn")]
+mod burn;
 mod checkpoint;
 mod data;
 mod dense;
@@ -59,6 +61,8 @@ mod trainer;
 
 pub use activation::Activation;
 pub use architecture::Signature;
+#[cfg(feature = "burn")]
+pub use self::burn::{BurnEngine, Compute};
 pub use checkpoint::Checkpoint;
 pub use data::{
     ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
