@@ -2,9 +2,9 @@
 //! never fails on a setting that does not concern the network; what cannot be built is an error of its shapes.
 
 use crate::activation::Activation;
-use crate::data::{Problem, Task};
+use crate::data::Problem;
 use crate::initializer::{Initializer, InitializerKind};
-use crate::loss::{Link, Loss, LossKind};
+use crate::loss::Loss;
 use crate::network::{
     Conv, Dense, EmbedColumn, Layer, Network, Penalty, Pool, Pooling, Recurrent, WeightSettings,
 };
@@ -44,13 +44,8 @@ impl Signature {
 impl Problem {
     /// What goes into a network for these data, and what is wanted of it.
     pub fn signature(&self, settings: &Settings) -> Signature {
-        let usual = match self.task() {
-            Task::Classification => LossKind::CrossEntropy,
-            Task::Regression => LossKind::SquaredError,
-        };
-        let loss = settings.loss(usual);
-        let outputs = if loss.link() == Link::Softmax { self.classes().len() } else { 1 };
-        Signature::rows(self.inputs(), outputs, loss)
+        let loss = settings.loss(self.usual_loss());
+        Signature::rows(self.inputs(), self.outputs(loss), loss)
     }
 
     /// The network that `settings` describe for these data.

@@ -7,150 +7,213 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Part, TargetEncoding};
 use crate::engine::{Engine, Targets};
 use crate::loss::Loss;
+use crate::metrics::{Metric, Predicted, TargetKind, compute};
+use crate::target::Reading;
 
 /// Rows that are evaluated together. Fixed, because an output's last bits may depend on it.
 pub(crate) const ROWS_AT_ONCE: usize = 256;
 
 /// What was measured on one part of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Rows measured.
     pub rows: usize,
-    /// Mean loss without penalties: cross-entropy in nats, or squared error in squared units of the target.
+    /// Mean loss over the rows, each counting the same, without penalties and label smoothing, in the unit of the data:
+    /// cross-entropies in nats, squared errors in squared units of the target. With several numbers to predict, that
+    /// of the standardised numbers.
     pub loss: f64,
-    /// What the task is judged by.
-    pub metrics: Metrics,
-}
-
-/// Metrics of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metrics {
-    /// For classes.
-    Classification {
-        /// Fraction of rows whose highest score is the right class (the first of equal ones counts).
-        accuracy: f64,
-    },
-    /// For numbers.
-    Regression {
-        /// Root mean squared error, in units of the target.
-        rmse: f64,
-        /// 1 − squared error / squared deviation from these rows' mean; `None` if the target is constant here.
-        r2: Option<f64>,
-    },
+    /// The metrics that were asked for and have a value, in the order asked for.
+    pub metrics: Vec<(Metric, f64)>,
+    /// A sentence for each metric that has no value on these rows, or leaves something out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Evaluation {
+    /// The value of a metric, if it was asked for and has one.
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        self.metrics.iter().find(|(m, _)| *m == metric).map(|(_, value)| *value)
+    }
+
     /// Named values, for example `[("loss", 0.2), ("accuracy", 0.95)]`.
     pub fn values(&self) -> Vec<(&'static str, f64)> {
-        let mut values = vec![("loss", self.loss)];
-        match self.metrics {
-            Metrics::Classification { accuracy } => values.push(("accuracy", accuracy)),
-            Metrics::Regression { rmse, r2 } => {
-                values.push(("rmse", rmse));
-                values.extend(r2.map(|r2| ("r2", r2)));
-            }
-        }
-        values
+        let metrics = self.metrics.iter().map(|(metric, value)| (metric.name(), *value));
+        std::iter::once(("loss", self.loss)).chain(metrics).collect()
     }
 }
 
-/// Evaluates engines with a buffer of its own, made once.
+/// The metrics that cost next to nothing, measured in every epoch.
+pub(crate) fn cheap_metrics(kind: TargetKind) -> &'static [Metric] {
+    match kind {
+        TargetKind::Classes => &[Metric::Accuracy, Metric::BalancedAccuracy, Metric::F1],
+        TargetKind::Labels => &[Metric::Accuracy, Metric::SubsetAccuracy, Metric::F1],
+        TargetKind::Values => &[Metric::Rmse, Metric::Mae, Metric::R2],
+    }
+}
+
+/// The metrics of a last measurement: the cheap ones, then the usual ones.
+pub(crate) fn final_metrics(kind: TargetKind) -> Vec<Metric> {
+    joined(cheap_metrics(kind), Metric::defaults(kind))
+}
+
+/// `first`, then those of `others` that are not among them.
+pub(crate) fn joined(first: &[Metric], others: &[Metric]) -> Vec<Metric> {
+    let mut all = first.to_vec();
+    for metric in others {
+        if !all.contains(metric) {
+            all.push(*metric);
+        }
+    }
+    all
+}
+
+/// Rows to measure: all of a part, or some.
+#[derive(Clone, Copy)]
+pub(crate) struct Selection<'a> {
+    pub(crate) part: &'a Part,
+    pub(crate) rows: Option<&'a [u32]>,
+}
+
+impl Selection<'_> {
+    fn len(&self) -> usize {
+        self.rows.map_or(self.part.len(), <[u32]>::len)
+    }
+}
+
+impl<'a> From<&'a Part> for Selection<'a> {
+    fn from(part: &'a Part) -> Self {
+        Self { part, rows: None }
+    }
+}
+
+/// Evaluates engines with buffers of its own, made once.
 pub(crate) struct Evaluator {
-    outputs: usize,
+    reading: Reading,
+    /// Scores of all rows of a part.
     scores: Vec<f32>,
+    /// Inputs of a block of rows that do not lie together.
+    block: Vec<f32>,
 }
 
 impl Evaluator {
-    pub(crate) fn new(outputs: usize) -> Self {
-        Self { outputs, scores: vec![0.0; ROWS_AT_ONCE * outputs] }
+    /// For networks with `loss` on data with this target.
+    pub(crate) fn new(encoding: &TargetEncoding, loss: Loss) -> Self {
+        let reading = Reading::new(encoding, loss.with_label_smoothing(0.0));
+        Self { reading, scores: Vec::new(), block: Vec::new() }
     }
 
-    /// Measures `engine` on `part`, which must not be empty.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Measures `engine` on some rows, at least one.
     pub(crate) fn evaluate(
         &mut self,
         engine: &mut dyn Engine,
-        part: &Part,
-        encoding: &TargetEncoding,
+        measured: Selection<'_>,
+        metrics: &[Metric],
     ) -> Evaluation {
-        match (part.targets(), encoding) {
-            (Targets::Classes(classes), _) => self.classification(engine, part.inputs(), classes),
-            (Targets::Values(values), TargetEncoding::Value { deviation, .. }) => {
-                self.regression(engine, part.inputs(), values, *deviation)
+        let rows = measured.len();
+        self.predict(engine, measured);
+        let chosen = Chosen::new(measured, rows);
+        let reading = &self.reading;
+        let arch = Arch::new();
+        let raw = reading.raw_targets(chosen.targets());
+        let targets = raw.as_deref().map_or(chosen.targets(), Targets::Values);
+        let loss = reading.loss.value(arch, &self.scores, rows, targets, None) / rows as f64 * reading.unit();
+        reading.apply_link(arch, &mut self.scores);
+        let width = self.scores.len() / rows.max(1);
+        let found = match (reading.kind, chosen.targets()) {
+            (TargetKind::Classes, Targets::Classes(truth)) => {
+                compute(metrics, Predicted::Classes { probabilities: &self.scores, width, truth })
             }
-            (Targets::Values(_), TargetEncoding::Classes { .. }) => {
-                unreachable!("values are never encoded as classes")
+            (TargetKind::Labels, Targets::Values(truth)) => {
+                compute(metrics, Predicted::Labels { probabilities: &self.scores, width, truth })
             }
-        }
+            (TargetKind::Values, Targets::Values(values)) => {
+                let (predicted, truth) =
+                    (reading.predicted_values(&self.scores), reading.true_values(values));
+                compute(metrics, Predicted::Values { predicted: &predicted, width, truth: &truth })
+            }
+            (kind, _) => unreachable!("the data hold other targets than {kind}"),
+        };
+        Evaluation { rows, loss, metrics: found.values, notes: found.notes }
     }
 
-    /// Calls `use_scores(row, scores)` with the outputs of successive blocks of rows.
+    /// Calls `use_predictions` with what the network says of successive blocks of rows, after the link.
     pub(crate) fn each_block(
         &mut self,
         engine: &mut dyn Engine,
         inputs: &[f32],
         rows: usize,
-        mut use_scores: impl FnMut(usize, &mut [f32]),
+        mut use_predictions: impl FnMut(&Reading, &[f32]),
     ) {
         let width = inputs.len() / rows.max(1);
+        let mut scores = std::mem::take(&mut self.scores);
         for first in (0..rows).step_by(ROWS_AT_ONCE) {
             let count = ROWS_AT_ONCE.min(rows - first);
-            let scores = &mut self.scores[..count * self.outputs];
-            engine.predict(&inputs[first * width..(first + count) * width], count, scores);
-            use_scores(first, scores);
+            scores.resize(count * self.reading.outputs(), 0.0);
+            engine.predict(&inputs[first * width..(first + count) * width], count, &mut scores);
+            self.reading.apply_link(Arch::new(), &mut scores);
+            use_predictions(&self.reading, &scores);
         }
+        self.scores = scores;
     }
 
-    fn classification(&mut self, engine: &mut dyn Engine, inputs: &[f32], classes: &[u32]) -> Evaluation {
-        let (arch, width) = (Arch::new(), self.outputs);
-        let (mut loss, mut right) = (0.0, 0usize);
-        self.each_block(engine, inputs, classes.len(), |first, scores| {
-            let classes = &classes[first..first + scores.len() / width];
-            right += scores
-                .chunks_exact(width)
-                .zip(classes)
-                .filter(|(row, c)| largest(row) == **c as usize)
-                .count();
-            loss += Loss::CROSS_ENTROPY.value(arch, scores, classes.len(), Targets::Classes(classes), None);
-        });
-        let rows = classes.len();
-        let metrics = Metrics::Classification { accuracy: right as f64 / rows as f64 };
-        Evaluation { rows, loss: loss / rows as f64, metrics }
-    }
-
-    fn regression(
-        &mut self,
-        engine: &mut dyn Engine,
-        inputs: &[f32],
-        values: &[f32],
-        deviation: f64,
-    ) -> Evaluation {
-        let mut squares = 0.0;
-        self.each_block(engine, inputs, values.len(), |first, outputs| {
-            squares += Loss::SquaredError.value(
-                Arch::new(),
-                outputs,
-                outputs.len(),
-                Targets::Values(&values[first..first + outputs.len()]),
-                None,
-            );
-        });
-        let rows = values.len();
-        let mean = values.iter().map(|&y| f64::from(y)).sum::<f64>() / rows as f64;
-        let spread = values.iter().map(|&y| (f64::from(y) - mean).powi(2)).sum::<f64>();
-        let loss = squares / rows as f64 * deviation * deviation;
-        let r2 = (spread > 0.0).then(|| 1.0 - squares / spread);
-        Evaluation { rows, loss, metrics: Metrics::Regression { rmse: loss.sqrt(), r2 } }
+    /// Fills `scores`.
+    fn predict(&mut self, engine: &mut dyn Engine, measured: Selection<'_>) {
+        let (rows, outputs) = (measured.len(), self.reading.outputs());
+        let inputs = measured.part.inputs();
+        let width = inputs.len() / measured.part.len().max(1);
+        self.scores.resize(rows * outputs, 0.0);
+        for first in (0..rows).step_by(ROWS_AT_ONCE) {
+            let count = ROWS_AT_ONCE.min(rows - first);
+            let block = match measured.rows {
+                None => &inputs[first * width..(first + count) * width],
+                Some(chosen) => {
+                    self.block.clear();
+                    for &row in &chosen[first..first + count] {
+                        self.block.extend_from_slice(&inputs[row as usize * width..][..width]);
+                    }
+                    &self.block
+                }
+            };
+            engine.predict(block, count, &mut self.scores[first * outputs..(first + count) * outputs]);
+        }
     }
 }
 
-/// Index of the largest value, the first of equal ones.
-pub(crate) fn largest(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
+/// The targets of the rows that are measured.
+enum Chosen<'a> {
+    All(Targets<'a>),
+    Classes(Vec<u32>),
+    Values(Vec<f32>),
+}
+
+impl<'a> Chosen<'a> {
+    fn new(measured: Selection<'a>, rows: usize) -> Self {
+        let targets = measured.part.targets();
+        match (measured.rows, targets) {
+            (None, targets) => Self::All(targets),
+            (Some(chosen), Targets::Classes(classes)) => {
+                Self::Classes(chosen.iter().map(|&row| classes[row as usize]).collect())
+            }
+            (Some(chosen), Targets::Values(values)) => {
+                let width = values.len() / measured.part.len().max(1);
+                let mut targets = Vec::with_capacity(rows * width);
+                for &row in chosen {
+                    targets.extend_from_slice(&values[row as usize * width..][..width]);
+                }
+                Self::Values(targets)
+            }
         }
     }
-    best
+
+    fn targets(&self) -> Targets<'_> {
+        match self {
+            Self::All(targets) => *targets,
+            Self::Classes(classes) => Targets::Classes(classes),
+            Self::Values(values) => Targets::Values(values),
+        }
+    }
 }

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DataError, Preprocessing, Problem, Table, TargetEncoding};
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
-use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, largest};
-use crate::kernels;
+use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, final_metrics};
+use crate::metrics::predicted_class;
 use crate::network::Network;
 use crate::parameters::Layout;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
+use crate::target::Reading;
 
 const FORMAT: &str = "luthier-model";
 const DESCRIPTION: &str = "model.json";
@@ -108,7 +109,7 @@ impl Model {
 
     fn with_zero_weights(description: Description) -> Result<Self, EngineError> {
         let engine = engines::for_inference(&description.network, ROWS_AT_ONCE)?;
-        let evaluator = Evaluator::new(description.network.outputs());
+        let evaluator = Evaluator::new(description.preprocessing.target(), description.network.loss);
         Ok(Self { description, weights: Vec::new(), engine, evaluator })
     }
 
@@ -177,16 +178,15 @@ impl Model {
     /// Predicts rows that are encoded already, such as [`Part::inputs`](crate::Part::inputs).
     pub fn predict(&mut self, inputs: &[f32], rows: usize) -> Vec<Prediction> {
         let mut predictions = Vec::with_capacity(rows);
-        let width = self.description.network.outputs();
         let target = self.description.preprocessing.target();
-        self.evaluator.each_block(self.engine.as_mut(), inputs, rows, |_, scores| match target {
+        self.evaluator.each_block(self.engine.as_mut(), inputs, rows, |reading, block| match target {
             TargetEncoding::Classes { names } => {
-                kernels::softmax(pulp::Arch::new(), scores, width);
-                predictions.extend(scores.chunks_exact(width).map(|row| class_of(row, names)));
+                let of_row = |row: &[f32]| class_of(reading.class_probabilities(row), names);
+                predictions.extend(block.chunks_exact(reading.outputs()).map(of_row));
             }
-            TargetEncoding::Value { mean, deviation } => {
-                let value = |&score: &f32| Prediction::Value { value: f64::from(score) * deviation + mean };
-                predictions.extend(scores.iter().map(value));
+            TargetEncoding::Value { .. } => {
+                let values = reading.predicted_values(block).into_iter();
+                predictions.extend(values.map(|value| Prediction::Value { value }));
             }
         });
         predictions
@@ -200,8 +200,8 @@ impl Model {
         if problem.held_out().is_empty() {
             return Err(ModelError::NothingHeldOut);
         }
-        let encoding = problem.preprocessing().target();
-        Ok(self.evaluator.evaluate(self.engine.as_mut(), problem.held_out(), encoding))
+        let metrics = final_metrics(problem.target_kind());
+        Ok(self.evaluator.evaluate(self.engine.as_mut(), problem.held_out().into(), &metrics))
     }
 }
 
@@ -209,10 +209,7 @@ impl Description {
     /// Guards against an edited file that would ask for absurd buffers or index out of range.
     fn is_consistent(&self, weights: &[Tensor]) -> bool {
         let stored: usize = weights.iter().map(|tensor| tensor.data.len()).sum();
-        let outputs = match self.preprocessing.target() {
-            TargetEncoding::Classes { names } => names.len(),
-            TargetEncoding::Value { .. } => 1,
-        };
+        let outputs = Reading::new(self.preprocessing.target(), self.network.loss).outputs();
         let Ok(layout) = Layout::new(&self.network) else { return false };
         self.network.inputs() == self.preprocessing.inputs()
             && self.network.outputs() == outputs
@@ -220,6 +217,6 @@ impl Description {
     }
 }
 
-fn class_of(probabilities: &[f32], names: &[String]) -> Prediction {
-    Prediction::Class { class: names[largest(probabilities)].clone(), probabilities: probabilities.to_vec() }
+fn class_of(probabilities: Vec<f32>, names: &[String]) -> Prediction {
+    Prediction::Class { class: names[predicted_class(&probabilities)].clone(), probabilities }
 }
