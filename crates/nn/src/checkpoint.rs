@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engine, OptimizerMemory, Tensor};
 use crate::network::Network;
+use crate::schedule::Plateau;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
 use crate::trainer::StoppingState;
@@ -39,6 +40,9 @@ pub struct Checkpoint {
     /// Seconds of training so far.
     #[serde(default)]
     pub seconds: f64,
+    /// Where a schedule stands that watches the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plateau: Option<Plateau>,
     /// Where early stopping stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stopping: Option<StoppingState>,
@@ -54,6 +58,7 @@ pub(crate) struct Progress<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) network: &'a Network,
     pub(crate) problem: &'a str,
+    pub(crate) plateau: Option<Plateau>,
     pub(crate) stopping: Option<StoppingState>,
     pub(crate) best_weights: &'a [Tensor],
 }
@@ -96,6 +101,7 @@ impl Checkpoint {
             network: Some(progress.network.clone()),
             problem: progress.problem.to_owned(),
             seconds: progress.seconds,
+            plateau: progress.plateau,
             stopping: progress.stopping,
             tensors_blake3: store::write_tensors(&directory.join(&tensors), &state)?,
             tensors,

@@ -45,6 +45,7 @@ mod elementary;
 mod engine;
 mod engines;
 mod evaluation;
+mod fit;
 mod initializer;
 mod kernels;
 mod loss;
@@ -59,6 +60,7 @@ mod parameters;
 mod quality;
 mod rng;
 mod schedule;
+mod sequential;
 mod settings;
 mod store;
 mod target;
@@ -78,6 +80,7 @@ pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::Evaluation;
+pub use fit::{Compile, Compiled, Fit, History};
 pub use initializer::{Initializer, InitializerKind};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
@@ -95,6 +98,7 @@ pub use quality::{
 };
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
+pub use sequential::Sequential;
 pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };

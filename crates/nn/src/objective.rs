@@ -14,8 +14,9 @@ use luthier::core::space::Value;
 use luthier::core::spec::Spec;
 use luthier::objective::{Failed, Flow, Objective, Running};
 
+use crate::trainer::validation_name;
 use crate::{
-    Checkpoint, DataError, Model, ModelError, NetworkSpec, ParamValue, Problem, Settings, SettingsError,
+    Checkpoint, DataError, Metric, Model, ModelError, NetworkSpec, ParamValue, Problem, Settings, SettingsError,
     StoreError, TrainError, Trainer,
 };
 
@@ -113,21 +114,12 @@ impl NetworkObjective {
     }
 
     fn check_metrics(&self) -> Result<(), NetworkError> {
-        let known = self.reported();
-        for metric in &self.metrics.objectives {
-            if !known.contains(&&*metric.name) {
-                return Err(NetworkError::Metric { metric: metric.name.clone(), known: known.join(", ") });
+        for name in names_of(&self.metrics) {
+            if !LOSSES.contains(&name) && metric_named(name, &self.problem).is_none() {
+                return Err(NetworkError::Metric { metric: name.into(), known: known_names(&self.problem) });
             }
         }
         Ok(())
-    }
-
-    fn reported(&self) -> &'static [&'static str] {
-        if self.problem.classes().is_empty() {
-            &["train_loss", "val_loss", "val_rmse", "val_r2"]
-        } else {
-            &["train_loss", "val_loss", "val_accuracy"]
-        }
     }
 
     fn settings_of(&self, running: &Running<'_>) -> Result<Settings, SettingsError> {
@@ -231,6 +223,27 @@ impl<'a> Keeper<'a> {
             }
         }
     }
+}
+
+/// What is reported beside metrics.
+const LOSSES: [&str; 2] = ["train_loss", "val_loss"];
+
+/// The names that the study uses.
+fn names_of(metrics: &Metrics) -> impl Iterator<Item = &str> {
+    metrics.objectives.iter().map(|metric| &*metric.name).chain(metrics.constraints.iter().map(|name| &**name))
+}
+
+/// The metric that is reported under this name on these data.
+fn metric_named(name: &str, problem: &Problem) -> Option<Metric> {
+    let kind = problem.target_kind();
+    Metric::ALL.iter().copied().find(|metric| metric.applies_to(kind) && validation_name(*metric) == name)
+}
+
+/// All names that can be reported on these data.
+fn known_names(problem: &Problem) -> String {
+    let kind = problem.target_kind();
+    let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| validation_name(*m));
+    LOSSES.into_iter().chain(metrics).collect::<Vec<_>>().join(", ")
 }
 
 fn save(trainer: &Trainer, keeper: &mut Keeper<'_>, checkpoint: &Path) -> Result<(), Failed> {

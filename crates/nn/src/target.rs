@@ -63,6 +63,20 @@ impl Problem {
         }
     }
 
+    /// The loss of the best constant prediction on the training part: for classes the entropy of their shares, for
+    /// squared error the variance. `None` for other losses, and for several numbers.
+    pub fn baseline_loss(&self, loss: Loss) -> Option<f64> {
+        match (self.train().targets(), self.preprocessing().target()) {
+            (Targets::Classes(classes), _) => Some(entropy(classes, self.classes().len())),
+            (Targets::Values(_), TargetEncoding::Value { deviation, .. })
+                if loss.kind() == LossKind::SquaredError =>
+            {
+                Some(deviation * deviation)
+            }
+            (Targets::Values(_), _) => None,
+        }
+    }
+
     /// How many scores `loss` wants of a network for these data.
     pub(crate) fn outputs(&self, loss: Loss) -> usize {
         Reading::new(self.preprocessing().target(), loss).outputs()
@@ -107,6 +121,16 @@ impl Problem {
         }
         Ok(())
     }
+}
+
+/// −Σ pₖ ln pₖ of the classes' shares, in nats.
+fn entropy(classes: &[u32], count: usize) -> f64 {
+    let mut of_class = vec![0u32; count];
+    for &class in classes {
+        of_class[class as usize] += 1;
+    }
+    let shares = of_class.iter().filter(|&&n| n > 0).map(|&n| f64::from(n) / classes.len() as f64);
+    -shares.map(|share| share * share.ln()).sum::<f64>()
 }
 
 fn kind_of(encoding: &TargetEncoding) -> TargetKind {

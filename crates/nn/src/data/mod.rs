@@ -13,6 +13,7 @@ pub use preprocessing::{Preprocessing, TargetEncoding};
 pub(crate) use table::Table;
 
 use crate::engine::Targets;
+use crate::metrics::Metric;
 use crate::naming::named_choices;
 use crate::settings::Settings;
 
@@ -34,6 +35,9 @@ pub struct NetworkSpec {
     /// Hyperparameters; tuned values are laid over them.
     #[serde(default)]
     pub settings: Settings,
+    /// Metrics to report in every epoch beside the cheap ones and those that the study names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
 }
 
 /// A table and how it is read, prepared and split.

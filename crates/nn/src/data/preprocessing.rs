@@ -115,14 +115,6 @@ impl Preprocessing {
         self.width
     }
 
-    /// What turns the mean loss that an engine sees into that of the data: the variance of the target.
-    pub(crate) fn loss_scale(&self) -> f64 {
-        match self.target {
-            TargetEncoding::Classes { .. } => 1.0,
-            TargetEncoding::Value { deviation, .. } => deviation * deviation,
-        }
-    }
-
     /// How another table for the same model is read.
     pub(crate) fn reading(&self) -> DataSpec {
         DataSpec {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::checkpoint::{Checkpoint, Progress, hexadecimal};
 use crate::data::Problem;
-use crate::engine::Engine;
+use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, Selection, cheap_metrics, joined};
 use crate::loss::total_weight;
@@ -19,6 +19,7 @@ use crate::metrics::Metric;
 use crate::model::Model;
 use crate::network::Network;
 use crate::rng::{Purpose, Stream};
+use crate::schedule::{LearningRate, Plateau};
 use crate::settings::{Settings, SettingsError};
 use crate::store::StoreError;
 use crate::target::TargetError;
@@ -59,6 +60,9 @@ pub struct Trainer {
     evaluator: Evaluator,
     batches: Batches,
     stopping: Option<Stopping>,
+    learning_rate: LearningRate,
+    /// Reduces the learning rate, if the schedule is to watch the loss.
+    plateau: Option<Plateau>,
     epoch: usize,
     steps: u64,
     seconds: f64,
@@ -187,6 +191,8 @@ impl Trainer {
             evaluator,
             metrics: cheap_metrics(problem.target_kind()).to_vec(),
             problem: Arc::clone(problem),
+            learning_rate: settings.learning_rate_plan(),
+            plateau: settings.learning_rate_plan().watch(),
             settings,
             network,
             seed,
@@ -229,6 +235,7 @@ impl Trainer {
         directory: &Path,
     ) -> Result<Self, ResumeError> {
         let checkpoint = Checkpoint::read(directory)?;
+        check_data(&checkpoint, problem, directory)?;
         let saved = &checkpoint.settings;
         let expected = Settings {
             epochs: saved.epochs,
@@ -248,6 +255,7 @@ impl Trainer {
             stopping.state = state;
             stopping.best_weights = checkpoint.best_weights(directory)?;
         }
+        trainer.plateau = checkpoint.plateau.or(trainer.plateau);
         trainer.seconds = checkpoint.seconds;
         Ok(trainer)
     }
@@ -274,6 +282,7 @@ impl Trainer {
         directory: &Path,
     ) -> Result<Self, ResumeError> {
         let checkpoint = Checkpoint::read(directory)?;
+        check_data(&checkpoint, problem, directory)?;
         Self::from_checkpoint(problem, network, settings, seed, directory, &checkpoint)
     }
 
@@ -285,10 +294,6 @@ impl Trainer {
         directory: &Path,
         checkpoint: &Checkpoint,
     ) -> Result<Self, ResumeError> {
-        if checkpoint.problem != problem.fingerprint() {
-            let problem = "it was saved by a run on other data, or on another split of them".to_owned();
-            return Err(StoreError::Mismatch { path: Checkpoint::file(directory), problem }.into());
-        }
         let mut trainer = Self::with_network(problem, network, settings, seed)?;
         checkpoint.restore(directory, trainer.engine.as_mut())?;
         trainer.epoch = checkpoint.epoch;
@@ -362,6 +367,7 @@ impl Trainer {
             settings: &self.settings,
             network: &self.network,
             problem: self.problem.fingerprint(),
+            plateau: self.plateau,
             stopping: self.stopping.as_ref().map(|stopping| stopping.state),
             best_weights: self.stopping.as_ref().map_or(&[], |stopping| &stopping.best_weights),
         };
@@ -388,18 +394,21 @@ impl Trainer {
     fn train_and_measure(&mut self, epoch: usize) -> Result<EpochReport, TrainError> {
         let started = Instant::now();
         let (train_loss, learning_rate) = self.pass(epoch)?;
-        let watched = self.watch(epoch)?;
+        let (watched, watched_loss) = self.watch(epoch)?.unzip();
         let seconds = started.elapsed().as_secs_f64();
         self.seconds += seconds;
         self.epoch = epoch;
         let validation = self.evaluate_validation();
         self.must_be_finite(validation.loss, epoch, "validation loss")?;
+        if let Some(plateau) = &mut self.plateau {
+            plateau.observe(watched_loss.unwrap_or(validation.loss));
+        }
         Ok(EpochReport {
             epoch,
             steps: self.steps,
             train_loss,
             validation,
-            watched,
+            watched: watched.flatten(),
             restored: if self.is_done() { self.best_epoch() } else { None },
             learning_rate,
             seconds,
@@ -414,7 +423,7 @@ impl Trainer {
         let (mut sum, mut weight, mut learning_rate) = (0.0, 0.0, 0.0);
         for step in 0..steps {
             let passed = (epoch - 1) as f64 + step as f64 / steps as f64;
-            learning_rate = learning_rate_after(&self.settings, passed);
+            learning_rate = self.learning_rate_after(passed);
             let batch = self.batches.gather(self.problem.train(), step);
             weight += total_weight(batch.rows, batch.weights);
             let loss = self.engine.train(batch, learning_rate, &mut dropout);
@@ -425,8 +434,8 @@ impl Trainer {
         Ok((sum / weight * self.evaluator.reading().unit(), learning_rate))
     }
 
-    /// Measures the rows that early stopping watches.
-    fn watch(&mut self, epoch: usize) -> Result<Option<f64>, TrainError> {
+    /// Measures the rows that early stopping watches: what it watches, and their loss.
+    fn watch(&mut self, epoch: usize) -> Result<Option<(Option<f64>, f64)>, TrainError> {
         let Some(stopping) = &mut self.stopping else { return Ok(None) };
         let selection = Selection { part: self.problem.train(), rows: Some(stopping.rows()) };
         let evaluation = self.evaluator.evaluate(self.engine.as_mut(), selection, &stopping.metrics());
@@ -435,7 +444,14 @@ impl Trainer {
         }
         let watched = stopping.watched(&evaluation);
         self.must_be_finite(evaluation.loss, epoch, "loss that early stopping watches")?;
-        Ok(watched)
+        Ok(Some((watched, evaluation.loss)))
+    }
+
+    /// η after `passed` epochs.
+    fn learning_rate_after(&self, passed: f64) -> f64 {
+        let planned = self.learning_rate.factor(passed, self.settings.epochs as f64);
+        let reduced = self.plateau.as_ref().map_or(1.0, Plateau::factor);
+        self.settings.initial_learning_rate() * planned * reduced
     }
 
     fn must_be_finite(&self, value: f64, epoch: usize, loss: &'static str) -> Result<(), TrainError> {
@@ -448,23 +464,25 @@ impl Trainer {
 
     /// The weights of the best epoch, if the run is over and they are not the present ones. The engine keeps those of
     /// the last epoch, so that a run whose epochs are raised later continues as if it had never ended.
-    fn returning(&self) -> Option<Vec<crate::engine::Tensor>> {
+    fn returning(&self) -> Option<Vec<Tensor>> {
         let stopping = self.stopping.as_ref()?;
         let elsewhere = stopping.state.best_epoch != self.epoch && !stopping.best_weights.is_empty();
         (elsewhere && self.is_done()).then(|| stopping.best_weights.clone())
     }
 }
 
-fn put(engine: &mut dyn Engine, weights: &[crate::engine::Tensor]) {
+fn check_data(checkpoint: &Checkpoint, problem: &Problem, directory: &Path) -> Result<(), StoreError> {
+    if checkpoint.problem == problem.fingerprint() {
+        return Ok(());
+    }
+    let problem = "it was saved by a run on other data, or on another split of them".to_owned();
+    Err(StoreError::Mismatch { path: Checkpoint::file(directory), problem })
+}
+
+fn put(engine: &mut dyn Engine, weights: &[Tensor]) {
     engine
         .load_weights(weights)
         .unwrap_or_else(|error| unreachable!("weights that this engine gave, of finite loss: {error}"));
-}
-
-/// η after `passed` epochs.
-fn learning_rate_after(settings: &Settings, passed: f64) -> f64 {
-    let factor = settings.schedule.factor(passed, settings.epochs as f64, settings.decay_rate);
-    settings.initial_learning_rate() * factor
 }
 
 /// Weights, gradients and two optimiser slots; outputs and slopes of each layer; two gradients of the widest.
