@@ -23,6 +23,7 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
         Activation::Gelu => burns::gelu(x),
         Activation::Silu => burns::silu(x),
         Activation::Softplus => burns::softplus(x, 1.0),
+        Activation::Softmax => burns::softmax(x, D - 1),
     }
 }
 
