@@ -57,6 +57,8 @@ mod network;
 pub mod objective;
 mod optimizer;
 mod parameters;
+#[cfg(feature = "burn")]
+mod population;
 mod quality;
 mod rng;
 mod schedule;
@@ -91,6 +93,8 @@ pub use network::{
 };
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Layout, Parameter, Role, Start};
+#[cfg(feature = "burn")]
+pub use population::{BranchError, Member, Misfit, Population, Shape};
 /// The instruction set of the machine, found at run time.
 pub use pulp::Arch;
 pub use quality::{

@@ -43,7 +43,7 @@ pub enum Compute {
 }
 
 impl Compute {
-    fn device(self) -> Device {
+    pub(crate) fn device(self) -> Device {
         match self {
             Self::Cpu | Self::PlainCpu => Device::flex(),
             #[cfg(feature = "wgpu")]
