@@ -45,7 +45,14 @@ impl Problem {
     /// What goes into a network for these data, and what is wanted of it.
     pub fn signature(&self, settings: &Settings) -> Signature {
         let loss = settings.loss(self.usual_loss());
-        Signature::rows(self.inputs(), self.outputs(loss), loss)
+        Signature {
+            input: self.shape().to_vec(),
+            vocabulary: self.vocabulary(),
+            embedded: self.embedded().iter().map(|column| (column.input, column.cardinality)).collect(),
+            // A loss that does not fit is refused before training.
+            outputs: self.outputs(loss).unwrap_or_else(|_| self.preprocessing().target().width()),
+            loss,
+        }
     }
 
     /// The network that `settings` describe for these data.

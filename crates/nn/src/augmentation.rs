@@ -170,7 +170,12 @@ mod tests {
     use crate::loss::Loss;
     use crate::network::EmbedColumn;
 
-    fn changed(input: &[usize], first: Option<Layer>, settings: &Settings, rows: &[f32]) -> (Vec<f32>, Mixing) {
+    fn changed(
+        input: &[usize],
+        first: Option<Layer>,
+        settings: &Settings,
+        rows: &[f32],
+    ) -> (Vec<f32>, Mixing) {
         let layers = first.into_iter().chain([Layer::dense(1)]).collect();
         let network = Network { input: input.to_vec(), layers, loss: Loss::SquaredError };
         let (mut inputs, mut mixing) = (rows.to_vec(), Mixing::default());
@@ -207,7 +212,8 @@ mod tests {
     #[test]
     fn sequences_move_in_time_alone() {
         let settings = Settings { shift: 2, flip: true, ..Settings::default() };
-        let (sequences, _) = changed(&[3, 2], None, &settings, &[1.0, 10.0, 2.0, 20.0, 3.0, 30.0].repeat(200));
+        let (sequences, _) =
+            changed(&[3, 2], None, &settings, &[1.0, 10.0, 2.0, 20.0, 3.0, 30.0].repeat(200));
         for sequence in sequences.chunks(6) {
             assert!(sequence.chunks(2).all(|step| step[1] == 10.0 * step[0]), "{sequence:?}");
         }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Part, TargetEncoding};
 use crate::engine::{Engine, Targets};
 use crate::loss::Loss;
-use crate::metrics::{Metric, Predicted, TargetKind, compute};
+use crate::metrics::{Metric, Predicted, TargetKind, compute, predicted_class};
+use crate::quality::Answers;
 use crate::target::Reading;
 
 /// Rows that are evaluated together. Fixed, because an output's last bits may depend on it.
@@ -31,7 +32,7 @@ pub struct Evaluation {
 
 impl Evaluation {
     /// The value of a metric, if it was asked for and has one.
-    pub fn get(&self, metric: Metric) -> Option<f64> {
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
         self.metrics.iter().find(|(m, _)| *m == metric).map(|(_, value)| *value)
     }
 
@@ -40,20 +41,20 @@ impl Evaluation {
         let metrics = self.metrics.iter().map(|(metric, value)| (metric.name(), *value));
         std::iter::once(("loss", self.loss)).chain(metrics).collect()
     }
-}
 
-/// The metrics that cost next to nothing, measured in every epoch.
-pub(crate) fn cheap_metrics(kind: TargetKind) -> &'static [Metric] {
-    match kind {
-        TargetKind::Classes => &[Metric::Accuracy, Metric::BalancedAccuracy, Metric::F1],
-        TargetKind::Labels => &[Metric::Accuracy, Metric::SubsetAccuracy, Metric::F1],
-        TargetKind::Values => &[Metric::Rmse, Metric::Mae, Metric::R2],
+    /// The metrics of each epoch unless more are asked for: cheap ones, for they are measured often.
+    pub fn metrics_of_an_epoch(kind: TargetKind) -> &'static [Metric] {
+        match kind {
+            TargetKind::Classes => &[Metric::Accuracy, Metric::BalancedAccuracy, Metric::F1],
+            TargetKind::Labels => &[Metric::Accuracy, Metric::SubsetAccuracy, Metric::F1],
+            TargetKind::Values => &[Metric::Rmse, Metric::Mae, Metric::R2],
+        }
     }
-}
 
-/// The metrics of a last measurement: the cheap ones, then the usual ones.
-pub(crate) fn final_metrics(kind: TargetKind) -> Vec<Metric> {
-    joined(cheap_metrics(kind), Metric::defaults(kind))
+    /// The metrics of a last measurement: those of an epoch, then the usual ones.
+    pub fn final_metrics(kind: TargetKind) -> Vec<Metric> {
+        joined(Self::metrics_of_an_epoch(kind), Metric::defaults(kind))
+    }
 }
 
 /// `first`, then those of `others` that are not among them.
@@ -123,7 +124,7 @@ impl Evaluator {
         let loss = reading.loss.value(arch, &self.scores, rows, targets, None) / rows as f64 * reading.unit();
         reading.apply_link(arch, &mut self.scores);
         let width = self.scores.len() / rows.max(1);
-        let found = match (reading.kind, chosen.targets()) {
+        let found = match (reading.kind(), chosen.targets()) {
             (TargetKind::Classes, Targets::Classes(truth)) => {
                 compute(metrics, Predicted::Classes { probabilities: &self.scores, width, truth })
             }
@@ -138,6 +139,23 @@ impl Evaluator {
             (kind, _) => unreachable!("the data hold other targets than {kind}"),
         };
         Evaluation { rows, loss, metrics: found.values, notes: found.notes }
+    }
+
+    /// What `engine` says about examples, as replicates are compared by it ([`crate::Quality`]): class numbers, whether
+    /// each label holds, or numbers in the target's unit.
+    pub(crate) fn answers(&mut self, engine: &mut dyn Engine, inputs: &[f32], rows: usize) -> Answers {
+        let (mut classes, mut values) = (Vec::new(), Vec::new());
+        self.each_block(engine, inputs, rows, |reading, block| match reading.kind() {
+            TargetKind::Classes => {
+                classes.extend(block.chunks_exact(reading.outputs()).map(|row| predicted_class(row) as u32));
+            }
+            TargetKind::Labels => classes.extend(block.iter().map(|p| u32::from(*p > 0.5))),
+            TargetKind::Values => values.extend(reading.predicted_values(block)),
+        });
+        match self.reading.kind() {
+            TargetKind::Values => Answers::Values(values),
+            TargetKind::Classes | TargetKind::Labels => Answers::Classes(classes),
+        }
     }
 
     /// Calls `use_predictions` with what the network says of successive blocks of rows, after the link.

@@ -56,7 +56,7 @@ pub struct Compile {
 /// let mut history = model.fit(&problem, Fit { epochs: Some(10), patience: Some(3), ..Fit::default() })?;
 /// println!("{history}");
 /// assert!(history.curve("val_accuracy").last() > Some(&0.9));
-/// assert!(history.model().held_out(&problem)?.get(Metric::Accuracy) > Some(0.9));
+/// assert!(history.model().held_out(&problem)?.metric(Metric::Accuracy) > Some(0.9));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -213,7 +213,7 @@ impl Compiled {
 pub struct History {
     reports: Vec<EpochReport>,
     best_epoch: Option<usize>,
-    baseline: Option<f64>,
+    baseline: f64,
     model: Model,
 }
 
@@ -237,7 +237,7 @@ impl History {
 
     /// What the curves say, in one plain sentence.
     pub fn diagnosis(&self) -> Diagnosis {
-        diagnose(&self.curve("train_loss"), &self.curve("val_loss"), self.baseline)
+        diagnose(&self.curve("train_loss"), &self.curve("val_loss"), Some(self.baseline))
     }
 
     /// The finished model.

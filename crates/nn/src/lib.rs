@@ -46,6 +46,7 @@ mod engine;
 mod engines;
 mod evaluation;
 mod fit;
+mod hypermodel;
 mod initializer;
 mod kernels;
 mod loss;
@@ -75,7 +76,9 @@ pub use architecture::Signature;
 pub use self::burn::{BurnEngine, Compute};
 pub use checkpoint::Checkpoint;
 pub use data::{
-    ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
+    Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
+    Fold, Format, KnownTargets, MissingCategory, NetworkSpec, Part, Place, Preprocessing, Problem, SplitKind,
+    TargetColumns, TargetEncoding, Task, TextSpec, Tokens,
 };
 pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};

@@ -9,7 +9,25 @@ use std::fmt;
 
 use crate::naming::named_choices;
 
-named_choices! {
+/// One table gives the metrics and both their names.
+macro_rules! metrics {
+    ($(#[$attribute:meta])* $name:ident {
+        $($(#[$doc:meta])* $variant:ident = $text:literal $(| $alias:literal)*,)+
+    }) => {
+        named_choices! {
+            $(#[$attribute])* $name { $($(#[$doc])* $variant = $text $(| $alias)*,)+ }
+        }
+
+        impl $name {
+            /// The name that an epoch's report gives it, measured on the validation part: `val_accuracy`.
+            pub fn validation_name(self) -> &'static str {
+                match self { $(Self::$variant => concat!("val_", $text),)+ }
+            }
+        }
+    };
+}
+
+metrics! {
     /// A number that says how good predictions are. Which targets it is for: [`Metric::applies_to`].
     Metric {
         /// Share of rows whose most probable class is the right one (the first of equally probable ones counts); for

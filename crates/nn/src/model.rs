@@ -5,16 +5,17 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataError, Preprocessing, Problem, Table, TargetEncoding};
+use crate::data::{DataError, Preprocessing, Problem, TargetEncoding};
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
-use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, final_metrics};
+use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
 use crate::metrics::predicted_class;
 use crate::network::Network;
 use crate::parameters::Layout;
+use crate::quality::Answers;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
-use crate::target::Reading;
+use crate::target::{Reading, class_probabilities};
 
 const FORMAT: &str = "luthier-model";
 const DESCRIPTION: &str = "model.json";
@@ -62,6 +63,18 @@ pub enum Prediction {
     Value {
         /// The number.
         value: f64,
+    },
+    /// Several numbers, each in the unit of its target.
+    Values {
+        /// The numbers.
+        values: Vec<f64>,
+    },
+    /// Labels that do not exclude each other.
+    Labels {
+        /// Names of the labels whose probability is above ½.
+        labels: Vec<String>,
+        /// The probability of each label, in the order of [`Model::classes`].
+        probabilities: Vec<f32>,
     },
 }
 
@@ -138,11 +151,11 @@ impl Model {
         Ok(model)
     }
 
-    /// Names of the classes; empty for regression.
+    /// Names of the classes or labels; empty for regression.
     pub fn classes(&self) -> &[String] {
         match self.description.preprocessing.target() {
-            TargetEncoding::Classes { names } => names,
-            TargetEncoding::Value { .. } => &[],
+            TargetEncoding::Classes { names } | TargetEncoding::Labels { names } => names,
+            TargetEncoding::Value { .. } | TargetEncoding::Values { .. } => &[],
         }
     }
 
@@ -166,13 +179,11 @@ impl Model {
         &self.description.preprocessing
     }
 
-    /// Predicts every row of a table. Columns are found by name if the training table had names, else by position;
-    /// the target may be there or not, further columns are ignored.
+    /// Predicts every example of a file or folder. A table's columns are found by name if the training table had names,
+    /// else by position; the target may be there or not, further columns are ignored.
     pub fn predict_file(&mut self, path: &Path) -> Result<Vec<Prediction>, DataError> {
-        let preprocessing = &self.description.preprocessing;
-        let table = Table::read(path, &preprocessing.reading())?;
-        let inputs = preprocessing.encode_other(&table)?;
-        Ok(self.predict(&inputs, table.len()))
+        let (inputs, rows) = self.description.preprocessing.read_inputs(path)?;
+        Ok(self.predict(&inputs, rows))
     }
 
     /// Predicts rows that are encoded already, such as [`Part::inputs`](crate::Part::inputs).
@@ -181,15 +192,29 @@ impl Model {
         let target = self.description.preprocessing.target();
         self.evaluator.each_block(self.engine.as_mut(), inputs, rows, |reading, block| match target {
             TargetEncoding::Classes { names } => {
-                let of_row = |row: &[f32]| class_of(reading.class_probabilities(row), names);
+                let of_row = |row: &[f32]| class_of(class_probabilities(row), names);
                 predictions.extend(block.chunks_exact(reading.outputs()).map(of_row));
             }
             TargetEncoding::Value { .. } => {
                 let values = reading.predicted_values(block).into_iter();
                 predictions.extend(values.map(|value| Prediction::Value { value }));
             }
+            TargetEncoding::Values { .. } => {
+                let values = reading.predicted_values(block);
+                let of_row = |row: &[f64]| Prediction::Values { values: row.to_vec() };
+                predictions.extend(values.chunks_exact(reading.outputs()).map(of_row));
+            }
+            TargetEncoding::Labels { names } => {
+                predictions.extend(block.chunks_exact(reading.outputs()).map(|row| labels_of(row, names)));
+            }
         });
         predictions
+    }
+
+    /// What it says about rows that are encoded already, as [`crate::Quality`] compares replicates by it: class numbers,
+    /// whether each label holds, or numbers in the target's unit.
+    pub fn answers(&mut self, inputs: &[f32], rows: usize) -> Answers {
+        self.evaluator.answers(self.engine.as_mut(), inputs, rows)
     }
 
     /// Measures the held-out rows of the problem it was trained on: to be done once, with the model that is chosen.
@@ -200,7 +225,7 @@ impl Model {
         if problem.held_out().is_empty() {
             return Err(ModelError::NothingHeldOut);
         }
-        let metrics = final_metrics(problem.target_kind());
+        let metrics = Evaluation::final_metrics(problem.target_kind());
         Ok(self.evaluator.evaluate(self.engine.as_mut(), problem.held_out().into(), &metrics))
     }
 }
@@ -219,4 +244,12 @@ impl Description {
 
 fn class_of(probabilities: Vec<f32>, names: &[String]) -> Prediction {
     Prediction::Class { class: names[predicted_class(&probabilities)].clone(), probabilities }
+}
+
+fn labels_of(probabilities: &[f32], names: &[String]) -> Prediction {
+    let holds = names.iter().zip(probabilities).filter(|(_, probability)| **probability > 0.5);
+    Prediction::Labels {
+        labels: holds.map(|(name, _)| name.clone()).collect(),
+        probabilities: probabilities.to_vec(),
+    }
 }

@@ -1,4 +1,5 @@
-//! A network as the objective of a study. The only file of this crate that knows Luthier.
+//! A network as the objective of a study, its params laid over settings by name. This file and `hypermodel.rs` are the
+//! only ones of this crate that know Luthier.
 //!
 //! Each epoch is a report; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
 //! The model a trial leaves behind is that of the epoch which its value stands for.
@@ -14,10 +15,13 @@ use luthier::core::space::Value;
 use luthier::core::spec::Spec;
 use luthier::objective::{Failed, Flow, Objective, Running};
 
-use crate::trainer::validation_name;
+use crate::evaluation::joined;
+pub use crate::hypermodel::{
+    Choice, FloatDraw, HyperModel, HyperObjective, Hyperparameters, IntDraw, Training, Whole,
+};
 use crate::{
-    Checkpoint, DataError, Metric, Model, ModelError, NetworkSpec, ParamValue, Problem, Settings, SettingsError,
-    StoreError, TrainError, Trainer,
+    Checkpoint, DataError, Metric, Model, ModelError, Network, NetworkSpec, ParamValue, Problem, Settings,
+    SettingsError, StoreError, TargetError, TrainError, Trainer,
 };
 
 /// Seconds between checkpoints of a trial that runs on.
@@ -35,6 +39,9 @@ pub enum NetworkError {
     /// A setting.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The loss.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// A metric that networks do not report.
     #[error("a network on this data does not report {metric:?}; it reports {known}")]
     Metric {
@@ -56,6 +63,8 @@ pub struct NetworkObjective {
     problem: Arc<Problem>,
     settings: Settings,
     metrics: Metrics,
+    /// Metrics of the `[network]` table.
+    reported: Vec<Metric>,
 }
 
 /// The best model of a study, saved.
@@ -73,9 +82,10 @@ impl NetworkObjective {
     pub fn from_table(table: serde_json::Value, spec: &Spec, base: &Path) -> Result<Self, NetworkError> {
         let network: NetworkSpec = serde_json::from_value(table)?;
         let problem = Arc::new(Problem::load(&network, base)?);
-        let objective = Self { problem, settings: network.settings, metrics: spec.metrics.clone() };
+        let (settings, reported) = (network.settings, network.metrics);
+        let objective = Self { problem, settings, metrics: spec.metrics.clone(), reported };
         objective.check_names(spec)?;
-        objective.check_metrics()?;
+        check_metrics(&objective.metrics, &objective.problem)?;
         Ok(objective)
     }
 
@@ -92,15 +102,7 @@ impl NetworkObjective {
     /// Saves the model of the best trial, whose files are under `folder`, into `out`, and measures it on the rows that
     /// were held out. To be called once, at the end: those rows say how good the *chosen* model is.
     pub fn save_best(&self, trial: u32, folder: &Path, out: &Path) -> Result<Saved, NetworkError> {
-        let mut model = Model::load(&model_folder(&folder.join(format!("{trial:05}")).join("checkpoint")))?;
-        model.save(out)?;
-        let held_out = if self.problem.held_out_rows() == 0 {
-            Vec::new()
-        } else {
-            let measured = model.held_out(&self.problem)?;
-            measured.values().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-        };
-        Ok(Saved { model: out.to_owned(), held_out })
+        save_best(&self.problem, trial, folder, out)
     }
 
     /// Every parameter must be a setting; tried on the middle of its range.
@@ -110,14 +112,8 @@ impl NetworkObjective {
             let middle = parameter.distribution.decode(parameter.distribution.from_unit(0.5));
             settings.set(&parameter.name, param_value(&middle))?;
         }
-        Ok(())
-    }
-
-    fn check_metrics(&self) -> Result<(), NetworkError> {
-        for name in names_of(&self.metrics) {
-            if !LOSSES.contains(&name) && metric_named(name, &self.problem).is_none() {
-                return Err(NetworkError::Metric { metric: name.into(), known: known_names(&self.problem) });
-            }
+        if spec.space.find("loss").is_none() {
+            self.problem.check_loss(settings.loss(self.problem.usual_loss()))?;
         }
         Ok(())
     }
@@ -135,14 +131,33 @@ impl NetworkObjective {
 impl Objective for NetworkObjective {
     fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
         let settings = self.settings_of(running).map_err(Failure::error)?;
+        let network = self.problem.network(&settings);
+        let reported = wanted(&self.metrics, &self.problem, &self.reported);
+        let run = Run { problem: &self.problem, network, settings, reported };
+        run.train(running, &self.metrics)
+    }
+}
+
+/// One trial's training, whoever made its network.
+pub(crate) struct Run<'a> {
+    pub(crate) problem: &'a Arc<Problem>,
+    pub(crate) network: Network,
+    pub(crate) settings: Settings,
+    /// Metrics to report beside the cheap ones.
+    pub(crate) reported: Vec<Metric>,
+}
+
+impl Run<'_> {
+    /// Trains to the budget or to the end; reports, saves and leaves the trial's model behind.
+    pub(crate) fn train(self, running: &mut Running<'_>, metrics: &Metrics) -> Result<(), Failed> {
         let checkpoint = running.checkpoint_folder();
-        let mut trainer = self.trainer(settings, running, &checkpoint)?;
-        let mut keeper = Keeper::new(&self.metrics, &checkpoint);
-        let end =
-            trainer.settings().epochs.min(running.budget().map_or(usize::MAX, |budget| budget as usize));
+        let mut trainer = self.trainer(running, &checkpoint)?;
+        let mut keeper = Keeper::new(metrics, &checkpoint);
+        let end = running.budget().map_or(usize::MAX, |budget| budget as usize);
         let mut saved = Instant::now();
         let mut flow = Flow::Continue;
-        while flow == Flow::Continue && trainer.epochs_done() < end && !running.is_interrupted() {
+        let goes_on = |trainer: &Trainer| !trainer.is_done() && trainer.epochs_done() < end;
+        while flow == Flow::Continue && goes_on(&trainer) && !running.is_interrupted() {
             let report = trainer.epoch().map_err(failure)?;
             let values = report.values();
             keeper.see(&values, &trainer);
@@ -156,32 +171,37 @@ impl Objective for NetworkObjective {
             save(&trainer, &mut keeper, &checkpoint)?;
         } else if flow == Flow::Continue {
             keeper.save(&trainer).map_err(Failure::error)?;
-            if trainer.epochs_done() < trainer.settings().epochs {
+            // At its budget a trial is paused, and may be sent further.
+            if running.budget().is_some() {
                 trainer.save(&checkpoint).map_err(Failure::error)?;
             }
         }
         Ok(())
     }
-}
 
-impl NetworkObjective {
-    /// The trial's trainer: from its checkpoint if it has a good one, else from the beginning.
-    fn trainer(
-        &self,
-        settings: Settings,
-        running: &Running<'_>,
-        checkpoint: &Path,
-    ) -> Result<Trainer, Failed> {
+    /// The trial's trainer: from its checkpoint if it has a good one, from that of its parent if it is a branch, else
+    /// from the beginning.
+    fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
+        let (problem, key) = (self.problem, running.random_key());
+        let parts = || (self.network.clone(), self.settings.clone());
+        let mut saved = None;
         if Checkpoint::exists(checkpoint) {
             // A checkpoint that is damaged costs the epochs it held, not the trial.
-            if let Ok(trainer) =
-                Trainer::resume(&self.problem, settings.clone(), running.random_key(), checkpoint)
-                && trainer.epochs_done() as u64 <= running.step()
-            {
-                return Ok(trainer);
+            let (network, settings) = parts();
+            saved = Trainer::resume_network(problem, network, settings, key, checkpoint).ok();
+            if saved.is_none() && running.parent().is_some() {
+                let (network, settings) = parts();
+                saved = Trainer::branch_network(problem, network, settings, key, checkpoint).ok();
             }
         }
-        Trainer::new(&self.problem, settings, running.random_key()).map_err(|e| failure(e).into())
+        let reached = running.step().max(running.parent().map_or(0, |(_, step)| step));
+        let trainer = if let Some(trainer) = saved.filter(|trainer| trainer.epochs_done() as u64 <= reached) {
+            trainer
+        } else {
+            let (network, settings) = parts();
+            Trainer::with_network(problem, network, settings, key).map_err(failure)?
+        };
+        Ok(trainer.measuring(&self.reported))
     }
 }
 
@@ -225,24 +245,62 @@ impl<'a> Keeper<'a> {
     }
 }
 
+/// Saves the model of a trial into `out`, and measures it on the rows that were held out.
+pub(crate) fn save_best(
+    problem: &Problem,
+    trial: u32,
+    folder: &Path,
+    out: &Path,
+) -> Result<Saved, NetworkError> {
+    let mut model = Model::load(&model_folder(&folder.join(format!("{trial:05}")).join("checkpoint")))?;
+    model.save(out)?;
+    let held_out = if problem.held_out_rows() == 0 {
+        Vec::new()
+    } else {
+        let measured = model.held_out(problem)?;
+        measured.values().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    };
+    Ok(Saved { model: out.to_owned(), held_out })
+}
+
+/// Whether networks on these data can report all that the study uses.
+pub(crate) fn check_metrics(metrics: &Metrics, problem: &Problem) -> Result<(), NetworkError> {
+    for name in names_of(metrics) {
+        if !LOSSES.contains(&name) && metric_named(name, problem).is_none() {
+            return Err(NetworkError::Metric { metric: name.into(), known: known_names(problem) });
+        }
+    }
+    Ok(())
+}
+
+/// The metrics that the study uses, and others.
+pub(crate) fn wanted(metrics: &Metrics, problem: &Problem, others: &[Metric]) -> Vec<Metric> {
+    let used: Vec<Metric> = names_of(metrics).filter_map(|name| metric_named(name, problem)).collect();
+    joined(&used, others)
+}
+
 /// What is reported beside metrics.
 const LOSSES: [&str; 2] = ["train_loss", "val_loss"];
 
 /// The names that the study uses.
 fn names_of(metrics: &Metrics) -> impl Iterator<Item = &str> {
-    metrics.objectives.iter().map(|metric| &*metric.name).chain(metrics.constraints.iter().map(|name| &**name))
+    metrics
+        .objectives
+        .iter()
+        .map(|metric| &*metric.name)
+        .chain(metrics.constraints.iter().map(|name| &**name))
 }
 
 /// The metric that is reported under this name on these data.
 fn metric_named(name: &str, problem: &Problem) -> Option<Metric> {
     let kind = problem.target_kind();
-    Metric::ALL.iter().copied().find(|metric| metric.applies_to(kind) && validation_name(*metric) == name)
+    Metric::ALL.iter().copied().find(|metric| metric.applies_to(kind) && metric.validation_name() == name)
 }
 
 /// All names that can be reported on these data.
 fn known_names(problem: &Problem) -> String {
     let kind = problem.target_kind();
-    let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| validation_name(*m));
+    let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.validation_name());
     LOSSES.into_iter().chain(metrics).collect::<Vec<_>>().join(", ")
 }
 

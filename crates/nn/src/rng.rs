@@ -17,14 +17,13 @@ pub enum Purpose {
     Shuffle = 2,
     /// Which units are dropped; the index is the epoch, counted from 1.
     Dropout = 3,
-    /// Which rows are for training, validation and test; the index is the class (0 for regression).
+    /// Which rows are for training, validation and test, or watched by early stopping; the index is the class (0 for
+    /// regression).
     Split = 4,
-    /// Which rows of the training part early stopping watches; the index is the class (0 for regression).
-    Stopping = 5,
     /// How examples are mirrored, shifted and made noisy; the index is the epoch, counted from 1.
-    Augmentation = 6,
+    Augmentation = 5,
     /// Which rows are mixed, and how; the index is the epoch, counted from 1.
-    Mixup = 7,
+    Mixup = 6,
 }
 
 /// A stream of random numbers.

@@ -162,7 +162,9 @@ impl Sequential {
     pub fn activation(mut self, activation: Activation) -> Self {
         let place = match self.layers.last_mut() {
             Some(Layer::Dense(dense)) => Some((&mut dense.activation, &mut dense.weights)),
-            Some(Layer::Conv1d(conv) | Layer::Conv2d(conv)) => Some((&mut conv.activation, &mut conv.weights)),
+            Some(Layer::Conv1d(conv) | Layer::Conv2d(conv)) => {
+                Some((&mut conv.activation, &mut conv.weights))
+            }
             Some(Layer::Recurrent(layer)) => Some((&mut layer.activation, &mut layer.weights)),
             _ => None,
         };
@@ -204,47 +206,62 @@ impl Sequential {
     /// Leaves out the bias of the last layer, dense or convolutional.
     #[must_use]
     pub fn without_bias(self) -> Self {
-        self.of_last("without_bias", |layer| match layer {
-            Layer::Dense(dense) => Some(dense.bias = false),
-            Layer::Conv1d(conv) | Layer::Conv2d(conv) => Some(conv.bias = false),
-            _ => None,
+        self.of_last("without_bias", |layer| {
+            match layer {
+                Layer::Dense(dense) => dense.bias = false,
+                Layer::Conv1d(conv) | Layer::Conv2d(conv) => conv.bias = false,
+                _ => return false,
+            }
+            true
         })
     }
 
     /// Step of the last layer, a convolution or pooling.
     #[must_use]
     pub fn strides(self, stride: usize) -> Self {
-        self.of_last("strides", |layer| match layer {
-            Layer::Conv1d(conv) | Layer::Conv2d(conv) => Some(conv.stride = stride),
-            Layer::Pool1d(pool) | Layer::Pool2d(pool) => Some(pool.stride = stride),
-            _ => None,
+        self.of_last("strides", |layer| {
+            match layer {
+                Layer::Conv1d(conv) | Layer::Conv2d(conv) => conv.stride = stride,
+                Layer::Pool1d(pool) | Layer::Pool2d(pool) => pool.stride = stride,
+                _ => return false,
+            }
+            true
         })
     }
 
     /// Zeros around the input of the last layer, a convolution, or none. (Keras has none unless told otherwise.)
     #[must_use]
     pub fn padding(self, padding: Padding) -> Self {
-        self.of_last("padding", |layer| match layer {
-            Layer::Conv1d(conv) | Layer::Conv2d(conv) => Some(conv.padding = padding),
-            _ => None,
+        self.of_last("padding", |layer| {
+            match layer {
+                Layer::Conv1d(conv) | Layer::Conv2d(conv) => conv.padding = padding,
+                _ => return false,
+            }
+            true
         })
     }
 
     /// Lets the last layer, a recurrent one, also read backwards.
     #[must_use]
     pub fn bidirectional(self) -> Self {
-        self.of_last("bidirectional", |layer| match layer {
-            Layer::Recurrent(layer) => Some(layer.bidirectional = true),
-            _ => None,
+        self.of_last("bidirectional", |layer| {
+            match layer {
+                Layer::Recurrent(layer) => layer.bidirectional = true,
+                _ => return false,
+            }
+            true
         })
     }
 
     /// Lets the last layer, a recurrent one, hand on every step.
     #[must_use]
     pub fn return_sequences(self) -> Self {
-        self.of_last("return_sequences", |layer| match layer {
-            Layer::Recurrent(layer) => Some(layer.return_sequences = true),
-            _ => None,
+        self.of_last("return_sequences", |layer| {
+            match layer {
+                Layer::Recurrent(layer) => layer.return_sequences = true,
+                _ => return false,
+            }
+            true
         })
     }
 
@@ -269,24 +286,27 @@ impl Sequential {
 
     /// What comes out of the last layer that fits.
     fn shape(&self) -> Vec<usize> {
-        self.layers.iter().fold(self.input.clone(), |shape, layer| {
-            layer.output_shape("", &shape).unwrap_or(shape)
-        })
+        self.layers
+            .iter()
+            .fold(self.input.clone(), |shape, layer| layer.output_shape("", &shape).unwrap_or(shape))
     }
 
     fn weights(self, what: &str, set: impl FnOnce(&mut WeightSettings)) -> Self {
-        self.of_last(what, |layer| match layer {
-            Layer::Dense(dense) => Some(set(&mut dense.weights)),
-            Layer::Conv1d(conv) | Layer::Conv2d(conv) => Some(set(&mut conv.weights)),
-            Layer::Recurrent(layer) => Some(set(&mut layer.weights)),
-            _ => None,
+        self.of_last(what, |layer| {
+            match layer {
+                Layer::Dense(dense) => set(&mut dense.weights),
+                Layer::Conv1d(conv) | Layer::Conv2d(conv) => set(&mut conv.weights),
+                Layer::Recurrent(layer) => set(&mut layer.weights),
+                _ => return false,
+            }
+            true
         })
     }
 
     /// Changes the last layer; notes a mistake if it has nothing of the kind.
-    fn of_last(mut self, what: &str, set: impl FnOnce(&mut Layer) -> Option<()>) -> Self {
+    fn of_last(mut self, what: &str, set: impl FnOnce(&mut Layer) -> bool) -> Self {
         let kind = self.layers.last().map_or("input", Layer::kind);
-        if self.layers.last_mut().and_then(set).is_none() {
+        if !self.layers.last_mut().is_some_and(set) {
             let layer = self.layers.len().to_string();
             let problem = format!("it has no `{what}`: say it behind the layer that it is about");
             self.mistake.get_or_insert(ShapeError { layer, kind, problem });
@@ -335,14 +355,18 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let dense = || Network::sequential([3]).dense(4);
-        assert_eq!(kinds(dense().activation(Activation::Relu)), InitializerKind::default_for(Activation::Relu));
+        assert_eq!(
+            kinds(dense().activation(Activation::Relu)),
+            InitializerKind::default_for(Activation::Relu)
+        );
         let chosen = dense().kernel_initializer(InitializerKind::Orthogonal).activation(Activation::Relu);
         assert_eq!(kinds(chosen), InitializerKind::Orthogonal);
     }
 
     #[test]
     fn what_a_layer_does_not_have_is_named() {
-        let error = Network::sequential([3]).dense(4).dropout(0.5).l2(0.1).build(Loss::SquaredError).unwrap_err();
+        let error =
+            Network::sequential([3]).dense(4).dropout(0.5).l2(0.1).build(Loss::SquaredError).unwrap_err();
         assert_eq!(
             error.to_string(),
             "layer 2 (dropout): it has no `l2`: say it behind the layer that it is about"

@@ -59,11 +59,15 @@ fn activate(activation: Activation, row: &mut [f64]) {
         Activation::Softplus => |x| x.exp().ln_1p(),
         Activation::Softmax => {
             let sum: f64 = row.iter().map(|x| x.exp()).sum();
-            row.iter_mut().for_each(|x| *x = x.exp() / sum);
+            for x in row {
+                *x = x.exp() / sum;
+            }
             return;
         }
     };
-    row.iter_mut().for_each(|x| *x = f(*x));
+    for x in row {
+        *x = f(*x);
+    }
 }
 
 fn size(penalty: Penalty, values: &[f64]) -> f64 {
@@ -74,7 +78,9 @@ fn normalize(values: &mut [&mut f64], epsilon: f64) {
     let count = values.len() as f64;
     let mean = values.iter().map(|x| **x).sum::<f64>() / count;
     let variance = values.iter().map(|x| (**x - mean).powi(2)).sum::<f64>() / count;
-    values.iter_mut().for_each(|x| **x = (**x - mean) / (variance + epsilon).sqrt());
+    for x in values {
+        **x = (**x - mean) / (variance + epsilon).sqrt();
+    }
 }
 
 /// A forward pass by the definitions, one vector for each row (of each step of a sequence).
@@ -154,7 +160,9 @@ impl Definition<'_> {
         if dense.bias {
             let bias = self.next();
             penalties += size(dense.weights.biases, bias);
-            y.iter_mut().for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+            for row in &mut y {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            }
         }
         for row in &mut y {
             activate(dense.activation, row);

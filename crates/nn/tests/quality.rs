@@ -5,12 +5,12 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Fixture {
-    agreement: Vec<Agreement>,
+    agreement: Vec<Votes>,
     intervals: Vec<Interval>,
 }
 
 #[derive(Deserialize)]
-struct Agreement {
+struct Votes {
     truth: Vec<u32>,
     said: Vec<Said>,
     kappa: f64,

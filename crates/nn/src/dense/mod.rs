@@ -1,5 +1,5 @@
 //! The fused dense engine: networks of rows of features on the CPU, in single precision, on one thread. All buffers
-//! are made once; a step allocates nothing.
+//! are made once; a step allocates nothing but what `gemm` takes to pack its matrices.
 //!
 //! It runs dense layers, activations, dropout, both normalisations, embedded columns, residual blocks of these, and
 //! flattening; on plain rows, and on each step of a sequence where nothing looks at other steps. No convolutions, no

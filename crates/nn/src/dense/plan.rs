@@ -149,6 +149,10 @@ impl<R: Iterator<Item = Range<usize>>> Planner<R> {
             (0..inputs).filter(|&place| columns.iter().all(|column| column.input != place)).collect();
         let tables = columns.iter().map(|&column| Some((column, self.ranges.next()?)));
         let tables: Vec<_> = tables.collect::<Option<_>>()?;
+        let is_known = |column: &EmbedColumn| column.cardinality > 0;
+        if others.len() + columns.len() != inputs || !columns.iter().all(is_known) {
+            return None;
+        }
         let units = others.len() + columns.iter().map(|column| column.dimension).sum::<usize>();
         self.push(Kind::Embed { others, tables }, units, None)
     }
@@ -164,7 +168,8 @@ impl<R: Iterator<Item = Range<usize>>> Planner<R> {
         let kept = if self.training { vec![0.0; self.rows * self.size()] } else { Vec::new() };
         if before == self.shape {
             let kind = Kind::Join { skip, projection: None, kept };
-            return self.push_elementwise(kind);
+            self.push_elementwise(kind);
+            return Some(());
         }
         let inputs = *before.last()?;
         let (_, units) = self.features()?;
@@ -200,13 +205,12 @@ impl<R: Iterator<Item = Range<usize>>> Planner<R> {
     }
 
     /// A stage that does not care for the shape.
-    fn push_elementwise(&mut self, kind: Kind) -> Option<()> {
+    fn push_elementwise(&mut self, kind: Kind) {
         let size = self.size();
         let stage = Stage::new(kind, self.value, 1, (size, size), self.rows);
         self.value = Source::Stage(self.stages.len());
         self.stages.push(stage);
         self.open = true;
-        Some(())
     }
 
     fn push(&mut self, kind: Kind, units: usize, bias: Option<Range<usize>>) -> Option<()> {
@@ -236,5 +240,42 @@ impl Stage {
             outputs: vec![0.0; rows * positions * units],
             slopes: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::Loss;
+    use crate::network::WeightSettings;
+
+    /// The number of stages, copies among them.
+    fn stages(layers: Vec<Layer>) -> (usize, usize) {
+        let network = Network { input: vec![3], layers, loss: Loss::SquaredError };
+        let layout = Layout::new(&network).unwrap_or_else(|error| unreachable!("{error}"));
+        let stages = plan(&network, &layout, 2, true).unwrap_or_default();
+        let copies = stages.iter().filter(|stage| matches!(stage.kind, Kind::Copy)).count();
+        (stages.len(), copies)
+    }
+
+    #[test]
+    fn an_activation_and_a_dropout_cost_no_stage_where_they_need_none() {
+        let relu = || Layer::Activation { activation: Activation::Relu };
+        let dropout = || Layer::Dropout { rate: 0.5 };
+        let normal = || Layer::BatchNormalization { momentum: 0.9, epsilon: 1e-3 };
+        let penalised = Layer::Dense(Dense {
+            units: 4,
+            activation: Activation::Linear,
+            bias: true,
+            weights: WeightSettings { activity: Penalty { l1: 0.1, l2: 0.0 }, ..WeightSettings::default() },
+        });
+        let residual = Layer::Residual { layers: vec![Layer::dense(4), relu()] };
+        assert_eq!(stages(vec![Layer::dense(4), relu(), dropout()]), (1, 0));
+        assert_eq!(stages(vec![Layer::dense(4), normal(), relu(), dropout()]), (2, 0));
+        assert_eq!(stages(vec![Layer::dense(4), residual, relu(), dropout()]), (4, 0));
+        assert_eq!(stages(vec![dropout(), Layer::dense(4)]), (2, 1));
+        assert_eq!(stages(vec![Layer::dense(4), dropout(), relu()]), (2, 1));
+        assert_eq!(stages(vec![penalised, relu(), dropout()]), (2, 1));
+        assert_eq!(stages(vec![Layer::Flatten]), (1, 1));
     }
 }

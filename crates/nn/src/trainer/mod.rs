@@ -15,7 +15,7 @@ use crate::checkpoint::{Checkpoint, Progress, hexadecimal};
 use crate::data::Problem;
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
-use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, Selection, cheap_metrics, joined};
+use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, joined};
 use crate::loss::total_weight;
 use crate::metrics::Metric;
 use crate::model::Model;
@@ -27,7 +27,6 @@ use crate::store::StoreError;
 use crate::target::TargetError;
 use batches::Batches;
 pub use report::EpochReport;
-pub(crate) use report::validation_name;
 use stopping::Stopping;
 pub(crate) use stopping::StoppingState;
 
@@ -191,7 +190,7 @@ impl Trainer {
             engine: make_engine(&network, &settings, rows)?,
             batches: Batches::new(problem, &network, &settings, evaluator.reading(), training),
             evaluator,
-            metrics: cheap_metrics(problem.target_kind()).to_vec(),
+            metrics: Evaluation::metrics_of_an_epoch(problem.target_kind()).to_vec(),
             problem: Arc::clone(problem),
             learning_rate: settings.learning_rate_plan(),
             plateau: settings.learning_rate_plan().watch(),
@@ -247,7 +246,11 @@ impl Trainer {
         };
         let problem_is = |same: bool, what: &str| -> Result<(), StoreError> {
             let problem = format!("it was saved by a run with {what}");
-            if same { Ok(()) } else { Err(StoreError::Mismatch { path: Checkpoint::file(directory), problem }) }
+            if same {
+                Ok(())
+            } else {
+                Err(StoreError::Mismatch { path: Checkpoint::file(directory), problem })
+            }
         };
         problem_is(*saved == expected, "other settings")?;
         problem_is(checkpoint.seed == hexadecimal(&seed), "other seed")?;
@@ -450,7 +453,7 @@ impl Trainer {
     /// Measures the rows that early stopping watches: what it watches, and their loss.
     fn watch(&mut self, epoch: usize) -> Result<Option<(Option<f64>, f64)>, TrainError> {
         let Some(stopping) = &mut self.stopping else { return Ok(None) };
-        let selection = Selection { part: self.problem.train(), rows: Some(stopping.rows()) };
+        let selection = stopping.selection(&self.problem);
         let evaluation = self.evaluator.evaluate(self.engine.as_mut(), selection, &stopping.metrics());
         if evaluation.loss.is_finite() {
             stopping.observe(epoch, &evaluation, self.engine.as_ref());

@@ -1,9 +1,6 @@
 //! What an epoch came to, and under which names it is reported.
 
-use std::sync::LazyLock;
-
 use crate::evaluation::Evaluation;
-use crate::metrics::Metric;
 
 /// What an epoch came to. The same run gives the same reports, but for `seconds`.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,19 +28,16 @@ pub struct EpochReport {
 impl EpochReport {
     /// The values to report: `train_loss`, `val_loss`, and each metric with `val_` before its name.
     pub fn values(&self) -> Vec<(&'static str, f64)> {
-        let metrics = self.validation.metrics.iter().map(|(metric, value)| (validation_name(*metric), *value));
-        [("train_loss", self.train_loss), ("val_loss", self.validation.loss)].into_iter().chain(metrics).collect()
+        let metrics =
+            self.validation.metrics.iter().map(|(metric, value)| (metric.validation_name(), *value));
+        [("train_loss", self.train_loss), ("val_loss", self.validation.loss)]
+            .into_iter()
+            .chain(metrics)
+            .collect()
     }
 
     /// Validation minus training loss. With dropout and the like it may be below 0 for a sound network.
     pub fn gap(&self) -> f64 {
         self.validation.loss - self.train_loss
     }
-}
-
-/// The name of a metric of the validation part, such as `val_accuracy`.
-pub(crate) fn validation_name(metric: Metric) -> &'static str {
-    static NAMES: LazyLock<Vec<(Metric, String)>> =
-        LazyLock::new(|| Metric::ALL.iter().map(|metric| (*metric, format!("val_{metric}"))).collect());
-    NAMES.iter().find(|(known, _)| *known == metric).map_or("", |(_, name)| name)
 }

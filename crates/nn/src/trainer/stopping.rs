@@ -4,10 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::Problem;
-use crate::engine::{Engine, Targets, Tensor};
-use crate::evaluation::Evaluation;
+use crate::engine::{Engine, Tensor};
+use crate::evaluation::{Evaluation, Selection};
 use crate::metrics::Metric;
-use crate::rng::{Purpose, Stream};
 use crate::settings::Settings;
 
 use super::TrainError;
@@ -17,8 +16,8 @@ pub(super) struct Stopping {
     monitor: Monitor,
     patience: usize,
     min_delta: f64,
-    /// Rows of the training part that are watched, ascending.
-    rows: Vec<u32>,
+    /// Rows of the training part that are watched, ascending; `None` if the problem has a part of its own for that.
+    rows: Option<Vec<u32>>,
     pub(super) state: StoppingState,
     /// The weights of the best epoch; empty before the first.
     pub(super) best_weights: Vec<Tensor>,
@@ -44,7 +43,8 @@ enum Monitor {
 }
 
 impl Stopping {
-    /// What `settings` want, and the rows that are left to train on.
+    /// What `settings` want, and the rows that are left to train on. The rows to watch are a part of the training part,
+    /// divided as the data are split, unless the problem was made by [`Problem::inner`].
     pub(super) fn new(
         problem: &Problem,
         settings: &Settings,
@@ -53,10 +53,13 @@ impl Stopping {
         let rows = problem.train().len();
         let Some(patience) = settings.patience else { return Ok((None, (0..rows as u32).collect())) };
         let monitor = Monitor::named(&settings.monitor, problem)?;
-        let (training, watched) = split(problem, settings.stopping_fraction, seed);
-        if watched.is_empty() {
-            return Err(TrainError::NothingToWatch { rows });
-        }
+        let (training, watched) = if problem.stopping().is_some() {
+            ((0..rows as u32).collect(), None)
+        } else {
+            let split = problem.inner_places(settings.stopping_fraction, seed);
+            let (training, watched) = split.map_err(|_| TrainError::NothingToWatch { rows })?;
+            (training, Some(watched))
+        };
         let stopping = Self {
             monitor,
             patience,
@@ -68,8 +71,12 @@ impl Stopping {
         Ok((Some(stopping), training))
     }
 
-    pub(super) fn rows(&self) -> &[u32] {
-        &self.rows
+    /// What is watched.
+    pub(super) fn selection<'a>(&'a self, problem: &'a Problem) -> Selection<'a> {
+        match &self.rows {
+            Some(rows) => Selection { part: problem.train(), rows: Some(rows) },
+            None => problem.stopping().unwrap_or(problem.train()).into(),
+        }
     }
 
     /// The metrics that must be measured on the watched rows.
@@ -84,7 +91,7 @@ impl Stopping {
     pub(super) fn watched(&self, evaluation: &Evaluation) -> Option<f64> {
         match self.monitor {
             Monitor::Loss => Some(evaluation.loss),
-            Monitor::Metric(metric) => evaluation.get(metric),
+            Monitor::Metric(metric) => evaluation.metric(metric),
         }
     }
 
@@ -117,45 +124,11 @@ impl Monitor {
             return Ok(Self::Loss);
         }
         let kind = problem.target_kind();
-        match Metric::named(name).filter(|metric| metric.applies_to(kind)) {
-            Some(metric) => Ok(Self::Metric(metric)),
-            None => {
-                let known = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.name());
-                Err(TrainError::Monitor {
-                    name: name.to_owned(),
-                    known: std::iter::once("loss").chain(known).collect::<Vec<_>>().join(", "),
-                })
-            }
+        if let Some(metric) = Metric::named(name).filter(|metric| metric.applies_to(kind)) {
+            return Ok(Self::Metric(metric));
         }
+        let known = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.name());
+        let known = std::iter::once("loss").chain(known).collect::<Vec<_>>().join(", ");
+        Err(TrainError::Monitor { name: name.to_owned(), known })
     }
-}
-
-/// Rows of the training part to train on, and to watch: each class in proportion, at least one row to train on of each,
-/// at least one to watch in all if there are two of a class.
-fn split(problem: &Problem, fraction: f64, seed: &[u8; 32]) -> (Vec<u32>, Vec<u32>) {
-    let (mut training, mut watched) = (Vec::new(), Vec::new());
-    let mut owed = 0.0;
-    for (class, mut group) in groups(problem).into_iter().enumerate() {
-        Stream::new(seed, Purpose::Stopping, class as u64).shuffle(&mut group);
-        owed += fraction * group.len() as f64;
-        let wanted = if watched.is_empty() { owed.max(1.0) } else { owed };
-        let taken = (wanted.round() as usize).min(group.len().saturating_sub(1));
-        owed -= taken as f64;
-        watched.extend(group.drain(..taken));
-        training.extend(group);
-    }
-    training.sort_unstable();
-    watched.sort_unstable();
-    (training, watched)
-}
-
-/// The training rows by class; one group if there are no classes.
-fn groups(problem: &Problem) -> Vec<Vec<u32>> {
-    let part = problem.train();
-    let Targets::Classes(classes) = part.targets() else { return vec![(0..part.len() as u32).collect()] };
-    let mut groups = vec![Vec::new(); problem.classes().len()];
-    for (row, &class) in (0..).zip(classes) {
-        groups[class as usize].push(row);
-    }
-    groups
 }
