@@ -4,6 +4,8 @@
 //! Each epoch is a report; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
 //! The model a trial leaves behind is that of the epoch which its value stands for.
 
+mod population;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use luthier::core::metric::{CurveValue, Metrics};
 use luthier::core::space::Value;
 use luthier::core::spec::Spec;
 use luthier::objective::{Failed, Flow, Objective, Running};
+#[cfg(feature = "burn")]
+use luthier::objective::{Next, Pool};
 
 use crate::evaluation::joined;
 pub use crate::hypermodel::{
@@ -65,6 +69,9 @@ pub struct NetworkObjective {
     metrics: Metrics,
     /// Metrics of the `[network]` table.
     reported: Vec<Metric>,
+    /// How many trials train together; 1 for one by one.
+    together: usize,
+    notes: Vec<String>,
 }
 
 /// The best model of a study, saved.
@@ -83,9 +90,14 @@ impl NetworkObjective {
         let network: NetworkSpec = serde_json::from_value(table)?;
         let problem = Arc::new(Problem::load(&network, base)?);
         let (settings, reported) = (network.settings, network.metrics);
-        let objective = Self { problem, settings, metrics: spec.metrics.clone(), reported };
-        objective.check_names(spec)?;
+        let notes = problem.notes().to_vec();
+        let metrics = spec.metrics.clone();
+        let mut objective = Self { problem, settings, metrics, reported, together: 1, notes };
+        let middle = objective.check_names(spec)?;
         check_metrics(&objective.metrics, &objective.problem)?;
+        let (together, note) = population::choose(network.population, &objective.problem, &middle);
+        objective.together = together;
+        objective.notes.extend(note);
         Ok(objective)
     }
 
@@ -94,9 +106,9 @@ impl NetworkObjective {
         self.problem.fingerprint()
     }
 
-    /// What was noticed about the data, for the user: one sentence each.
+    /// What was noticed about the data, and how trials will be trained, for the user: one sentence each.
     pub fn notes(&self) -> &[String] {
-        self.problem.notes()
+        &self.notes
     }
 
     /// Saves the model of the best trial, whose files are under `folder`, into `out`, and measures it on the rows that
@@ -105,8 +117,8 @@ impl NetworkObjective {
         save_best(&self.problem, trial, folder, out)
     }
 
-    /// Every parameter must be a setting; tried on the middle of its range.
-    fn check_names(&self, spec: &Spec) -> Result<(), NetworkError> {
+    /// Every parameter must be a setting; tried on the middle of its range. Returns the settings there.
+    fn check_names(&self, spec: &Spec) -> Result<Settings, NetworkError> {
         let mut settings = self.settings.clone();
         for parameter in spec.space.parameters() {
             let middle = parameter.distribution.decode(parameter.distribution.from_unit(0.5));
@@ -115,7 +127,7 @@ impl NetworkObjective {
         if spec.space.find("loss").is_none() {
             self.problem.check_loss(settings.loss(self.problem.usual_loss()))?;
         }
-        Ok(())
+        Ok(settings)
     }
 
     fn settings_of(&self, running: &Running<'_>) -> Result<Settings, SettingsError> {
@@ -128,13 +140,34 @@ impl NetworkObjective {
     }
 }
 
-impl Objective for NetworkObjective {
-    fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
+impl NetworkObjective {
+    fn run_of(&self, running: &Running<'_>) -> Result<Run<'_>, Failed> {
         let settings = self.settings_of(running).map_err(Failure::error)?;
         let network = self.problem.network(&settings);
         let reported = wanted(&self.metrics, &self.problem, &self.reported);
-        let run = Run { problem: &self.problem, network, settings, reported };
-        run.train(running, &self.metrics)
+        Ok(Run { problem: &self.problem, network, settings, reported })
+    }
+}
+
+impl Objective for NetworkObjective {
+    fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
+        self.run_of(running)?.train(running, &self.metrics)
+    }
+
+    fn slots(&self) -> usize {
+        self.together
+    }
+
+    #[cfg(feature = "burn")]
+    fn evaluate_batch(&self, pool: &mut Pool<'_>) -> Result<(), Failed> {
+        if self.together == 1 {
+            while let Next::Trial(mut running) = pool.refill() {
+                let result = self.evaluate(&mut running);
+                running.finish(result);
+            }
+            return Ok(());
+        }
+        population::evaluate(self, pool)
     }
 }
 
@@ -160,23 +193,14 @@ impl Run<'_> {
         while flow == Flow::Continue && goes_on(&trainer) && !running.is_interrupted() {
             let report = trainer.epoch().map_err(failure)?;
             let values = report.values();
-            keeper.see(&values, &trainer);
+            keeper.see(&values, || trainer.model());
             flow = running.report(report.epoch as u64, &values);
             if flow == Flow::Continue && saved.elapsed() > SAVE_EVERY {
                 save(&trainer, &mut keeper, &checkpoint)?;
                 saved = Instant::now();
             }
         }
-        if flow == Flow::Pause || running.is_interrupted() {
-            save(&trainer, &mut keeper, &checkpoint)?;
-        } else if flow == Flow::Continue {
-            keeper.save(&trainer).map_err(Failure::error)?;
-            // At its budget a trial is paused, and may be sent further.
-            if running.budget().is_some() {
-                trainer.save(&checkpoint).map_err(Failure::error)?;
-            }
-        }
-        Ok(())
+        leave(flow, running, &trainer, &mut keeper, &checkpoint)
     }
 
     /// The trial's trainer: from its checkpoint if it has a good one, from that of its parent if it is a branch, else
@@ -220,13 +244,13 @@ impl<'a> Keeper<'a> {
         Self { metrics, folder, best, model: None }
     }
 
-    fn see(&mut self, values: &[(&str, f64)], trainer: &Trainer) {
+    fn see(&mut self, values: &[(&str, f64)], model: impl FnOnce() -> Model) {
         let metric = &self.metrics.objectives[0];
         let value = values.iter().find(|(name, _)| *name == &*metric.name).map(|(_, value)| *value);
         let Some(loss) = value.map(|value| metric.direction.turn(value)) else { return };
         if self.metrics.curve == CurveValue::Best && self.best.is_none_or(|best| loss < best) {
             self.best = Some(loss);
-            self.model = Some(trainer.model());
+            self.model = Some(model());
         }
     }
 
@@ -302,6 +326,26 @@ fn known_names(problem: &Problem) -> String {
     let kind = problem.target_kind();
     let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.validation_name());
     LOSSES.into_iter().chain(metrics).collect::<Vec<_>>().join(", ")
+}
+
+/// Leaves behind what a trial needs that ends, pauses or is interrupted.
+fn leave(
+    flow: Flow,
+    running: &Running<'_>,
+    trainer: &Trainer,
+    keeper: &mut Keeper<'_>,
+    checkpoint: &Path,
+) -> Result<(), Failed> {
+    if flow == Flow::Pause || running.is_interrupted() {
+        save(trainer, keeper, checkpoint)?;
+    } else if flow == Flow::Continue {
+        keeper.save(trainer).map_err(Failure::error)?;
+        // At its budget a trial is paused, and may be sent further.
+        if running.budget().is_some() {
+            trainer.save(checkpoint).map_err(Failure::error)?;
+        }
+    }
+    Ok(())
 }
 
 fn save(trainer: &Trainer, keeper: &mut Keeper<'_>, checkpoint: &Path) -> Result<(), Failed> {

@@ -5,6 +5,7 @@
 mod activation;
 mod loss;
 mod member;
+mod pays;
 mod program;
 mod rules;
 mod shape;
@@ -20,6 +21,7 @@ use crate::burn::Compute;
 use crate::data::Problem;
 use crate::engine::Targets;
 use crate::evaluation::ROWS_AT_ONCE;
+use crate::model::Model;
 use crate::rng::Stream;
 use crate::settings::Settings;
 use crate::trainer::{EpochReport, TrainError, Trainer};
@@ -27,6 +29,7 @@ use loss::Weights;
 use member::Remote;
 use program::{BatchOfAll, Profile, Program};
 use rules::{COLUMNS, columns};
+pub(crate) use pays::times_as_fast;
 pub use shape::Shape;
 
 /// Trainers that are trained together, epoch by epoch.
@@ -210,6 +213,13 @@ impl Population {
         Some(&self.members[index].trainer)
     }
 
+    /// The network of a member as it is now, to predict with; see [`Trainer::model`].
+    pub fn model(&mut self, member: Member) -> Option<Model> {
+        self.bring_back(member, false)?;
+        let index = self.place(member)?;
+        Some(self.members[index].trainer.model())
+    }
+
     /// A member's trainer for what does not depend on its weights.
     pub fn look(&self, member: Member) -> Option<&Trainer> {
         self.place(member).map(|index| &self.members[index].trainer)
@@ -241,6 +251,15 @@ impl Population {
             reports.push((entry.member, entry.trainer.finish_epoch(&losses, weight, rate, seconds)));
         }
         reports
+    }
+
+    /// Takes the first step of an epoch again and again, and waits for it; the weights move, but nothing else is noted.
+    pub(crate) fn first_step(&mut self) -> impl FnMut() + '_ {
+        let mut epoch = self.begin();
+        move || {
+            let batch = self.batch(0, &mut epoch);
+            read(self.program.train(batch, &epoch.table, 0));
+        }
     }
 
     fn enter(&mut self, trainer: Trainer, remote: Remote, is_here: bool) -> Member {

@@ -66,6 +66,16 @@ impl Trainer {
         self.batches.gather(self.problem.train(), step)
     }
 
+    /// Takes the first step of an epoch again and again; the weights move, but nothing else is noted.
+    pub(crate) fn first_step(&mut self) -> impl FnMut() + '_ {
+        let (rates, mut dropout) = self.begin_epoch();
+        let rate = rates.first().copied().unwrap_or(0.0);
+        move || {
+            let batch = self.batches.gather(self.problem.train(), 0);
+            self.engine.train(batch, rate, &mut dropout);
+        }
+    }
+
     /// Ends the epoch whose steps had these summed losses and total weights, with `seconds` for this trainer.
     pub(crate) fn finish_epoch(
         &mut self,
