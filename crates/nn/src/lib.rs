@@ -70,10 +70,10 @@ mod target;
 mod trainer;
 mod update;
 
-pub use activation::Activation;
-pub use architecture::Signature;
 #[cfg(feature = "burn")]
 pub use self::burn::{BurnEngine, Compute};
+pub use activation::Activation;
+pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
     Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,

@@ -5,6 +5,7 @@
 //! rows the rank it needs.
 
 use burn::Tensor;
+use burn::tensor::activation::softmax;
 use burn::tensor::module::{batch_norm, batch_norm_train, embedding, layer_norm};
 use burn::tensor::{Int, TensorData};
 use pulp::Arch;
@@ -88,6 +89,7 @@ impl<'a> Forward<'a> {
                 self.batch_normalization(input, *momentum, *epsilon, x, total)
             }
             (Layer::LayerNormalization { epsilon }, _) => self.layer_normalization(input, *epsilon, x),
+            (Layer::Activation { activation: Activation::Softmax }, _) => softmax_of_features(x, input),
             (Layer::Activation { activation }, _) => self.activate(x, *activation),
             (Layer::Conv1d(conv), &[steps, features]) => {
                 let window = Window::over_sequence(conv, [steps, features]);
@@ -156,8 +158,8 @@ impl<'a> Forward<'a> {
     fn activate(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
         match self.arch {
             _ if activation == Activation::Linear => x,
-            Some(arch) => cpu::activate(arch, x, activation),
-            None => portable::activate(x, activation),
+            Some(arch) if activation != Activation::Softmax => cpu::activate(arch, x, activation),
+            Some(_) | None => portable::activate(x, activation),
         }
     }
 
@@ -232,6 +234,13 @@ impl<'a> Forward<'a> {
     ) -> Tensor<2> {
         let kernel = self.parameter();
         let bias = bias.then(|| self.parameter());
+        if activation == Activation::Softmax {
+            let sums = match self.arch {
+                Some(arch) => cpu::convolve(arch, images, kernel, bias, window, filters, Activation::Linear),
+                None => portable::convolve(images, kernel, bias, window, filters, Activation::Linear),
+            };
+            return softmax_of_features(sums, &[filters, window.output[0], window.output[1]]);
+        }
         match self.arch {
             Some(arch) => cpu::convolve(arch, images, kernel, bias, window, filters, activation),
             None => portable::convolve(images, kernel, bias, window, filters, activation),
@@ -269,12 +278,7 @@ impl<'a> Forward<'a> {
         Tensor::cat(parts, 1)
     }
 
-    fn recurrent(
-        &mut self,
-        layer: &Recurrent,
-        [steps, features]: [usize; 2],
-        x: Tensor<2>,
-    ) -> Tensor<2> {
+    fn recurrent(&mut self, layer: &Recurrent, [steps, features]: [usize; 2], x: Tensor<2>) -> Tensor<2> {
         let rows = x.dims()[0];
         let mut direction = |x, reversed| {
             let [kernel, recurrent, bias] = [(); 3].map(|()| self.parameter());
@@ -289,8 +293,10 @@ impl<'a> Forward<'a> {
                 every_step: layer.return_sequences,
             };
             match self.arch {
-                Some(arch) => cpu::read(arch, x, kernel, recurrent, bias, sequence),
-                None => portable::read(x, kernel, recurrent, bias, sequence),
+                Some(arch) if layer.activation != Activation::Softmax => {
+                    cpu::read(arch, x, kernel, recurrent, bias, sequence)
+                }
+                Some(_) | None => portable::read(x, kernel, recurrent, bias, sequence),
             }
         };
         if !layer.bidirectional {
@@ -347,6 +353,16 @@ impl<'a> Forward<'a> {
             None => added,
         });
         outputs
+    }
+}
+
+/// Over the features of a row or step, or the channels of each position of an image.
+fn softmax_of_features(x: Tensor<2>, shape: &[usize]) -> Tensor<2> {
+    let [count, width] = x.dims();
+    let features = channels(shape);
+    match shape {
+        [_, _, _] => softmax(x.reshape([count, features, width / features]), 1).reshape([count, width]),
+        _ => softmax(x.reshape([count * width / features, features]), 1).reshape([count, width]),
     }
 }
 

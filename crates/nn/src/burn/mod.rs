@@ -17,11 +17,10 @@ use burn::tensor::{Device, TensorData, Transaction};
 use pulp::Arch;
 
 use crate::engine::{Batch, Engine, OptimizerMemory, StateError, Tensor};
-use crate::kernels;
 use crate::network::{Network, ShapeError};
-use crate::optimizer::Optimizer;
 use crate::parameters::{Layout, Role};
 use crate::rng::Stream;
+use crate::update::Updater;
 use forward::{Forward, Statistics};
 
 /// Where a [`BurnEngine`] computes.
@@ -95,30 +94,26 @@ pub struct BurnEngine {
     handed_over: Option<Vec<Burn<1>>>,
     /// Empty in an engine that only predicts.
     gradients: Vec<f32>,
-    optimizer: Option<Optimizer>,
-    /// The optimiser's numbers, each slot as long as `weights`.
-    slots: Vec<Vec<f32>>,
-    steps: u64,
+    updater: Option<Updater>,
 }
 
 impl BurnEngine {
-    /// A network with fresh weights from `seed`, ready to be trained and to predict.
+    /// A network with fresh weights from `seed`, ready to be trained and to predict. `updater` is one before its first
+    /// step, made for the network's [`Layout`].
     ///
     /// # Errors
     ///
     /// Layers that do not fit together.
     pub fn new(
         network: &Network,
-        optimizer: Optimizer,
+        updater: Updater,
         seed: &[u8; 32],
         compute: Compute,
     ) -> Result<Self, ShapeError> {
         let mut engine = Self::for_inference(network, compute)?;
-        let count = engine.weights.len();
         engine.weights = engine.layout.initial(seed);
-        engine.gradients = vec![0.0; count];
-        engine.slots = optimizer.kind().slots().iter().map(|_| vec![0.0; count]).collect();
-        engine.optimizer = Some(optimizer);
+        engine.gradients = vec![0.0; engine.weights.len()];
+        engine.updater = Some(updater);
         Ok(engine)
     }
 
@@ -140,13 +135,11 @@ impl BurnEngine {
             layout,
             handed_over: None,
             gradients: Vec::new(),
-            optimizer: None,
-            slots: Vec::new(),
-            steps: 0,
+            updater: None,
         })
     }
 
-    /// The gradient of the mean loss (with penalties) at the last batch trained on, named as the weights.
+    /// The gradient of the mean loss, with penalties and clipping, at the last batch trained on, named as the weights.
     pub fn gradients(&self) -> Vec<Tensor> {
         self.layout.tensors(&self.gradients, "")
     }
@@ -214,37 +207,20 @@ impl BurnEngine {
         }
     }
 
-    fn add_penalties(&mut self) {
-        for (parameter, range) in self.layout.entries().iter().filter(|(parameter, _)| !parameter.penalty.is_none())
-        {
-            let (gradient, values) = (&mut self.gradients[range.clone()], &self.weights[range.clone()]);
-            kernels::add_penalty(self.arch, gradient, values, parameter.penalty.l1, parameter.penalty.l2);
-        }
-    }
-
     fn slot_names(&self) -> impl Iterator<Item = String> + use<> {
-        let names = self.optimizer.map_or(&[][..], |optimizer| optimizer.kind().slots());
+        let names = self.updater.as_ref().map_or(&[][..], Updater::slot_names);
         names.iter().map(|slot| format!("{slot}."))
     }
 }
 
 impl Engine for BurnEngine {
     fn train(&mut self, batch: Batch<'_>, learning_rate: f64, dropout: &mut Stream) -> f64 {
-        let Some(optimizer) = self.optimizer else {
-            unreachable!("an engine for inference was asked to train")
-        };
         let loss = self.learn(batch, dropout);
         self.handed_over = None;
-        self.add_penalties();
-        self.steps += 1;
-        optimizer.update(
-            self.arch,
-            &mut self.weights,
-            &self.gradients,
-            &mut self.slots,
-            learning_rate,
-            self.steps,
-        );
+        let Some(updater) = &mut self.updater else {
+            unreachable!("an engine for inference was asked to train")
+        };
+        updater.step(&mut self.weights, &mut self.gradients, learning_rate);
         loss
     }
 
@@ -268,9 +244,10 @@ impl Engine for BurnEngine {
     }
 
     fn memory(&self) -> OptimizerMemory {
-        let slots =
-            self.slot_names().zip(&self.slots).flat_map(|(slot, values)| self.layout.tensors(values, &slot));
-        OptimizerMemory { steps: self.steps, slots: slots.collect() }
+        let Some(updater) = &self.updater else { return OptimizerMemory { steps: 0, slots: Vec::new() } };
+        let slots = self.slot_names().zip(updater.slots());
+        let slots = slots.flat_map(|(slot, values)| self.layout.tensors(values, &slot)).collect();
+        OptimizerMemory { steps: updater.steps(), slots }
     }
 
     fn load_weights(&mut self, tensors: &[Tensor]) -> Result<(), StateError> {
@@ -282,8 +259,10 @@ impl Engine for BurnEngine {
     fn load_memory(&mut self, memory: &OptimizerMemory) -> Result<(), StateError> {
         let slots: Result<_, _> =
             self.slot_names().map(|slot| self.layout.gather(&memory.slots, &slot)).collect();
-        self.slots = slots?;
-        self.steps = memory.steps;
+        let slots = slots?;
+        if let Some(updater) = &mut self.updater {
+            updater.restore(memory.steps, slots);
+        }
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::shape::Window;
 use crate::activation::Activation;
 use crate::network::Cell;
 
-/// f of every number.
+/// f of every number; the softmax is over the last axis.
 pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     match activation {
         Activation::Linear => x,
@@ -40,11 +40,8 @@ pub(super) fn convolve(
     let images = images.reshape([rows, window.channels, window.height, window.width]);
     // The convolution pads both sides alike; what the end needs beyond the beginning is put there by hand.
     let more = [0, 1].map(|axis| window.after[axis].saturating_sub(window.before[axis]));
-    let images = if more == [0, 0] {
-        images
-    } else {
-        images.pad((0, more[1], 0, more[0]), PadMode::Constant(0.0))
-    };
+    let images =
+        if more == [0, 0] { images } else { images.pad((0, more[1], 0, more[0]), PadMode::Constant(0.0)) };
     let kernel = kernel.reshape([filters, window.channels, window.size[0], window.size[1]]);
     let options = ConvOptions::new(window.stride, window.before, [1, 1], 1);
     let sums = conv2d(images, kernel, bias, options);
@@ -101,8 +98,7 @@ pub(super) fn read(
             }
             Cell::Gru => {
                 let from_state = from_state + biases.clone().slice([1..2, 0..sums]);
-                let [u, r] =
-                    [0, 1].map(|gate| burns::sigmoid(part(&x, gate) + part(&from_state, gate)));
+                let [u, r] = [0, 1].map(|gate| burns::sigmoid(part(&x, gate) + part(&from_state, gate)));
                 let n = burns::tanh(part(&x, 2) + r * part(&from_state, 2));
                 u.clone() * (state - n.clone()) + n
             }

@@ -1,4 +1,5 @@
 //! Where a kernel or window lies over an image: sizes, steps, padding, and what comes out. No tensors here.
+#![allow(clippy::inline_always, reason = "inlined into loops compiled for the machine's SIMD level")]
 
 use crate::network::{Conv, Pool};
 
@@ -105,7 +106,7 @@ impl Window {
     }
 
     /// Calls `visit` with (channel, y, x) of each place in the window, in the order of a kernel's weights.
-    #[inline]
+    #[inline(always)]
     pub(super) fn each_offset(&self, mut visit: impl FnMut(usize, usize, usize)) {
         for channel in 0..self.channels {
             for y in 0..self.size[0] {
@@ -117,13 +118,13 @@ impl Window {
     }
 
     /// The line of the image that line `y` of the window meets at output line `position`; `None` in the padding.
-    #[inline]
+    #[inline(always)]
     pub(super) fn source_line(&self, position: usize, y: usize) -> Option<usize> {
         (position * self.stride[0] + y).checked_sub(self.before[0]).filter(|&line| line < self.height)
     }
 
     /// The range of output columns at which column `x` of the window lies inside the image.
-    #[inline]
+    #[inline(always)]
     pub(super) fn inside(&self, x: usize) -> (usize, usize) {
         let columns = self.output[1];
         let first = self.before[1].saturating_sub(x).div_ceil(self.stride[1]).min(columns);

@@ -1,9 +1,10 @@
 //! Convolution with its bias and activation as one node: for each image the patches under the kernel are laid out as
 //! the columns of a matrix (Chellapilla et al. 2006), so that the rest is matrix products. Patches of one image stay
 //! in the cache; the backward pass lays them out again instead of keeping all of them.
+#![allow(clippy::inline_always, reason = "inlined into a loop compiled for the machine's SIMD level")]
 
 use burn::Tensor;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::node::{Input, record};
 use crate::activation::{Activation, with_activation};
@@ -33,14 +34,8 @@ pub(in crate::burn) fn convolve(
     let backward = move |gradient: &[f32], [wants_images, _, _]: [bool; 3]| {
         let mut to_images = wants_images.then(|| vec![0.0; images.len()]);
         let mut to_kernel = vec![0.0; kernel.len()];
-        let to_bias = layer.backward(
-            &images,
-            &kernel,
-            &slopes,
-            gradient,
-            to_images.as_deref_mut(),
-            &mut to_kernel,
-        );
+        let to_bias =
+            layer.backward(&images, &kernel, &slopes, gradient, to_images.as_deref_mut(), &mut to_kernel);
         [to_images, Some(to_kernel), Some(to_bias)]
     };
     record(inputs, outputs, rows, Box::new(backward))
@@ -80,7 +75,7 @@ impl Convolution {
         for (image, output) in
             images.chunks_exact(self.window.input()).zip(outputs.chunks_exact_mut(self.output()))
         {
-            self.arch.dispatch(|| lay_out(&self.window, image, &mut patches));
+            self.arch.dispatch(LayOut { window: &self.window, image, patches: &mut patches });
             multiply(output, kernel, Matrix::new(&patches, depth, positions));
             match slopes.next() {
                 None => self.arch.dispatch(|| {
@@ -135,13 +130,13 @@ impl Convolution {
                 for (sum, plane) in to_bias.iter_mut().zip(delta.chunks_exact(positions)) {
                     *sum += sum_in_lanes(plane);
                 }
-                lay_out(&self.window, image, &mut patches);
             });
+            self.arch.dispatch(LayOut { window: &self.window, image, patches: &mut patches });
             let errors = Matrix::new(&delta, self.filters, positions);
             accumulate(to_kernel, errors, Matrix::new(&patches, depth, positions).transposed());
             if let Some(to_image) = to_images.as_mut().and_then(Iterator::next) {
                 multiply(&mut patches, kernel, errors);
-                self.arch.dispatch(|| gather(&self.window, &patches, to_image));
+                self.arch.dispatch(Gather { window: &self.window, patches: &patches, image: to_image });
             }
         }
         to_bias
@@ -150,7 +145,6 @@ impl Convolution {
 
 /// A sum whose order is fixed and does not depend on the machine's SIMD width.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "inlined into a loop compiled for the machine's SIMD level")]
 fn sum_in_lanes(values: &[f32]) -> f32 {
     let mut lanes = [0.0; 16];
     for chunk in values.chunks(16) {
@@ -162,8 +156,25 @@ fn sum_in_lanes(values: &[f32]) -> f32 {
 }
 
 /// Row (c, y, x) of `patches` is what the kernel's weight (c, y, x) meets at each position.
+///
+/// This and [`Gather`] are types, not closures, because closures of this length would not be inlined where the
+/// machine's SIMD level is known.
+struct LayOut<'a> {
+    window: &'a Window,
+    image: &'a [f32],
+    patches: &'a mut [f32],
+}
+
+impl WithSimd for LayOut<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        lay_out(self.window, self.image, self.patches);
+    }
+}
+
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "inlined into a loop compiled for the machine's SIMD level")]
 fn lay_out(window: &Window, image: &[f32], patches: &mut [f32]) {
     let mut rows = patches.chunks_exact_mut(window.positions());
     window.each_offset(|plane, dy, dx| {
@@ -193,9 +204,23 @@ fn lay_out(window: &Window, image: &[f32], patches: &mut [f32]) {
     });
 }
 
-/// Adds each patch to where [`lay_out`] took it from.
+/// Adds each patch to where [`LayOut`] took it from.
+struct Gather<'a> {
+    window: &'a Window,
+    patches: &'a [f32],
+    image: &'a mut [f32],
+}
+
+impl WithSimd for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        gather(self.window, self.patches, self.image);
+    }
+}
+
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "inlined into a loop compiled for the machine's SIMD level")]
 fn gather(window: &Window, patches: &[f32], image: &mut [f32]) {
     let mut rows = patches.chunks_exact(window.positions());
     window.each_offset(|plane, dy, dx| {

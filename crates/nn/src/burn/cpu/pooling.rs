@@ -1,7 +1,8 @@
 //! Pooling as one node. Windows stay inside the image.
+#![allow(clippy::inline_always, reason = "inlined into a loop compiled for the machine's SIMD level")]
 
 use burn::Tensor;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::node::{Input, record};
 use crate::burn::shape::Window;
@@ -14,20 +15,26 @@ pub(in crate::burn) fn largest(arch: Arch, images: Tensor<2>, window: Window) ->
     let planes = rows * window.channels;
     let mut outputs = vec![0.0; planes * window.positions()];
     let mut places = vec![0u32; outputs.len()];
-    arch.dispatch(|| {
-        let each = values.chunks_exact(window.height * window.width);
-        let outputs = outputs.chunks_exact_mut(window.positions());
-        for ((plane, output), places) in
-            each.zip(outputs).zip(places.chunks_exact_mut(window.positions()))
-        {
-            match window.stride[1] {
-                1 => largest_of_plane::<1>(&window, plane, output, places),
-                2 => largest_of_plane::<2>(&window, plane, output, places),
-                3 => largest_of_plane::<3>(&window, plane, output, places),
-                _ => largest_of_plane::<0>(&window, plane, output, places),
-            }
-        }
-    });
+    match window.stride[1] {
+        1 => arch.dispatch(Largest::<1> {
+            window,
+            values: &values,
+            outputs: &mut outputs,
+            places: &mut places,
+        }),
+        2 => arch.dispatch(Largest::<2> {
+            window,
+            values: &values,
+            outputs: &mut outputs,
+            places: &mut places,
+        }),
+        _ => arch.dispatch(Largest::<0> {
+            window,
+            values: &values,
+            outputs: &mut outputs,
+            places: &mut places,
+        }),
+    }
     let size = values.len();
     let backward = move |gradient: &[f32], _: [bool; 1]| {
         let mut to_images = vec![0.0; size];
@@ -43,33 +50,76 @@ pub(in crate::burn) fn largest(arch: Arch, images: Tensor<2>, window: Window) ->
     record([input], outputs, rows, Box::new(backward))
 }
 
-/// `STRIDE` is the step to the right, 0 where it is known only at run time: loads with a known step become SIMD code.
+/// The forward pass over all planes. `STRIDE` is the step to the right, 0 where it is known only at run time: loads
+/// with a known step become SIMD code.
+///
+/// It is a type of its own, not a closure, because a closure of this length would not be inlined where the machine's
+/// SIMD level is known.
+struct Largest<'a, const STRIDE: usize> {
+    window: Window,
+    values: &'a [f32],
+    outputs: &'a mut [f32],
+    places: &'a mut [u32],
+}
+
+impl<const STRIDE: usize> WithSimd for Largest<'_, STRIDE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let positions = self.window.positions();
+        let plane = self.window.height * self.window.width;
+        let outputs = self.outputs.chunks_exact_mut(positions).zip(self.places.chunks_exact_mut(positions));
+        let mut line = vec![0; self.window.output[1]];
+        for (plane, (output, places)) in self.values.chunks_exact(plane).zip(outputs) {
+            largest_of_plane::<STRIDE>(&self.window, plane, &mut line, output, places);
+        }
+    }
+}
+
+/// `line` is room for a line of windows.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "inlined into a loop compiled for the machine's SIMD level")]
 fn largest_of_plane<const STRIDE: usize>(
     window: &Window,
     plane: &[f32],
+    line: &mut [u64],
     output: &mut [f32],
     places: &mut [u32],
 ) {
-    let columns = window.output[1];
     let stride = if STRIDE == 0 { window.stride[1] } else { STRIDE };
+    let columns = line.len();
     let lines = output.chunks_exact_mut(columns).zip(places.chunks_exact_mut(columns));
-    for (position, (line, places)) in lines.enumerate() {
+    for (position, (output, places)) in lines.enumerate() {
+        line.fill(0);
         for y in 0..window.size[0] {
             for x in 0..window.size[1] {
                 let start = (position * window.stride[0] + y) * window.width + x;
-                let seen = &plane[start..][..(columns - 1) * stride + 1];
-                let begins = y == 0 && x == 0;
-                for column in 0..columns {
-                    let value = seen[column * stride];
-                    let better = begins | (value > line[column]) | value.is_nan();
-                    line[column] = if better { value } else { line[column] };
-                    places[column] = if better { (start + column * stride) as u32 } else { places[column] };
+                // The last window may end with the plane, so its step is not all there.
+                let (most, last) = plane[start..].split_at((columns - 1) * stride);
+                for (at, (best, step)) in line.iter_mut().zip(most.chunks_exact(stride)).enumerate() {
+                    *best = rank(step[0], start + at * stride).max(*best);
                 }
+                line[columns - 1] = rank(last[0], start + most.len()).max(line[columns - 1]);
             }
         }
+        for ((y, place), &best) in output.iter_mut().zip(places).zip(&*line) {
+            *place = !(best as u32);
+            *y = plane[*place as usize];
+        }
     }
+}
+
+/// A whole number that orders numbers and, where they are equal, earlier places before later ones; NaN is above all.
+/// Comparing these takes no branch, which on data would be guessed wrong half the time.
+#[inline(always)]
+fn rank(value: f32, place: usize) -> u64 {
+    const SIGN: u32 = 1 << 31;
+    const INFINITY: u32 = f32::INFINITY.to_bits();
+    let bits = value.to_bits();
+    // Negative numbers order the other way round, below the positive ones.
+    let ordered = bits ^ (((bits as i32 >> 31) as u32) | SIGN);
+    let ordered = if bits & !SIGN > INFINITY { u32::MAX } else { ordered };
+    (u64::from(ordered) << 32) | u64::from(!(place as u32))
 }
 
 /// The mean of each window.
@@ -108,7 +158,6 @@ fn share(window: &Window) -> f32 {
 
 /// Calls `pair` with each place in a plane and the position of a window that covers it.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "inlined into a loop compiled for the machine's SIMD level")]
 fn visit(window: &Window, mut pair: impl FnMut(usize, usize)) {
     for position in 0..window.output[0] {
         for y in 0..window.size[0] {

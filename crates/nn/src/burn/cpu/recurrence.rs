@@ -152,7 +152,8 @@ impl Run {
                     multiply(&mut to_state, Matrix::new(gates, rows, sums), recurrent);
                 }
                 Cell::Lstm => {
-                    let (cells, squashed) = (&self.cells[t * step..][..step], &self.inner[t * step..][..step]);
+                    let (cells, squashed) =
+                        (&self.cells[t * step..][..step], &self.inner[t * step..][..step]);
                     lstm_backward(self.arch, units, gates, cells, squashed, &to_state, &mut to_cell);
                     multiply(&mut to_state, Matrix::new(gates, rows, sums), recurrent);
                 }
@@ -170,8 +171,11 @@ impl Run {
             Cell::Gru => Matrix::new(&self.from_state, steps * rows, sums),
             Cell::Simple | Cell::Lstm => by_sums,
         };
-        let mut found =
-            Gradients { kernel: vec![0.0; features * sums], recurrent: vec![0.0; units * sums], bias: Vec::new() };
+        let mut found = Gradients {
+            kernel: vec![0.0; features * sums],
+            recurrent: vec![0.0; units * sums],
+            bias: Vec::new(),
+        };
         multiply(&mut found.kernel, Matrix::new(&self.inputs, steps * rows, features).transposed(), by_sums);
         let states = Matrix::new(&self.states[..steps * step], steps * rows, units).transposed();
         multiply(&mut found.recurrent, states, by_state_sums);
@@ -238,7 +242,14 @@ fn column_sums(arch: Arch, values: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// h ← f(sums + bias); the sums become slopes.
-fn simple(arch: Arch, activation: Activation, units: usize, bias: &[f32], sums: &mut [f32], state: &mut [f32]) {
+fn simple(
+    arch: Arch,
+    activation: Activation,
+    units: usize,
+    bias: &[f32],
+    sums: &mut [f32],
+    state: &mut [f32],
+) {
     with_activation!(activation, f => arch.dispatch(|| {
         for (sums, state) in sums.chunks_exact_mut(units).zip(state.chunks_exact_mut(units)) {
             for ((z, h), &b) in sums.iter_mut().zip(state).zip(bias) {
@@ -341,9 +352,7 @@ fn gru(
             sums.zip(moving).zip(candidate.chunks_exact_mut(units))
         {
             let (update_reset, n) = gates.split_at_mut(2 * units);
-            for (((z, s), b), state_b) in
-                update_reset.iter_mut().zip(from_state).zip(bias).zip(state_bias)
-            {
+            for (((z, s), b), state_b) in update_reset.iter_mut().zip(from_state).zip(bias).zip(state_bias) {
                 *z = logistic(*z + b + (s + state_b));
             }
             let (u, r) = update_reset.split_at(units);

@@ -1,10 +1,10 @@
-"""Outputs, losses and gradients of small networks of every kind of layer in double precision, for tests/layers.rs.
+"""Outputs, losses and gradients of small networks of every kind of layer in double precision, for tests/burn_layers.rs.
 
 Layers and gradients are PyTorch's; only the order in which weights lie in one list is Luthier's (crates/nn/src/
 parameters.rs). PyTorch's GRU has its gates in the order reset, update, candidate, Luthier's update, reset, candidate;
 both apply the reset gate after the product with the state. Moving variances are those of the population.
 
-    python3 layers.py > layers.json      (needs torch; made with 2.15.0)
+    python3 burn_layers.py > burn_layers.json      (needs torch; made with 2.15.0)
 """
 import json
 import math
@@ -17,7 +17,7 @@ torch.set_default_dtype(torch.float64)
 ACTIVATIONS = {
     "linear": lambda x: x, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": F.relu,
     "leaky_relu": lambda x: F.leaky_relu(x, 0.01), "elu": F.elu, "selu": F.selu, "gelu": F.gelu, "silu": F.silu,
-    "softplus": F.softplus,
+    "softplus": F.softplus, "softmax": lambda x: torch.softmax(x, 1 if x.dim() == 4 else -1),
 }
 
 
