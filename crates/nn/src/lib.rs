@@ -1,14 +1,15 @@
-//! Neural networks for tables, made to be tuned: every setting is a number or a name that can be replaced by name,
-//! each epoch is a report, each state a checkpoint. Useful alone; it has never heard of samplers or studies.
+//! Neural networks made to be tuned: every setting is a number or a name that can be replaced by name, each epoch is a
+//! report, each state a checkpoint. Useful alone; only [`objective`] has heard of studies.
 //!
 //! The story of a run:
 //!
-//! 1. [`Problem`] reads a table, splits it, and turns columns into numbers, once for all trials ([`DataSpec`] says
-//!    how). It knows nothing of training.
+//! 1. [`Problem`] reads data, splits them, and turns them into numbers, once for all trials ([`DataSpec`] says how). It
+//!    knows nothing of training.
 //! 2. [`Settings`] are the hyperparameters. Tuned values are laid over them by name with [`Settings::set`]. Problem
-//!    and settings together give a [`Network`]: its shape, no weights.
-//! 3. [`Trainer`] makes batches, shuffles, counts epochs, reports and saves. All randomness comes from its seed, one
-//!    [`Stream`] per purpose and epoch, so an interrupted run continues with the same bits.
+//!    and settings together give a [`Network`]: its shape, no weights. A network can also be written down layer by
+//!    layer ([`Network::sequential`]), compiled and fitted as in Keras ([`Compiled::fit`]).
+//! 3. [`Trainer`] makes batches, shuffles, augments, counts epochs, stops early, reports and saves. All randomness comes
+//!    from its seed, one [`Stream`] per purpose and epoch, so an interrupted run continues with the same bits.
 //! 4. An [`Engine`] holds weights and does the arithmetic. [`DenseEngine`] is fused and single-threaded: small
 //!    networks gain nothing from threads, trials do.
 //! 5. [`Model`] is what remains: weights, architecture and preprocessing, to predict with and to be measured, once,

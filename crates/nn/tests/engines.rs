@@ -93,6 +93,18 @@ fn engines_agree_with_dropout() {
 }
 
 #[test]
+fn engines_agree_on_normalisation_and_residual_blocks() {
+    check_same_curves(vec![
+        dense(16, Activation::Linear),
+        Layer::BatchNormalization { momentum: 0.9, epsilon: 1e-3 },
+        Layer::Activation { activation: Activation::Tanh },
+        Layer::Residual { layers: vec![dense(16, Activation::Silu), Layer::Dropout { rate: 0.2 }] },
+        Layer::LayerNormalization { epsilon: 1e-3 },
+        dense(3, Activation::Linear),
+    ]);
+}
+
+#[test]
 fn every_seed_and_its_dropout_are_its_own_in_threads() {
     let recurrent = Layer::Recurrent(Recurrent {
         cell: Cell::Gru,

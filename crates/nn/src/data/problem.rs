@@ -169,7 +169,11 @@ impl Problem {
     }
 
     /// Places in the training part to train on, and to watch for early stopping: divided as the data are split.
-    pub(crate) fn inner_places(&self, fraction: f64, seed: &[u8; 32]) -> Result<(Vec<u32>, Vec<u32>), DataError> {
+    pub(crate) fn inner_places(
+        &self,
+        fraction: f64,
+        seed: &[u8; 32],
+    ) -> Result<(Vec<u32>, Vec<u32>), DataError> {
         let fractions = Fractions { validation: fraction, test: 0.0 };
         let rows = self.examples.division().split(self.train.rows(), fractions, seed)?;
         Ok((self.train.places(&rows.train), self.train.places(&rows.validation)))
@@ -302,7 +306,11 @@ impl Part {
     /// Where some of its examples are in it; both lists ascend.
     fn places(&self, rows: &[u32]) -> Vec<u32> {
         let mut wanted = rows.iter().peekable();
-        (0..).zip(&self.rows).filter(|(_, row)| wanted.next_if_eq(row).is_some()).map(|(place, _)| place).collect()
+        (0..)
+            .zip(&self.rows)
+            .filter(|(_, row)| wanted.next_if_eq(row).is_some())
+            .map(|(place, _)| place)
+            .collect()
     }
 
     /// Some of its examples; both lists ascend.

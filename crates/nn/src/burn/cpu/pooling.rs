@@ -170,3 +170,21 @@ fn visit(window: &Window, mut pair: impl FnMut(usize, usize)) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::rank;
+
+    #[test]
+    fn ranks_order_numbers_then_places_and_let_nan_through() {
+        let ascending = [f32::NEG_INFINITY, -3.5, -f32::MIN_POSITIVE, 0.0, 1e-30, 2.0, f32::INFINITY];
+        for pair in ascending.windows(2) {
+            assert!(rank(pair[0], 0) < rank(pair[1], 9), "{pair:?}");
+        }
+        assert!(rank(2.0, 3) > rank(2.0, 4));
+        for nan in [f32::NAN, -f32::NAN] {
+            assert!(rank(nan, 5) > rank(f32::INFINITY, 0));
+        }
+        assert!(rank(f32::NEG_INFINITY, 1_000_000) > 0, "every number is above an empty line");
+    }
+}
