@@ -20,7 +20,8 @@ fn main() {
     let (members, threads, epochs) = (number(1, 32), number(2, 2), number(3, 5));
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits/digits.csv");
     let problem = Arc::new(Problem::prepare(&DataSpec::new(file), Path::new(".")).expect("the digits"));
-    let trainers: Vec<Trainer> = (0..members as u64).map(|seed| trainer(&problem, seed, epochs + 1)).collect();
+    let trainers: Vec<Trainer> =
+        (0..members as u64).map(|seed| trainer(&problem, seed, epochs + 1)).collect();
     let (way, rates) = match words.first().map(String::as_str) {
         Some("together") => ("together", together(&problem, trainers, epochs)),
         _ => ("alone", alone(trainers, threads, epochs)),

@@ -79,7 +79,7 @@ pub use checkpoint::Checkpoint;
 pub use data::{
     Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
     Fold, Format, KnownTargets, MissingCategory, NetworkSpec, Part, Place, Preprocessing, Problem, SplitKind,
-    TargetColumns, TargetEncoding, Task, TextSpec, Tokens, TogetherChoice, TogetherSpec,
+    TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
 };
 pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};

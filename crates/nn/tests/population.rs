@@ -6,8 +6,8 @@ use std::fs;
 use std::sync::Arc;
 
 use luthier_nn::{
-    BranchError, Compute, DataSpec, EpochReport, Member, OptimizerKind, Population, Problem, Settings, Shape,
-    Stream, TrainError, Trainer, Purpose,
+    BranchError, Compute, DataSpec, EpochReport, Member, OptimizerKind, Population, Problem, Purpose,
+    Settings, Shape, Stream, TrainError, Trainer,
 };
 
 /// Rows whose class is that of the nearest of three points, with noise; or a number; or two classes.
@@ -17,7 +17,8 @@ fn problem(target: &str) -> Arc<Problem> {
     let mut text = String::from("a,b,c,d,y\n");
     for row in 0..230u32 {
         let class = f64::from(row % 3);
-        let x: Vec<f64> = (0..4).map(|k| (class * f64::from(k) * 0.7).sin() + 0.4 * stream.normal()).collect();
+        let x: Vec<f64> =
+            (0..4).map(|k| (class * f64::from(k) * 0.7).sin() + 0.4 * stream.normal()).collect();
         let y = match target {
             "class" => format!("c{class}"),
             "pair" => format!("p{}", row % 2),
@@ -74,7 +75,8 @@ fn assert_close(what: &str, found: &[EpochReport], expected: &[EpochReport]) {
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!((found.epoch, found.steps), (expected.epoch, expected.steps), "{what}");
         assert_eq!(found.learning_rate, expected.learning_rate, "{what}, epoch {}", found.epoch);
-        let pairs = [(found.train_loss, expected.train_loss), (found.validation.loss, expected.validation.loss)];
+        let pairs =
+            [(found.train_loss, expected.train_loss), (found.validation.loss, expected.validation.loss)];
         for (found_loss, expected_loss) in pairs {
             let error = (found_loss - expected_loss).abs() / expected_loss.abs().max(1e-3);
             assert!(error < 1e-4, "{what}, epoch {}: {found_loss}, but alone {expected_loss}", found.epoch);
@@ -85,7 +87,8 @@ fn assert_close(what: &str, found: &[EpochReport], expected: &[EpochReport]) {
 /// All members, on both ways of predicting, against themselves alone.
 fn check(problem: &Arc<Problem>, texts: &[&str]) {
     let all: Vec<Settings> = texts.iter().map(|text| settings(text)).collect();
-    let curves: Vec<Curve> = (1u8..).zip(&all).map(|(seed, one)| alone(&mut trainer(problem, one, seed), 5)).collect();
+    let curves: Vec<Curve> =
+        (1u8..).zip(&all).map(|(seed, one)| alone(&mut trainer(problem, one, seed), 5)).collect();
     for compute in [Compute::Cpu, Compute::PlainCpu] {
         let (mut population, members) = population(problem, &all, compute);
         let reports = together(&mut population, 5);
@@ -143,7 +146,9 @@ fn widths_dropout_and_normalisation_are_each_members_own() {
                 &[
                     &format!("{base}units = [5, 12]"),
                     &format!("{base}units = [11, 3]\ndropout = [0.4, 0.0]\nnormalization_momentum = 0.7"),
-                    &format!("{base}units = [8, 8]\ndropout = 0.2\nlearning_rate = 0.02\nnormalization_epsilon = 1e-2"),
+                    &format!(
+                        "{base}units = [8, 8]\ndropout = 0.2\nlearning_rate = 0.02\nnormalization_epsilon = 1e-2"
+                    ),
                 ],
             );
         }
@@ -161,7 +166,10 @@ fn every_activation_and_every_loss_is_the_same_together() {
         check(&numbers, &[&format!("loss = '{loss}'"), &format!("loss = '{loss}'\nhuber_delta = 0.4")]);
     }
     check(&problem("count"), &["loss = 'poisson'", "loss = 'poisson'\nunits = 7"]);
-    check(&problem("pair"), &["loss = 'binary_cross_entropy'\nlabel_smoothing = 0.1", "loss = 'bce'\nunits = 7"]);
+    check(
+        &problem("pair"),
+        &["loss = 'binary_cross_entropy'\nlabel_smoothing = 0.1", "loss = 'bce'\nunits = 7"],
+    );
 }
 
 #[test]
@@ -176,7 +184,8 @@ fn changed_examples_class_weights_and_early_stopping_are_the_same_together() {
 fn members_come_and_go_and_are_at_different_epochs() {
     let problem = problem("class");
     let texts = ["units = [6, 4]", "units = [9, 9]\ndropout = 0.3", "units = [4, 5]\nlearning_rate = 0.01"];
-    let all: Vec<Settings> = texts.iter().map(|text| settings(&format!("{text}\nschedule = 'exponential'"))).collect();
+    let all: Vec<Settings> =
+        texts.iter().map(|text| settings(&format!("{text}\nschedule = 'exponential'"))).collect();
     let mut lone: Vec<Curve> =
         (1u8..).zip(&all).map(|(seed, one)| alone(&mut trainer(&problem, one, seed), 6)).collect();
 
@@ -282,8 +291,13 @@ fn a_member_that_diverges_does_no_harm_to_the_others() {
 fn who_does_not_fit_is_given_back_with_a_reason() {
     let problem = problem("class");
     let (mut population, _) = population(&problem, &[settings("units = [6, 4]")], Compute::Cpu);
-    for text in ["units = 6", "units = [6, 4]\nactivation = 'tanh'", "units = [6, 4]\noptimizer = 'lion'", "units = [6, 4]\nresidual = true"] {
-        let misfit = population.add(trainer(&problem, &settings(text), 3)).err().expect(text);
+    for text in [
+        "units = 6",
+        "units = [6, 4]\nactivation = 'tanh'",
+        "units = [6, 4]\noptimizer = 'lion'",
+        "units = [6, 4]\nresidual = true",
+    ] {
+        let misfit = population.add(trainer(&problem, &settings(text), 3)).expect_err(text);
         assert!(!misfit.reason.is_empty());
         let mut trainer = *misfit.trainer;
         assert_eq!(trainer.epoch().unwrap().epoch, 1);

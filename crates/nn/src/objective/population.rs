@@ -15,7 +15,11 @@ const USUAL: usize = 32;
 
 /// How many trials train together (1 for one by one), with a sentence about it if it was measured or is not as asked.
 /// `middle` are settings in the middle of the space.
-pub(super) fn choose(wanted: TogetherSpec, problem: &Arc<Problem>, middle: &Settings) -> (usize, Option<String>) {
+pub(super) fn choose(
+    wanted: TogetherSpec,
+    problem: &Arc<Problem>,
+    middle: &Settings,
+) -> (usize, Option<String>) {
     match wanted {
         TogetherSpec::Named(TogetherChoice::Off) => (1, None),
         TogetherSpec::Named(TogetherChoice::Auto) => measured(problem, middle),
@@ -48,7 +52,8 @@ fn measured(problem: &Arc<Problem>, middle: &Settings) -> (usize, Option<String>
         );
         (USUAL, Some(note))
     } else {
-        let note = format!("trials train one by one: together would be {times:.1} times as fast here (measured)");
+        let note =
+            format!("trials train one by one: together would be {times:.1} times as fast here (measured)");
         (1, Some(note))
     }
 }
@@ -168,11 +173,16 @@ mod trials {
         fn seat(&mut self, objective: &NetworkObjective, trials: &mut [Trial<'_>]) {
             let shapes: Vec<Option<Shape>> = trials
                 .iter()
-                .map(|trial| if let Seat::Alone(trainer) = &trial.seat { Shape::of(trainer).ok() } else { None })
+                .map(
+                    |trial| {
+                        if let Seat::Alone(trainer) = &trial.seat { Shape::of(trainer).ok() } else { None }
+                    },
+                )
                 .collect();
             for (trial, shape) in trials.iter_mut().zip(&shapes) {
                 let Some(shape) = shape else { continue };
-                let group = self.groups.iter().find(|(_, group)| group.shape() == shape).map(|(&number, _)| number);
+                let group =
+                    self.groups.iter().find(|(_, group)| group.shape() == shape).map(|(&number, _)| number);
                 let has_company = shapes.iter().flatten().filter(|other| *other == shape).count() > 1;
                 let number = match group {
                     Some(number) => number,
@@ -262,7 +272,9 @@ mod trials {
         fn is_over(&self, trial: &Trial<'_>) -> bool {
             let trainer = match &trial.seat {
                 Seat::Alone(trainer) => Some(&**trainer),
-                Seat::Together(number, member) => self.groups.get(number).and_then(|group| group.look(*member)),
+                Seat::Together(number, member) => {
+                    self.groups.get(number).and_then(|group| group.look(*member))
+                }
                 Seat::Nowhere => None,
             };
             trainer.is_none_or(|trainer| is_at_its_end(trial, trainer))

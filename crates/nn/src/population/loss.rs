@@ -15,6 +15,7 @@ pub(super) struct Losses {
 }
 
 /// How much rows count.
+#[allow(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub(super) enum Weights {
     /// All the same; the number is 1 / rows.
     Equal(f64),
@@ -25,13 +26,20 @@ pub(super) enum Weights {
 impl Losses {
     /// The weighted sum of the rows' losses, `[members, 1, 1]`, and the gradient of the weighted mean by the scores,
     /// `[members, rows, outputs]`. Targets are as the scores.
-    pub(super) fn gradient(&self, scores: Tensor<3>, targets: Tensor<3>, weights: &Weights) -> (Tensor<3>, Tensor<3>) {
+    pub(super) fn gradient(
+        &self,
+        scores: Tensor<3>,
+        targets: Tensor<3>,
+        weights: &Weights,
+    ) -> (Tensor<3>, Tensor<3>) {
         let outputs = scores.dims()[2];
         let (rows, slopes) = match self.kind {
             LossKind::CrossEntropy => cross_entropy(scores, self.smooth(targets, 1.0 / outputs as f64)),
             kind => {
                 let (losses, slopes) = match kind {
-                    LossKind::BinaryCrossEntropy | LossKind::MultiLabel => binary(scores, self.smooth(targets, 0.5)),
+                    LossKind::BinaryCrossEntropy | LossKind::MultiLabel => {
+                        binary(scores, self.smooth(targets, 0.5))
+                    }
                     LossKind::SquaredError => {
                         let error = scores - targets;
                         (error.clone().square(), error * 2.0)

@@ -27,9 +27,9 @@ use crate::settings::Settings;
 use crate::trainer::{EpochReport, TrainError, Trainer};
 use loss::Weights;
 use member::Remote;
+pub(crate) use pays::times_as_fast;
 use program::{BatchOfAll, Profile, Program};
 use rules::{COLUMNS, columns};
-pub(crate) use pays::times_as_fast;
 pub use shape::Shape;
 
 /// Trainers that are trained together, epoch by epoch.
@@ -43,7 +43,7 @@ pub use shape::Shape;
 /// let shape = Shape::of(&trainer(0)?)?;
 /// let mut population = Population::new(&problem, shape, Compute::Cpu);
 /// for seed in 0..32 {
-///     population.add(trainer(seed)?).map_err(|misfit| misfit.reason)?;
+///     population.add(trainer(seed)?)?;
 /// }
 /// for (member, report) in population.epoch() {
 ///     println!("{member:?} {:?}", report?.values());
@@ -66,11 +66,19 @@ pub struct Population {
 pub struct Member(u64);
 
 /// A trainer that cannot join.
+#[derive(thiserror::Error)]
+#[error("{reason}")]
 pub struct Misfit {
     /// The trainer, unchanged.
     pub trainer: Box<Trainer>,
     /// Why.
     pub reason: String,
+}
+
+impl std::fmt::Debug for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Misfit").field("reason", &self.reason).finish_non_exhaustive()
+    }
 }
 
 struct Entry {
@@ -174,7 +182,12 @@ impl Population {
     /// # Errors
     ///
     /// Settings that do not make a trainer, or one of another shape or of other widths.
-    pub fn branch(&mut self, from: Member, settings: Settings, seed: [u8; 32]) -> Result<Member, BranchError> {
+    pub fn branch(
+        &mut self,
+        from: Member,
+        settings: Settings,
+        seed: [u8; 32],
+    ) -> Result<Member, BranchError> {
         let Some(index) = self.place(from) else { return Err(BranchError::Gone) };
         let mut trainer = Trainer::new(&self.problem, settings, seed)?;
         let shape = Shape::of(&trainer).map_err(BranchError::Shape)?;
@@ -370,7 +383,9 @@ impl Population {
             }
         }
         let device = self.program.device();
-        let tensor = |values: Vec<f32>, width| Tensor::from_data(TensorData::new(values, [members, rows, width]), device);
+        let tensor = |values: Vec<f32>, width| {
+            Tensor::from_data(TensorData::new(values, [members, rows, width]), device)
+        };
         let weights = if is_weighted {
             Weights::Each(tensor(weights, 1), rules::vector(shares.into_iter(), device))
         } else {
@@ -388,7 +403,9 @@ impl Population {
                 return None;
             }
             let mut mask = vec![1.0f32; members.len() * rows * width];
-            for ((mask, member), stream) in mask.chunks_exact_mut(rows * width).zip(members).zip(&mut *streams) {
+            for ((mask, member), stream) in
+                mask.chunks_exact_mut(rows * width).zip(members).zip(&mut *streams)
+            {
                 let own = member.numbers[stage];
                 if own.dropout > 0.0 {
                     noise.resize(2 * rows * own.width, 0);
@@ -396,7 +413,10 @@ impl Population {
                     drop_units(mask, width, own.dropout, &noise, own.width);
                 }
             }
-            Some(Tensor::from_data(TensorData::new(mask, [members.len(), rows, width]), self.program.device()))
+            Some(Tensor::from_data(
+                TensorData::new(mask, [members.len(), rows, width]),
+                self.program.device(),
+            ))
         };
         self.program.widths().iter().enumerate().map(&mut mask_of).collect()
     }

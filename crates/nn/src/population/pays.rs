@@ -27,7 +27,8 @@ pub(crate) fn times_as_fast(problem: &Arc<Problem>, settings: &Settings, members
     for seed in 0..members {
         population.add(trainer(seed)?).ok()?;
     }
-    let threads = if compute == Compute::Cpu { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
+    let threads =
+        if compute == Compute::Cpu { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
     let lone = shortest(alone.first_step()) / threads as f64;
     let each = shortest(population.first_step()) / members as f64;
     (each > 0.0).then(|| lone / each)

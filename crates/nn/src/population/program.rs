@@ -13,6 +13,7 @@ use super::activation::{keeps_zero, value, value_and_slope};
 use super::loss::{Losses, Weights};
 use super::rules::{Held, Rules, Step, move_to, some_vector, vector};
 use super::shape::{Kind, Numbers, Shape};
+use crate::activation::Activation;
 use crate::loss::{Loss, LossKind};
 use crate::network::{Network, Penalty};
 use crate::parameters::Layout;
@@ -105,7 +106,8 @@ pub(super) struct BatchOfAll {
 impl Profile {
     pub(super) fn new(network: &Network, settings: &Settings, numbers: Vec<Numbers>) -> Self {
         let layout = Layout::new(network).expect("a trainer's network has a layout");
-        let held = layout.entries().iter().map(|(parameter, _)| (parameter.penalty, parameter.max_norm)).collect();
+        let held =
+            layout.entries().iter().map(|(parameter, _)| (parameter.penalty, parameter.max_norm)).collect();
         Self { settings: settings.clone(), loss: network.loss, numbers, layout, held }
     }
 }
@@ -158,9 +160,11 @@ impl Program {
     pub(super) fn copy(&mut self, from: usize, profile: Profile) {
         let one = self.indices(&[from]);
         let pick = |tensor: &Tensor<3>| tensor.clone().select(0, one.clone());
-        let own = self.weights.iter().zip(&self.slots).map(|(weight, slots)| {
-            (pick(weight), slots.iter().map(pick).collect::<Vec<_>>())
-        });
+        let own = self
+            .weights
+            .iter()
+            .zip(&self.slots)
+            .map(|(weight, slots)| (pick(weight), slots.iter().map(pick).collect::<Vec<_>>()));
         let own = own.collect();
         self.append(own);
         self.members.push(profile);
@@ -199,7 +203,8 @@ impl Program {
             let [_, columns] = self.dims(place);
             let own = *parameter.shape.last().expect("no parameter is a single number");
             let mut take = |into: &mut [f32]| {
-                let padded: Vec<f32> = data.next().expect("all were asked for").try_into_vec().expect("single precision");
+                let padded: Vec<f32> =
+                    data.next().expect("all were asked for").try_into_vec().expect("single precision");
                 for (row, padded) in into.chunks_exact_mut(own).zip(padded.chunks_exact(columns)) {
                     row.copy_from_slice(&padded[..own]);
                 }
@@ -225,7 +230,9 @@ impl Program {
         for (place, gradient) in gradients.into_iter().enumerate() {
             if let Some(gradient) = gradient {
                 let (slots, held) = (&mut self.slots[place], &constants.held[place]);
-                move_to(&mut self.weights[place], |w| constants.rules.update(w, gradient, slots, &step, held));
+                move_to(&mut self.weights[place], |w| {
+                    constants.rules.update(w, gradient, slots, &step, held)
+                });
             }
         }
         loss
@@ -309,13 +316,13 @@ impl Program {
                     }
                 }
                 (Kind::BatchNormalization, Some((normal, inverse))) => {
-                    self.shift_and_scale(&mut gradients, first, &delta, &normal);
+                    shift_and_scale(&mut gradients, first, &delta, &normal);
                     let inner = delta * self.weights[first].clone();
                     let along = (inner.clone() * normal.clone()).mean_dim(1);
                     delta = (inner.clone() - inner.mean_dim(1) - normal * along) * inverse;
                 }
                 (Kind::LayerNormalization, Some((normal, inverse))) => {
-                    self.shift_and_scale(&mut gradients, first, &delta, &normal);
+                    shift_and_scale(&mut gradients, first, &delta, &normal);
                     let constants = &self.constants.stages[index];
                     let inner = delta * self.weights[first].clone();
                     let along = row_mean(inner.clone() * normal.clone(), constants);
@@ -329,17 +336,6 @@ impl Program {
             }
         }
         gradients
-    }
-
-    fn shift_and_scale(
-        &self,
-        gradients: &mut [Option<Tensor<3>>],
-        first: usize,
-        delta: &Tensor<3>,
-        normal: &Tensor<3>,
-    ) {
-        gradients[first] = Some((delta.clone() * normal.clone()).sum_dim(1));
-        gradients[first + 1] = Some(delta.clone().sum_dim(1));
     }
 
     fn sums(&self, x: Tensor<3>, first: usize, bias: bool) -> Tensor<3> {
@@ -407,12 +403,17 @@ impl Program {
 
     fn upload(&self, profile: &Profile, state: &HostState) -> Vec<(Tensor<3>, Vec<Tensor<3>>)> {
         let entries = profile.layout.entries().iter().enumerate();
-        let upload = |(place, (parameter, range)): (usize, &(crate::parameters::Parameter, std::ops::Range<usize>))| {
+        let upload = |(place, (parameter, range)): (
+            usize,
+            &(crate::parameters::Parameter, std::ops::Range<usize>),
+        )| {
             let [rows, columns] = self.dims(place);
             let own = *parameter.shape.last().expect("no parameter is a single number");
             let tensor = |values: &[f32]| {
                 let mut padded = vec![0.0; rows * columns];
-                for (row, padded) in values[range.clone()].chunks_exact(own).zip(padded.chunks_exact_mut(columns)) {
+                for (row, padded) in
+                    values[range.clone()].chunks_exact(own).zip(padded.chunks_exact_mut(columns))
+                {
                     padded[..own].copy_from_slice(row);
                 }
                 Tensor::from_data(TensorData::new(padded, [1, rows, columns]), &self.device)
@@ -517,7 +518,13 @@ fn plan(kinds: &[Kind]) -> (Vec<Stage>, Vec<Place>) {
     (stages, places)
 }
 
-fn masked(y: Tensor<3>, activation: crate::activation::Activation, constants: &StageConstants) -> Tensor<3> {
+/// The gradients of a normalisation's γ and β.
+fn shift_and_scale(gradients: &mut [Option<Tensor<3>>], first: usize, delta: &Tensor<3>, normal: &Tensor<3>) {
+    gradients[first] = Some((delta.clone() * normal.clone()).sum_dim(1));
+    gradients[first + 1] = Some(delta.clone().sum_dim(1));
+}
+
+fn masked(y: Tensor<3>, activation: Activation, constants: &StageConstants) -> Tensor<3> {
     if keeps_zero(activation) { y } else { only_real(y, constants) }
 }
 

@@ -30,6 +30,7 @@ pub(super) struct Rules {
     clip_norm: Option<Tensor<3>>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one of them in a population")]
 enum Constants {
     Sgd { momentum: Tensor<3>, nesterov: Option<(Tensor<3>, Tensor<3>)> },
     Rmsprop { rho: Share, momentum: Tensor<3>, epsilon: Tensor<3> },
@@ -73,9 +74,10 @@ pub(super) fn columns(rule: Optimizer, rate: f64, number: u64, momentum_product:
             let own = rate * (1.0 - now) / (1.0 - momentum_product);
             (own, rate * next / (1.0 - momentum_product * next), root(beta2))
         }
-        Optimizer::Sgd { .. } | Optimizer::Rmsprop { .. } | Optimizer::Adagrad { .. } | Optimizer::Lion { .. } => {
-            (0.0, 0.0, 0.0)
-        }
+        Optimizer::Sgd { .. }
+        | Optimizer::Rmsprop { .. }
+        | Optimizer::Adagrad { .. }
+        | Optimizer::Lion { .. } => (0.0, 0.0, 0.0),
     };
     [rate, own, along, root].map(|x| x as f32)
 }
@@ -98,7 +100,8 @@ impl Rules {
     pub(super) fn new(members: &[&Settings], device: &Device) -> Self {
         let rules: Vec<Optimizer> = members.iter().map(|settings| family(settings)).collect();
         let all = |of: &dyn Fn(&Optimizer) -> f64| vector(rules.iter().map(of), device);
-        let share = |of: &dyn Fn(&Optimizer) -> f64| Share { keep: all(of), rest: all(&|rule| 1.0 - of(rule)) };
+        let share =
+            |of: &dyn Fn(&Optimizer) -> f64| Share { keep: all(of), rest: all(&|rule| 1.0 - of(rule)) };
         let betas = || (share(&|rule| betas(rule).0), share(&|rule| betas(rule).1));
         let epsilons = || all(&epsilon);
         let constants = match rules.first() {
@@ -113,7 +116,9 @@ impl Rules {
                 let rho = share(&|rule| if let Optimizer::Rmsprop { rho, .. } = rule { *rho } else { 0.0 });
                 Constants::Rmsprop { rho, momentum: all(&momentum), epsilon: epsilons() }
             }
-            Some(Optimizer::Adagrad { .. }) => Constants::Adagrad { initial: all(&initial), epsilon: epsilons() },
+            Some(Optimizer::Adagrad { .. }) => {
+                Constants::Adagrad { initial: all(&initial), epsilon: epsilons() }
+            }
             Some(rule @ (Optimizer::Adam { .. } | Optimizer::AdamW { .. } | Optimizer::NAdam { .. })) => {
                 let (beta1, beta2) = betas();
                 let nesterov = matches!(rule, Optimizer::NAdam { .. });

@@ -90,7 +90,9 @@ pub(super) fn kinds(network: &Network) -> Result<(Vec<Kind>, Vec<Numbers>), Stri
             }
             Layer::Dense(_) => return Err("penalties on outputs are not for a population".to_owned()),
             Layer::Activation { activation } => (Kind::Activation(known(*activation)?), 0.0, 0.0),
-            Layer::BatchNormalization { momentum, epsilon } => (Kind::BatchNormalization, *momentum, *epsilon),
+            Layer::BatchNormalization { momentum, epsilon } => {
+                (Kind::BatchNormalization, *momentum, *epsilon)
+            }
             Layer::LayerNormalization { epsilon } => (Kind::LayerNormalization, 0.0, *epsilon),
             Layer::Dropout { rate } => match numbers.last_mut() {
                 Some(last) if last.dropout == 0.0 => {
