@@ -245,7 +245,7 @@ pub(crate) fn winner_block(winner: &Winner) -> String {
 
 /// The report on a winner, with the one measurement of its last training.
 pub(crate) fn winner_text(report: &WinnerReport) -> String {
-    let values = report.anew.as_ref().map_or("".into(), |anew| held_out(&anew.held_out));
+    let values = report.anew.as_ref().map_or(String::new(), |anew| held_out(&anew.held_out));
     format!("{}\n{values}", report.to_string().trim_end())
 }
 

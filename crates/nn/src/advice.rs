@@ -205,7 +205,12 @@ fn shape_knobs(size: &Size) -> Vec<Knob> {
             Knob { held: Some("2".into()), ..knob(3, "layers", "hidden layers", count(4, 2)) },
             Knob {
                 held: Some(size.usual_width().to_string()),
-                ..knob(4, "units", "of each hidden layer: units[1] ... units[layers]", units(size.usual_width(), "layers"))
+                ..knob(
+                    4,
+                    "units",
+                    "of each hidden layer: units[1] ... units[layers]",
+                    units(size.usual_width(), "layers"),
+                )
             },
         ],
         Architecture::Convolutional => vec![

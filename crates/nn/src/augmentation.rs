@@ -69,6 +69,12 @@ impl Augmentation {
         }
     }
 
+    /// Whether anything is done at all.
+    #[cfg(feature = "burn")]
+    pub(crate) fn changes(&self) -> bool {
+        self.noise > 0.0 || self.shift > 0 || self.flip || self.mixup > 0.0
+    }
+
     /// Whether rows are mixed, so that targets become soft.
     pub(crate) fn mixes(&self) -> bool {
         self.mixup > 0.0

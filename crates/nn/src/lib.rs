@@ -59,6 +59,8 @@ mod network;
 pub mod objective;
 mod optimizer;
 mod parameters;
+#[cfg(feature = "burn")]
+mod population;
 mod quality;
 mod replicates;
 mod rng;
@@ -79,7 +81,7 @@ pub use checkpoint::Checkpoint;
 pub use data::{
     Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
     Fold, Format, KnownTargets, MissingCategory, NetworkSpec, Part, Place, Preprocessing, Problem, SplitKind,
-    TargetColumns, TargetEncoding, Task, TextSpec, Tokens,
+    TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
 };
 pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};
@@ -97,6 +99,8 @@ pub use network::{
 };
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Layout, Parameter, Role, Start};
+#[cfg(feature = "burn")]
+pub use population::{BranchError, Member, Misfit, Population, Shape};
 /// The instruction set of the machine, found at run time.
 pub use pulp::Arch;
 pub use quality::{

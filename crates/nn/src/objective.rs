@@ -4,6 +4,8 @@
 //! Each epoch is a report; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
 //! The model a trial leaves behind is that of the epoch which its value stands for.
 
+mod population;
+
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use luthier::core::spec::Spec;
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
 use luthier::objective::{Failed, Flow, Objective, Running};
+#[cfg(feature = "burn")]
+use luthier::objective::{Next, Pool};
 use luthier::session::named_values;
 
 use crate::evaluation::joined;
@@ -86,6 +90,9 @@ pub struct NetworkObjective {
     plan: Option<Arc<Replication>>,
     /// Whether the winner is trained anew.
     retrain: bool,
+    /// How many trials train together; 1 for one by one.
+    together: usize,
+    notes: Vec<String>,
 }
 
 /// What became of a study's winner.
@@ -118,16 +125,24 @@ impl NetworkObjective {
         }
         let problem = Arc::new(Problem::load(&network, base)?);
         let plan = network.quality.as_ref().map(|quality| Replication::new(&problem, quality));
-        let objective = Self {
+        let mut objective = Self {
+            notes: problem.notes().to_vec(),
             problem,
             settings: network.settings,
             metrics: spec.metrics.clone(),
             reported: network.metrics,
             plan: plan.transpose()?.map(Arc::new),
             retrain: network.retrain.unwrap_or(network.quality.is_some()),
+            together: 1,
         };
-        objective.check_names(spec)?;
+        let middle = objective.check_names(spec)?;
         check_reported(&objective.metrics, &objective.problem, objective.plan.is_some())?;
+        // Replicates go in step with each other already, on data of their own.
+        if objective.plan.is_none() {
+            let (together, note) = population::choose(network.population, &objective.problem, &middle);
+            objective.together = together;
+            objective.notes.extend(note);
+        }
         Ok(objective)
     }
 
@@ -136,9 +151,9 @@ impl NetworkObjective {
         self.problem.fingerprint()
     }
 
-    /// What was noticed about the data, for the user: one sentence each.
+    /// What was noticed about the data, and how trials will be trained, for the user: one sentence each.
     pub fn notes(&self) -> &[String] {
-        self.problem.notes()
+        &self.notes
     }
 
     /// Saves the model of a study's best trial into `out` and measures it on the rows that were held out; the files of
@@ -222,8 +237,8 @@ impl NetworkObjective {
         diagnose(&train, &validation, Some(self.problem.baseline_loss(loss)))
     }
 
-    /// Every parameter must be a setting; tried on the middle of its range.
-    fn check_names(&self, spec: &Spec) -> Result<(), NetworkError> {
+    /// Every parameter must be a setting; tried on the middle of its range. Returns the settings there.
+    fn check_names(&self, spec: &Spec) -> Result<Settings, NetworkError> {
         let mut settings = self.settings.clone();
         for parameter in spec.space.parameters() {
             let middle = parameter.distribution.decode(parameter.distribution.from_unit(0.5));
@@ -232,7 +247,7 @@ impl NetworkObjective {
         if spec.space.find("loss").is_none() {
             self.problem.check_loss(settings.loss(self.problem.usual_loss()))?;
         }
-        Ok(())
+        Ok(settings)
     }
 
     fn settings_with(&self, params: &Params) -> Result<Settings, SettingsError> {
@@ -245,16 +260,41 @@ impl NetworkObjective {
     }
 }
 
-impl Objective for NetworkObjective {
-    fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
+impl NetworkObjective {
+    fn run_of(&self, running: &Running<'_>) -> Result<Run<'_>, Failed> {
         let settings = self.settings_with(running.params()).map_err(Failure::error)?;
         let network = self.problem.network(&settings);
         let reported = wanted(&self.metrics, &self.problem, &self.reported);
-        if let Some(plan) = &self.plan {
-            return ReplicatedRun { plan, settings, reported }.train(running, &self.metrics);
+        Ok(Run { problem: &self.problem, network, settings, reported })
+    }
+}
+
+impl Objective for NetworkObjective {
+    fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
+        let run = self.run_of(running)?;
+        match &self.plan {
+            Some(plan) => {
+                let Run { settings, reported, .. } = run;
+                ReplicatedRun { plan, settings, reported }.train(running, &self.metrics)
+            }
+            None => run.train(running, &self.metrics),
         }
-        let run = Run { problem: &self.problem, network, settings, reported };
-        run.train(running, &self.metrics)
+    }
+
+    fn slots(&self) -> usize {
+        self.together
+    }
+
+    #[cfg(feature = "burn")]
+    fn evaluate_batch(&self, pool: &mut Pool<'_>) -> Result<(), Failed> {
+        if self.together == 1 {
+            while let Next::Trial(mut running) = pool.refill() {
+                let result = self.evaluate(&mut running);
+                running.finish(result);
+            }
+            return Ok(());
+        }
+        population::evaluate(self, pool)
     }
 }
 
@@ -371,23 +411,14 @@ impl Learner {
         while flow == Flow::Continue && self.goes_on(end) && !running.is_interrupted() {
             let values = self.epoch()?;
             let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (&**name, *value)).collect();
-            keeper.see(&values, &mut self);
+            keeper.see(&values, || self.keep());
             flow = running.report(self.epochs_done() as u64, &values);
             if flow == Flow::Continue && saved.elapsed() > SAVE_EVERY {
-                self.save(&mut keeper, checkpoint).map_err(Failure::error)?;
+                save(&mut self, &mut keeper, checkpoint)?;
                 saved = Instant::now();
             }
         }
-        if flow == Flow::Pause || running.is_interrupted() {
-            self.save(&mut keeper, checkpoint).map_err(Failure::error)?;
-        } else if flow == Flow::Continue {
-            keeper.save(&mut self).map_err(Failure::error)?;
-            // At its budget a trial is paused, and may be sent further.
-            if running.budget().is_some() {
-                self.save_state(checkpoint).map_err(Failure::error)?;
-            }
-        }
-        Ok(())
+        leave(flow, running, &mut self, &mut keeper, checkpoint)
     }
 
     fn goes_on(&self, end: usize) -> bool {
@@ -420,18 +451,23 @@ impl Learner {
             }
         }
     }
+}
 
+/// Something in training that a trial leaves behind.
+trait Leaves {
     /// What it would leave behind now.
+    fn keep(&mut self) -> Kept;
+
+    /// Saves what it takes to go on.
+    fn save_state(&self, checkpoint: &Path) -> Result<(), StoreError>;
+}
+
+impl Leaves for Learner {
     fn keep(&mut self) -> Kept {
         match self {
-            Self::One(trainer) => Kept::Model(Box::new(trainer.model())),
+            Self::One(trainer) => (&**trainer).keep(),
             Self::Many { replicates, .. } => Kept::Measured(replicates.measure()),
         }
-    }
-
-    fn save(&mut self, keeper: &mut Keeper<'_>, checkpoint: &Path) -> Result<(), StoreError> {
-        self.save_state(checkpoint)?;
-        keeper.save(self)
     }
 
     fn save_state(&self, checkpoint: &Path) -> Result<(), StoreError> {
@@ -440,6 +476,41 @@ impl Learner {
             Self::Many { replicates, .. } => replicates.save(checkpoint),
         }
     }
+}
+
+impl Leaves for &Trainer {
+    fn keep(&mut self) -> Kept {
+        Kept::Model(Box::new(self.model()))
+    }
+
+    fn save_state(&self, checkpoint: &Path) -> Result<(), StoreError> {
+        self.save(checkpoint)
+    }
+}
+
+/// Leaves behind what a trial needs that ends, pauses or is interrupted.
+fn leave(
+    flow: Flow,
+    running: &Running<'_>,
+    learner: &mut impl Leaves,
+    keeper: &mut Keeper<'_>,
+    checkpoint: &Path,
+) -> Result<(), Failed> {
+    if flow == Flow::Pause || running.is_interrupted() {
+        save(learner, keeper, checkpoint)?;
+    } else if flow == Flow::Continue {
+        keeper.save(|| learner.keep()).map_err(Failure::error)?;
+        // At its budget a trial is paused, and may be sent further.
+        if running.budget().is_some() {
+            learner.save_state(checkpoint).map_err(Failure::error)?;
+        }
+    }
+    Ok(())
+}
+
+fn save(learner: &mut impl Leaves, keeper: &mut Keeper<'_>, checkpoint: &Path) -> Result<(), Failed> {
+    let saved = learner.save_state(checkpoint).and_then(|()| keeper.save(|| learner.keep()));
+    saved.map_err(|e| Failure::error(e).into())
 }
 
 const MEASURED: &str = "measured.json";
@@ -472,19 +543,19 @@ impl<'a> Keeper<'a> {
         Self { metrics, folder, best, kept: None }
     }
 
-    fn see(&mut self, values: &[(&str, f64)], learner: &mut Learner) {
+    fn see(&mut self, values: &[(&str, f64)], keep: impl FnOnce() -> Kept) {
         let metric = &self.metrics.objectives[0];
         let value = values.iter().find(|(name, _)| *name == &*metric.name).map(|(_, value)| *value);
         let Some(loss) = value.map(|value| metric.direction.turn(value)) else { return };
         if self.metrics.curve == CurveValue::Best && self.best.is_none_or(|best| loss < best) {
             self.best = Some(loss);
-            self.kept = Some(learner.keep());
+            self.kept = Some(keep());
         }
     }
 
-    fn save(&mut self, learner: &mut Learner) -> Result<(), StoreError> {
+    fn save(&mut self, keep: impl FnOnce() -> Kept) -> Result<(), StoreError> {
         match (self.metrics.curve, self.kept.take()) {
-            (CurveValue::Last, _) => learner.keep().save(&self.folder),
+            (CurveValue::Last, _) => keep().save(&self.folder),
             (CurveValue::Best, None) => Ok(()),
             (CurveValue::Best, Some(kept)) => {
                 kept.save(&self.folder)?;

@@ -306,13 +306,13 @@ impl Optimizer {
 }
 
 /// μₜ of `NAdam`.
-fn scheduled_momentum(beta1: f64, step: u64) -> f64 {
+pub(crate) fn scheduled_momentum(beta1: f64, step: u64) -> f64 {
     const MOMENTUM_DECAY: f64 = 0.004;
     beta1 * (1.0 - 0.5 * libm::pow(0.96, MOMENTUM_DECAY * step as f64))
 }
 
 /// baseⁿ by squaring: the same bits everywhere, unlike the platform's `pow`.
-fn power(base: f64, mut exponent: u64) -> f64 {
+pub(crate) fn power(base: f64, mut exponent: u64) -> f64 {
     let (mut result, mut square) = (1.0, base);
     while exponent > 0 {
         if exponent & 1 == 1 {

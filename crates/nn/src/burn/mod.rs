@@ -42,7 +42,17 @@ pub enum Compute {
 }
 
 impl Compute {
-    fn device(self) -> Device {
+    /// The fastest there is for many networks at once: a GPU if this build has one of them, else the CPU.
+    #[allow(unreachable_code, reason = "the first that was built in")]
+    pub fn best() -> Self {
+        #[cfg(feature = "cuda")]
+        return Self::Cuda;
+        #[cfg(feature = "wgpu")]
+        return Self::Wgpu;
+        Self::Cpu
+    }
+
+    pub(crate) fn device(self) -> Device {
         match self {
             Self::Cpu | Self::PlainCpu => Device::flex(),
             #[cfg(feature = "wgpu")]

@@ -151,7 +151,7 @@ impl Problem {
     /// held-out rows are still those of this problem.
     pub fn whole(&self) -> Result<Self, DataError> {
         let mut train = [self.train.rows(), self.validation.rows()].concat();
-        train.extend(self.stopping.iter().flat_map(|part| part.rows()));
+        train.extend(self.stopping.iter().flat_map(Part::rows));
         train.sort_unstable();
         let (validation, test) = (self.validation.rows().to_vec(), self.held_out.rows().to_vec());
         let fingerprint = derived_fingerprint(&self.fingerprint, &[&train, &validation]);

@@ -1,6 +1,7 @@
 //! What a user says about data: where they are, how they are read, prepared and split. Nothing is read here.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,41 @@ pub struct NetworkSpec {
     /// that are. Default: with `quality`, else the winner's own model is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrain: Option<bool>,
+    /// Whether trials train together as one tensor program; default auto.
+    #[serde(default)]
+    pub population: TogetherSpec,
+}
+
+/// Whether networks of one shape train together: `"auto"`, `"off"` or `{ members = 32 }`.
+///
+/// Each network is trained as it would be alone, but for rounding. A build without the feature `burn` trains one by
+/// one whatever is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TogetherSpec {
+    /// By its name.
+    Named(TogetherChoice),
+    /// So many at once on each worker, whether it pays or not.
+    Members {
+        /// At least 1.
+        members: NonZeroUsize,
+    },
+}
+
+named_choices! {
+    /// A way to train that needs no number.
+    TogetherChoice {
+        /// Up to 32 at once if that is faster on this machine, which is measured when the run begins.
+        Auto = "auto",
+        /// One by one.
+        Off = "off",
+    }
+}
+
+impl Default for TogetherSpec {
+    fn default() -> Self {
+        Self::Named(TogetherChoice::Auto)
+    }
 }
 
 /// Data and how they are read, prepared and split. Paths are relative to the study's file.

@@ -66,6 +66,30 @@ impl Batches {
         }
     }
 
+    /// Rows that are trained on, and those of a batch.
+    #[cfg(feature = "burn")]
+    pub(super) fn rows_and_batch(&self) -> (usize, usize) {
+        (self.training.len(), self.rows)
+    }
+
+    /// Whether a batch is nothing but rows of the data, all counting the same.
+    #[cfg(feature = "burn")]
+    pub(super) fn are_plain(&self) -> bool {
+        self.class_weights.is_none() && !self.augmentation.changes()
+    }
+
+    /// The rows of this epoch, in order.
+    #[cfg(feature = "burn")]
+    pub(super) fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// Targets of all rows as a loss takes them without change.
+    #[cfg(feature = "burn")]
+    pub(super) fn targets<'a>(&'a self, part: &'a Part) -> Targets<'a> {
+        self.raw_targets.as_deref().map_or(part.targets(), Targets::Values)
+    }
+
     /// How many batches an epoch has.
     pub(super) fn count(&self) -> usize {
         self.training.len().div_ceil(self.rows)

@@ -4,6 +4,8 @@
 mod batches;
 mod report;
 mod stopping;
+#[cfg(feature = "burn")]
+mod together;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -417,9 +419,20 @@ impl Trainer {
 
     fn train_and_measure(&mut self, epoch: usize) -> Result<EpochReport, TrainError> {
         let started = Instant::now();
-        let (train_loss, learning_rate) = self.pass(epoch)?;
-        let (watched, watched_loss) = self.watch(epoch)?.unzip();
-        let seconds = started.elapsed().as_secs_f64();
+        let passed = self.pass(epoch)?;
+        let watched = self.watch(epoch)?;
+        self.conclude(epoch, passed, watched, started.elapsed().as_secs_f64())
+    }
+
+    /// After the pass over the training rows (mean loss, last learning rate) and the measurement of the watched ones.
+    fn conclude(
+        &mut self,
+        epoch: usize,
+        (train_loss, learning_rate): (f64, f64),
+        watched: Option<(Option<f64>, f64)>,
+        seconds: f64,
+    ) -> Result<EpochReport, TrainError> {
+        let (watched, watched_loss) = watched.unzip();
         self.seconds += seconds;
         self.epoch = epoch;
         let validation = self.evaluate_validation();
