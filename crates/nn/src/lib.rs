@@ -40,8 +40,10 @@ mod elementary;
 mod engine;
 mod engines;
 mod evaluation;
+mod export;
 mod initializer;
 mod kernels;
+mod limits;
 mod loss;
 mod matmul;
 mod model;
@@ -54,6 +56,7 @@ mod rng;
 mod schedule;
 mod settings;
 mod store;
+mod summary;
 mod trainer;
 
 pub use activation::Activation;
@@ -66,7 +69,9 @@ pub use dense::DenseEngine;
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::{Evaluation, Metrics};
+pub use export::{ExportError, Outputs, onnx};
 pub use initializer::{Initializer, InitializerKind};
+pub use limits::{Bytes, LimitError, Limits};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use model::{Model, ModelError, Prediction};
 pub use network::{
@@ -83,4 +88,5 @@ pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };
 pub use store::StoreError;
+pub use summary::{LayerSummary, Memory, Summary};
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};

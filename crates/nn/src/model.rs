@@ -165,6 +165,11 @@ impl Model {
         &self.description.preprocessing
     }
 
+    /// Its weights, in the order and with the names of [`Network::parameters`].
+    pub fn weights(&self) -> &[Tensor] {
+        &self.weights
+    }
+
     /// Predicts every row of a table. Columns are found by name if the training table had names, else by position;
     /// the target may be there or not, further columns are ignored.
     pub fn predict_file(&mut self, path: &Path) -> Result<Vec<Prediction>, DataError> {
