@@ -143,6 +143,13 @@ pub(crate) fn log_beside(file: &Path, name: &str) -> PathBuf {
     file.with_file_name(format!("{name}.{EXTENSION}"))
 }
 
+pub(crate) fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
+}
+
 fn log_of_file(path: &Path) -> anyhow::Result<PathBuf> {
     let file = read_study_file(path)?;
     Ok(log_beside(path, &file.spec.name))

@@ -139,7 +139,6 @@ fn section<'a>(page: &'a str, heading: &str) -> &'a str {
 #[test]
 fn every_key_of_a_study_file_is_described() {
     let page = page("docs/guide/study-files.md");
-    let no_such_key = || json!({ "no_such_key": 1 });
     let tables = [
         ("## Top level", study_file_keys("")),
         ("## `[metric]`", study_file_keys("[metric]\nname = \"a\"")),
@@ -147,12 +146,25 @@ fn every_key_of_a_study_file_is_described() {
         ("## `[budget]`", study_file_keys("[budget]\nmax = 9")),
         ("## `[policy]`", study_file_keys("[policy]")),
         ("## `[command]`", study_file_keys("[command]\nrun = [\"true\"]")),
+    ];
+    check_rows(&page, tables);
+}
+
+#[test]
+fn every_key_of_a_network_is_described() {
+    let page = page("docs/guide/networks.md");
+    let no_such_key = || json!({ "no_such_key": 1 });
+    let tables = [
         ("## `[network]`", network_keys(no_such_key())),
         ("### `[network.data]`", network_keys(json!({ "data": no_such_key() }))),
         ("### `[network.settings]`", Settings::names().map(str::to_owned).collect()),
     ];
+    check_rows(&page, tables);
+}
+
+fn check_rows<const N: usize>(page: &str, tables: [(&str, BTreeSet<String>); N]) {
     for (heading, keys) in tables {
-        let text = section(&page, heading);
+        let text = section(page, heading);
         for key in keys {
             assert!(text.contains(&format!("| `{key}` |")), "{heading} has no row for `{key}`");
         }

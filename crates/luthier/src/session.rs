@@ -12,7 +12,7 @@ use luthier_core::event::{Decision, Event, Failure, Outcome, SpaceEdit, Wish, Wo
 use luthier_core::registry::PolicyError;
 use luthier_core::space::{Parameter, Params, SpaceError, Value};
 use luthier_core::spec::{Limits, PolicySpec, Spec};
-use luthier_core::study::{FoldError, Study};
+use luthier_core::study::Study;
 use luthier_core::trial::{CurvePoint, WorkState};
 
 use crate::log::{Draft, Guard, Log, LogError, ReplayError, replay};
@@ -28,14 +28,6 @@ pub enum SessionError {
     /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The log's events do not follow from one another.
-    #[error("the study is damaged at event {seq}: {problem}. Nothing was changed; restore a copy")]
-    Fold {
-        /// The event's position.
-        seq: u64,
-        /// What does not follow.
-        problem: FoldError,
-    },
     /// The policy names something unknown or has wrong options.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -271,9 +263,7 @@ impl Session {
             let count = records.len();
             for record in records {
                 let event = record.event()?;
-                self.study
-                    .apply(&event)
-                    .map_err(|problem| SessionError::Fold { seq: record.seq, problem })?;
+                self.study.apply(&event).map_err(|problem| ReplayError::Fold { seq: record.seq, problem })?;
                 self.seen = record.seq;
             }
             if count < CHUNK {
@@ -666,7 +656,7 @@ impl Turn<'_> {
         self.session
             .study
             .apply(&event)
-            .map_err(|problem| SessionError::Fold { seq: position + 1, problem })?;
+            .map_err(|problem| ReplayError::Fold { seq: position + 1, problem })?;
         self.drafts.push(Draft::new(&event, position)?);
         Ok(())
     }

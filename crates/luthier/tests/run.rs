@@ -3,15 +3,19 @@
 use std::sync::Mutex;
 
 use luthier::core::engine::{Done, verify};
-use luthier::core::event::{Event, Failure};
+use luthier::core::event::Failure;
 use luthier::core::metric::{Direction, Metrics};
 use luthier::core::space::{Distribution, Parameter, Scale, Space};
 use luthier::core::spec::Spec;
 use luthier::core::trial::TrialState;
 use luthier::executor::{End, Options, run};
-use luthier::log::{Log, MemoryLog};
+use luthier::log::MemoryLog;
 use luthier::objective::{Flow, Objective, closure};
 use luthier::session::{Session, SessionError};
+
+mod shared_log;
+
+use shared_log::{Shared, events};
 
 fn float(name: &str, low: f64, high: f64) -> Parameter {
     Parameter::new(name, Distribution::Float { low, high, scale: Scale::Linear, step: None })
@@ -30,43 +34,6 @@ fn tune(spec: Spec, objective: &dyn Objective, workers: usize) -> (Session, End)
     let options = Options { workers, ..Options::new(folder.path()) };
     let end = run(&mut session, objective, &options, &mut |_, _| {}).unwrap();
     (session, end)
-}
-
-/// A log whose records the test can still read after the session took it.
-#[derive(Clone, Default)]
-struct Shared(std::sync::Arc<Mutex<MemoryLog>>);
-
-macro_rules! forward {
-    ($($name:ident(&mut self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
-        $(fn $name(&mut self $(, $arg: $ty)*) $(-> $ret)? { self.0.lock().unwrap().$name($($arg),*) })*
-    };
-}
-use luthier::core::event::{Seq, Work};
-use luthier::log::{Draft, Guard, Lease, LogError, Record};
-use std::time::Duration;
-impl Log for Shared {
-    forward! {
-        lock(&mut self) -> Result<(), LogError>;
-        unlock(&mut self) -> Result<(), LogError>;
-        abandon(&mut self);
-        read(&mut self, after: Seq, limit: usize) -> Result<Vec<Record>, LogError>;
-        append(&mut self, drafts: &[Draft], guard: Guard) -> Result<Seq, LogError>;
-        hold(&mut self, work: Work, attempt: u32, ttl: Duration) -> Result<(), LogError>;
-        renew(&mut self, held: &[(Work, u32)], ttl: Duration) -> Result<Vec<Work>, LogError>;
-        release(&mut self, work: Work) -> Result<(), LogError>;
-        leases(&mut self) -> Result<Vec<Lease>, LogError>;
-        has_news(&mut self, seq: Seq) -> Result<bool, LogError>;
-    }
-    fn writer(&self) -> u64 {
-        0
-    }
-    fn place(&self) -> String {
-        "memory".into()
-    }
-}
-
-fn events(log: &Shared) -> Vec<Event> {
-    log.0.lock().unwrap().read(0, usize::MAX).unwrap().iter().map(|r| r.event().unwrap()).collect()
 }
 
 #[test]

@@ -32,10 +32,12 @@
 //! ```
 
 mod activation;
+pub mod advice;
 mod architecture;
 mod checkpoint;
 mod data;
 mod dense;
+mod diagnosis;
 mod elementary;
 mod engine;
 mod engines;
@@ -46,18 +48,21 @@ mod kernels;
 mod limits;
 mod loss;
 mod matmul;
+mod metrics;
 mod model;
 mod naming;
 mod network;
 pub mod objective;
 mod optimizer;
 mod parameters;
+mod quality;
 mod rng;
 mod schedule;
 mod settings;
 mod store;
 mod summary;
 mod trainer;
+mod update;
 
 pub use activation::Activation;
 pub use architecture::Signature;
@@ -66,13 +71,15 @@ pub use data::{
     ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
 };
 pub use dense::DenseEngine;
+pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
-pub use evaluation::{Evaluation, Metrics};
+pub use evaluation::Evaluation;
 pub use export::{ExportError, Outputs, onnx};
 pub use initializer::{Initializer, InitializerKind};
 pub use limits::{Bytes, LimitError, Limits};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
+pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
 pub use model::{Model, ModelError, Prediction};
 pub use network::{
     Cell, Conv, Dense, EmbedColumn, Layer, Network, Padding, Penalty, Pool, Pooling, Recurrent, ShapeError,
@@ -82,11 +89,15 @@ pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Layout, Parameter, Role, Start};
 /// The instruction set of the machine, found at run time.
 pub use pulp::Arch;
+pub use quality::{
+    Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
+};
 pub use rng::{Purpose, Stream, seed_from_u64};
-pub use schedule::Schedule;
+pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
 pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };
 pub use store::StoreError;
 pub use summary::{LayerSummary, Memory, Summary};
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
+pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::elementary::{exp, ln, ln_1p, logistic};
 use crate::engine::Targets;
 use crate::kernels::{exponentials, softmax, subtract_row_maxima};
+use crate::metrics::TargetKind;
 use crate::naming::named_choices;
 
 /// What training makes small. In files it is its name (`"huber"`), or with parameters
@@ -108,6 +109,18 @@ pub enum LossError {
         value: f64,
         /// What it may be.
         expected: &'static str,
+    },
+    /// The target is another kind of thing.
+    #[error("the loss `{kind}` is for {wanted}, but the target is {found}: choose {fitting}")]
+    Unfit {
+        /// The loss.
+        kind: LossKind,
+        /// What it is for.
+        wanted: &'static str,
+        /// The target, in words.
+        found: String,
+        /// The losses for it.
+        fitting: &'static str,
     },
     /// A parameter that the loss does not have.
     #[error("the loss `{kind}` has no `{name}`: remove it")]
@@ -231,6 +244,89 @@ impl Loss {
             Self::AbsoluteError => LossKind::AbsoluteError,
             Self::Huber { .. } => LossKind::Huber,
             Self::Poisson => LossKind::Poisson,
+        }
+    }
+
+    /// What it is for.
+    pub fn target_kind(&self) -> TargetKind {
+        match self {
+            Self::CrossEntropy { .. } | Self::BinaryCrossEntropy { .. } => TargetKind::Classes,
+            Self::MultiLabel { .. } => TargetKind::Labels,
+            Self::SquaredError | Self::AbsoluteError | Self::Huber { .. } | Self::Poisson => {
+                TargetKind::Values
+            }
+        }
+    }
+
+    /// How many scores a network needs for a target with `size` classes, labels or numbers.
+    ///
+    /// # Errors
+    ///
+    /// A target of another kind.
+    pub fn outputs(&self, target: TargetKind, size: usize) -> Result<usize, LossError> {
+        let fits = target == self.target_kind();
+        match self.kind() {
+            LossKind::BinaryCrossEntropy if fits && size == 2 => return Ok(1),
+            LossKind::BinaryCrossEntropy => {}
+            _ if fits => return Ok(size),
+            _ => {}
+        }
+        let wanted = match self.kind() {
+            LossKind::CrossEntropy => "classes",
+            LossKind::BinaryCrossEntropy => "two classes",
+            LossKind::MultiLabel => "labels",
+            LossKind::SquaredError | LossKind::AbsoluteError | LossKind::Huber => "numbers",
+            LossKind::Poisson => "counts",
+        };
+        let (found, fitting) = match target {
+            TargetKind::Classes if size == 2 => {
+                ("two classes".to_owned(), "cross_entropy or binary_cross_entropy")
+            }
+            TargetKind::Classes => (format!("one of {size} classes"), "cross_entropy"),
+            TargetKind::Labels => (format!("{size} labels"), "multi_label"),
+            TargetKind::Values => ("a number".to_owned(), "squared_error, absolute_error, huber or poisson"),
+        };
+        Err(LossError::Unfit { kind: self.kind(), wanted, found, fitting })
+    }
+
+    /// The mean loss of the best constant prediction of some targets, `width` scores a row: what a network has to beat.
+    /// Without weights and label smoothing; there must be rows. For cross-entropies the entropy of the shares, for
+    /// squared errors the variance.
+    pub fn baseline(&self, targets: Targets<'_>, width: usize) -> f64 {
+        let columns = target_columns(targets, width, self.kind() == LossKind::CrossEntropy);
+        let losses = columns.iter().map(|column| self.baseline_of(column));
+        match self.kind() {
+            LossKind::CrossEntropy => losses.sum(),
+            _ => losses.sum::<f64>() / columns.len() as f64,
+        }
+    }
+
+    /// One output's part of the baseline, not empty.
+    fn baseline_of(&self, targets: &[f64]) -> f64 {
+        let mean_of =
+            |of: &dyn Fn(f64) -> f64| targets.iter().map(|&t| of(t)).sum::<f64>() / targets.len() as f64;
+        let mean = mean_of(&|t| t);
+        let surprise = |share: f64| if share > 0.0 { -share * share.ln() } else { 0.0 };
+        match *self {
+            Self::CrossEntropy { .. } => surprise(mean),
+            Self::BinaryCrossEntropy { .. } | Self::MultiLabel { .. } => {
+                surprise(mean) + surprise(1.0 - mean)
+            }
+            Self::SquaredError => mean_of(&|t| (t - mean).powi(2)),
+            Self::AbsoluteError => {
+                let mut sorted = targets.to_vec();
+                sorted.sort_by(f64::total_cmp);
+                let median = sorted[sorted.len() / 2];
+                mean_of(&|t| (t - median).abs())
+            }
+            Self::Huber { delta } => {
+                let centre = huber_centre(targets, delta);
+                mean_of(&|t| {
+                    let error = (t - centre).abs();
+                    if error > delta { delta * (error - 0.5 * delta) } else { 0.5 * error * error }
+                })
+            }
+            Self::Poisson => mean + surprise(mean.max(0.0)),
         }
     }
 
@@ -373,6 +469,34 @@ impl TryFrom<Written> for Loss {
         };
         loss.check().map(|()| loss)
     }
+}
+
+/// The targets of each output; of each class, 1 where it is the right one, if `one_hot`.
+fn target_columns(targets: Targets<'_>, width: usize, one_hot: bool) -> Vec<Vec<f64>> {
+    let column = |output: usize| match targets {
+        Targets::Values(values) => values.iter().skip(output).step_by(width).map(|&t| f64::from(t)).collect(),
+        Targets::Classes(classes) if one_hot => {
+            classes.iter().map(|&class| f64::from(u8::from(class as usize == output))).collect()
+        }
+        Targets::Classes(classes) => classes.iter().map(|&class| f64::from(class)).collect(),
+    };
+    (0..width).map(column).collect()
+}
+
+/// Where the Huber losses of `targets` are least, by halving: their slope only rises.
+fn huber_centre(targets: &[f64], delta: f64) -> f64 {
+    let (mut low, mut high) =
+        targets.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &t| (low.min(t), high.max(t)));
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        let slope: f64 = targets.iter().map(|&t| (middle - t).clamp(-delta, delta)).sum();
+        if slope < 0.0 {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
 }
 
 /// How much each row counts in the mean.
@@ -631,6 +755,48 @@ mod tests {
             let none = loss.gradient(arch, &mut scores, 3, Targets::Values(&two), Some(&[0.0; 3]));
             assert!(none == 0.0 && scores == [0.0; 3], "{kind}");
         }
+    }
+
+    #[test]
+    fn no_constant_beats_the_baseline_and_one_reaches_it() {
+        let classes = [0, 1, 1, 1];
+        let numbers = [0.0, 1.0, 1.0, 4.0];
+        let cases = [
+            (LossKind::BinaryCrossEntropy, Targets::Classes(&classes), 3f64.ln()),
+            (LossKind::MultiLabel, Targets::Values(&[0.0, 1.0, 1.0, 1.0]), 3f64.ln()),
+            (LossKind::SquaredError, Targets::Values(&numbers), 1.5),
+            (LossKind::AbsoluteError, Targets::Values(&numbers), 1.0),
+            (LossKind::Huber, Targets::Values(&numbers), 1.0),
+            (LossKind::Poisson, Targets::Values(&numbers), 1.5f64.ln()),
+        ];
+        for (kind, targets, best) in cases {
+            let loss = Loss::from(kind);
+            let at = |score: f64| loss.value(Arch::new(), &[score as f32; 4], 4, targets, None) / 4.0;
+            let baseline = loss.baseline(targets, 1);
+            assert!((at(best) - baseline).abs() < 1e-6, "{kind}: {}, {baseline}", at(best));
+            assert!(at(best - 0.1) > baseline - 1e-6 && at(best + 0.1) > baseline - 1e-6, "{kind}");
+        }
+        let entropy = -(0.25f64 * 0.25f64.ln() + 0.75 * 0.75f64.ln());
+        assert!((Loss::CROSS_ENTROPY.baseline(Targets::Classes(&classes), 3) - entropy).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_loss_says_how_many_scores_it_needs_and_which_target_it_cannot_have() {
+        use TargetKind::{Classes, Labels, Values};
+        let outputs = |kind: LossKind, target, size| Loss::from(kind).outputs(target, size);
+        assert_eq!(outputs(LossKind::CrossEntropy, Classes, 2), Ok(2));
+        assert_eq!(outputs(LossKind::BinaryCrossEntropy, Classes, 2), Ok(1));
+        assert_eq!(outputs(LossKind::MultiLabel, Labels, 4), Ok(4));
+        assert_eq!(outputs(LossKind::Huber, Values, 3), Ok(3));
+        let error = outputs(LossKind::BinaryCrossEntropy, Classes, 5).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the loss `binary_cross_entropy` is for two classes, but the target is one of 5 classes: choose cross_entropy"
+        );
+        assert!(
+            outputs(LossKind::SquaredError, Labels, 2).is_err()
+                && outputs(LossKind::Poisson, Classes, 3).is_err()
+        );
     }
 
     #[test]

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DataError, Preprocessing, Problem, Table, TargetEncoding};
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
-use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, largest};
+use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
 use crate::kernels;
+use crate::metrics::largest;
 use crate::network::Network;
 use crate::parameters::Layout;
+use crate::quality::Answers;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
 
@@ -108,7 +110,7 @@ impl Model {
 
     fn with_zero_weights(description: Description) -> Result<Self, EngineError> {
         let engine = engines::for_inference(&description.network, ROWS_AT_ONCE)?;
-        let evaluator = Evaluator::new(description.network.outputs());
+        let evaluator = Evaluator::new(&description.network);
         Ok(Self { description, weights: Vec::new(), engine, evaluator })
     }
 
@@ -195,6 +197,13 @@ impl Model {
             }
         });
         predictions
+    }
+
+    /// What it says about rows that are encoded already, as [`crate::Quality`] compares replicates by it: class numbers, or
+    /// numbers in the target's unit.
+    pub fn answers(&mut self, inputs: &[f32], rows: usize) -> Answers {
+        let encoding = self.description.preprocessing.target();
+        self.evaluator.answers(self.engine.as_mut(), inputs, rows, encoding)
     }
 
     /// Measures the held-out rows of the problem it was trained on: to be done once, with the model that is chosen.

@@ -8,7 +8,7 @@ use crate::checkpoint::{Checkpoint, hexadecimal};
 use crate::data::Problem;
 use crate::engine::{Batch, Engine, Targets};
 use crate::engines::{self, EngineError};
-use crate::evaluation::{Evaluation, Evaluator, Metrics, ROWS_AT_ONCE};
+use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
 use crate::model::Model;
 use crate::network::Network;
 use crate::rng::{Purpose, Stream};
@@ -44,7 +44,7 @@ pub struct Trainer {
 }
 
 /// What an epoch came to.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EpochReport {
     /// Epochs done, from 1: the step of the report.
     pub epoch: usize,
@@ -58,17 +58,14 @@ pub struct EpochReport {
 }
 
 impl EpochReport {
-    /// The values to report: `train_loss`, `val_loss`, and `val_accuracy` or `val_rmse` and `val_r2`.
+    /// The values to report: `train_loss`, `val_loss`, and each metric of the validation part with `val_` in front.
     pub fn values(&self) -> Vec<(&'static str, f64)> {
-        let mut values = vec![("train_loss", self.train_loss), ("val_loss", self.validation.loss)];
-        match self.validation.metrics {
-            Metrics::Classification { accuracy } => values.push(("val_accuracy", accuracy)),
-            Metrics::Regression { rmse, r2 } => {
-                values.push(("val_rmse", rmse));
-                values.extend(r2.map(|r2| ("val_r2", r2)));
-            }
-        }
-        values
+        let metrics =
+            self.validation.metrics.iter().map(|(metric, value)| (metric.validation_name(), *value));
+        [("train_loss", self.train_loss), ("val_loss", self.validation.loss)]
+            .into_iter()
+            .chain(metrics)
+            .collect()
     }
 }
 
@@ -144,7 +141,7 @@ impl Trainer {
     ) -> Self {
         let network = problem.network(&settings);
         Self {
-            evaluator: Evaluator::new(network.outputs()),
+            evaluator: Evaluator::new(&network),
             batch: BatchBuffer::new(problem, batch_rows(problem, &settings)),
             problem: Arc::clone(problem),
             settings,

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use luthier_nn::{
-    Checkpoint, DataSpec, Evaluation, Metrics, Model, Prediction, Problem, Settings, Task, TrainError,
-    Trainer,
+    Checkpoint, DataSpec, Evaluation, Metric, Model, Prediction, Problem, Settings, Task, TrainError, Trainer,
 };
 
 fn digits() -> Arc<Problem> {
@@ -35,10 +34,7 @@ const BUSY: &str = "
     schedule = 'cosine'";
 
 fn accuracy(evaluation: &Evaluation) -> f64 {
-    match evaluation.metrics {
-        Metrics::Classification { accuracy } => accuracy,
-        Metrics::Regression { .. } => panic!("an accuracy was expected"),
-    }
+    evaluation.metric(Metric::Accuracy).expect("accuracy")
 }
 
 fn run(trainer: &mut Trainer, epochs: usize) -> Vec<Vec<(&'static str, f64)>> {

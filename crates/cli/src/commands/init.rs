@@ -1,12 +1,14 @@
-//! `luthier init`: a commented study file for a command, ready to be edited.
+//! `luthier init`: a commented study file for a command or for data, ready to be edited.
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use luthier::objective::command::PLACEHOLDERS;
+
+use super::data::{Data, TRIALS};
 
 /// The command, and where to write.
 #[derive(clap::Args)]
@@ -14,6 +16,11 @@ pub(crate) struct Arguments {
     /// Where to write the study file
     #[arg(long, short, default_value = "study.toml", value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    data: Data,
+    /// Trials that the space is made for; with --data
+    #[arg(long, default_value_t = TRIALS, value_name = "N", requires = "data")]
+    trials: u64,
     /// The metric that the command reports
     #[arg(long, default_value = "val_loss")]
     metric: String,
@@ -27,6 +34,14 @@ pub(crate) struct Arguments {
 
 /// Writes it; never over an existing file.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.data.path().is_some() {
+        if !arguments.command.is_empty() {
+            bail!("give either --data or a command, not both");
+        }
+        arguments.data.write(&arguments.output, arguments.trials)?;
+        told(&arguments.output);
+        return Ok(ExitCode::SUCCESS);
+    }
     let text = study_file(arguments)?;
     let mut file =
         OpenOptions::new().write(true).create_new(true).open(&arguments.output).with_context(|| {
@@ -34,9 +49,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             format!("cannot write {path} (an existing file is never overwritten; --output names another)")
         })?;
     file.write_all(text.as_bytes())?;
-    let path = arguments.output.display();
-    eprintln!("wrote {path}: set the ranges, then run `luthier tune {path}`");
+    told(&arguments.output);
     Ok(ExitCode::SUCCESS)
+}
+
+fn told(path: &Path) {
+    let path = path.display();
+    eprintln!("wrote {path}: set the ranges, then run `luthier tune {path}`");
 }
 
 fn study_file(arguments: &Arguments) -> anyhow::Result<String> {

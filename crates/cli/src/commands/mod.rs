@@ -3,6 +3,7 @@
 mod ask;
 mod best;
 mod completions;
+mod data;
 mod enqueue;
 mod export;
 mod init;

@@ -24,18 +24,21 @@ use luthier::session::{LEASE, Session, SessionError, Turn};
 use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::objective::NetworkObjective;
 
-use crate::opening::{holder, holder_is_alive, is_log, log_beside, read_study_file, with_hint};
+use super::data::{self, Data};
+use crate::opening::{folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, with_hint};
 use crate::progress::{Mode, Progress};
 use crate::report;
 
 /// What to run, and how.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 #[command(after_help = EXAMPLE)]
 #[allow(clippy::struct_excessive_bools)] // flags of a command line
 pub(crate) struct Arguments {
     /// A study file (`.toml`, `.json`), or the log (`.luthier`) of a study to continue
     #[arg(value_name = "STUDY", default_value = "study.toml")]
     file: PathBuf,
+    #[command(flatten)]
+    data: Data,
     /// Trials to finish in all, over the study's life
     #[arg(long, short = 'n', value_name = "N")]
     trials: Option<u64>,
@@ -119,6 +122,7 @@ enum Survives {
 
 /// Runs a study.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let arguments = &on_data(arguments)?;
     let target = Target::find(arguments)?;
     let Opened { mut session, objective: under_study, base, created } = target.open(arguments)?;
     let folder = arguments.folder.clone().unwrap_or_else(|| target.log.with_extension("trials"));
@@ -147,6 +151,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     progress.finish();
     let end = end?;
     finish(&mut session, &kind, &end, &target, &folder, arguments)
+}
+
+/// With `--data`, the arguments of the study file that is written for it.
+fn on_data(arguments: &Arguments) -> anyhow::Result<Arguments> {
+    let mut arguments = arguments.clone();
+    if arguments.data.path().is_some() {
+        let usual = arguments.data.usual_output();
+        let output = usual.context("--data names no file; give the path of a data file")?;
+        arguments.data.write_or_find(&output, arguments.trials.unwrap_or(data::TRIALS))?;
+        arguments.file = output;
+    }
+    Ok(arguments)
 }
 
 /// Where a study lies, and what describes it.
@@ -555,13 +571,6 @@ fn policy(base: &PolicySpec, arguments: &Arguments) -> PolicySpec {
         version: base.version,
         sampler: pick(&arguments.sampler, &base.sampler),
         scheduler: pick(&arguments.scheduler, &base.scheduler),
-    }
-}
-
-fn folder_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        Some(_) | None => PathBuf::from("."),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who calls the objective: workers in threads of this process, fed by one session.
 
 mod threads;
+mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub use threads::run;
 /// How to run a study.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Workers, at least 1; each evaluates one trial at a time.
+    /// Workers, at least 1; each evaluates as many trials at a time as the objective has slots, mostly one.
     pub workers: usize,
     /// Where trials keep their files: one folder each, named by number.
     pub folder: PathBuf,

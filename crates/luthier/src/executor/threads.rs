@@ -1,12 +1,8 @@
-//! Workers as threads: each evaluates one trial at a time and talks to the session through a channel.
-//!
-//! The session's thread gathers whatever the workers have said, takes one turn for all of it, and answers. So a
-//! commit serves many workers, and decisions are made in one place.
+//! The session's side of a run: gathers whatever the workers have said, takes one turn for all of it, and answers. So a
+//! commit serves many workers, and decisions are made in one place. What the workers do is in [`super::worker`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -14,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use luthier_core::event::{Failure, Work};
-use luthier_core::space::{Parameter, Value};
 use luthier_core::trial::{Piece, WorkState};
 
+use super::worker::{Delivery, Drawn, Message, Start, Tray, trial_folder, work};
 use super::{End, Keep, Moment, Observer, Options};
-use crate::objective::{Link, Objective, Running};
+use crate::objective::Objective;
 use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn};
 
 /// How long to wait for a message before looking around.
@@ -38,103 +34,24 @@ pub fn run(
     thread::scope(|scope| {
         // Both ends die with this closure, so that no worker waits for an answer after an error.
         let (to_session, from_workers) = channel();
-        let slots = (0..options.workers.max(1))
-            .map(|slot| {
-                let (sender, assignments) = channel();
-                let (to_session, folder) = (to_session.clone(), options.folder.clone());
-                scope.spawn(move || work(slot, objective, &folder, &assignments, &to_session));
-                Slot { sender, current: None }
+        let (over, width) = (Arc::new(AtomicBool::new(false)), objective.slots().max(1));
+        let workers: Vec<_> = (0..options.workers.max(1))
+            .map(|_| {
+                let (sender, deliveries) = channel();
+                let tray = Tray::new(deliveries, to_session.clone(), options.folder.clone(), over.clone());
+                scope.spawn(move || work(tray, objective, width));
+                sender
             })
             .collect();
         drop(to_session);
-        let mut run = Run::new(session, options, slots);
+        let mut run = Run::new(session, options, workers, width, over);
         let ended = run.until_done(&from_workers, observe);
         run.interrupt_all();
         ended
     })
 }
 
-/// A drawn value, or why there is none.
-type Drawn = Result<Value, Failure>;
-
-/// What a worker says.
-enum Message {
-    Report { slot: usize, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64, answer: Sender<Reply> },
-    Draw { slot: usize, parameter: Parameter, answer: Sender<Drawn> },
-    Finished { slot: usize, returned: Returned },
-}
-
-/// A worker's side of the channel, while one trial runs.
-struct Wire<'a> {
-    slot: usize,
-    to_session: &'a Sender<Message>,
-}
-
-impl Link for Wire<'_> {
-    fn report(&mut self, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64) -> Reply {
-        let (answer, reply) = channel();
-        let message = Message::Report { slot: self.slot, step, values, seconds, answer };
-        match self.to_session.send(message) {
-            Ok(()) => reply.recv().unwrap_or(Reply::Gone),
-            Err(_) => Reply::Gone,
-        }
-    }
-
-    fn draw(&mut self, parameter: Parameter) -> Result<Value, Failure> {
-        let (answer, reply) = channel();
-        let gone = || Failure::error("the study is closed");
-        let message = Message::Draw { slot: self.slot, parameter, answer };
-        self.to_session.send(message).map_err(|_| gone())?;
-        reply.recv().map_err(|_| gone())?
-    }
-}
-
-/// A worker's life: take an assignment, evaluate, say how it went.
-fn work(
-    slot: usize,
-    objective: &dyn Objective,
-    folder: &Path,
-    assignments: &Receiver<(Assigned, Arc<AtomicBool>)>,
-    to_session: &Sender<Message>,
-) {
-    while let Ok((assigned, interrupt)) = assignments.recv() {
-        let mut wire = Wire { slot, to_session };
-        let folder = trial_folder(folder, assigned.work);
-        let mut running = Running::new(assigned, &mut wire, interrupt, folder);
-        let evaluation = catch_unwind(AssertUnwindSafe(|| objective.evaluate(&mut running)));
-        let result = match evaluation {
-            Ok(result) => result,
-            Err(panic) => Err(Failure::Panicked { problem: panic_text(&*panic).into() }.into()),
-        };
-        let returned = Returned {
-            result: result.map_err(|failed| (failed.reason, failed.detail)),
-            conclusion: running.take_conclusion(),
-            seconds: running.take_seconds(),
-            used: running.asked(),
-        };
-        if to_session.send(Message::Finished { slot, returned }).is_err() {
-            return;
-        }
-    }
-}
-
-/// Where the work of a trial keeps its files.
-pub(super) fn trial_folder(folder: &Path, work: Work) -> PathBuf {
-    let trial = folder.join(format!("{:05}", work.trial));
-    if work.replicate == 0 { trial } else { trial.join(format!("replicate-{}", work.replicate)) }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-struct Slot {
-    sender: Sender<(Assigned, Arc<AtomicBool>)>,
-    current: Option<Current>,
-}
-
-/// What a worker is doing.
+/// What runs in a slot.
 struct Current {
     work: Work,
     attempt: u32,
@@ -144,7 +61,9 @@ struct Current {
 struct Run<'a> {
     session: &'a mut Session,
     options: &'a Options,
-    slots: Vec<Slot>,
+    workers: Vec<Sender<Delivery>>,
+    /// Slot k is one of worker k modulo their number, so that few trials are spread over all workers.
+    slots: Vec<Option<Current>>,
     begun: Instant,
     finished_before: u64,
     renewed: Instant,
@@ -152,6 +71,8 @@ struct Run<'a> {
     /// Whether something has changed since a request for work was last answered with "wait".
     stale: bool,
     end: Option<End>,
+    /// Tells the workers that there is an end.
+    over: Arc<AtomicBool>,
     best: Option<u32>,
     /// How many finished trials have been looked at for their checkpoints.
     tidied: usize,
@@ -171,7 +92,14 @@ struct Outbox {
 }
 
 impl<'a> Run<'a> {
-    fn new(session: &'a mut Session, options: &'a Options, slots: Vec<Slot>) -> Self {
+    fn new(
+        session: &'a mut Session,
+        options: &'a Options,
+        workers: Vec<Sender<Delivery>>,
+        width: usize,
+        over: Arc<AtomicBool>,
+    ) -> Self {
+        let slots = (0..workers.len() * width).map(|_| None).collect();
         let finished_before = session.study().tally().finished();
         let best = session.study().incumbent().map(|trial| trial.number);
         let tidied = session.study().finished().len();
@@ -179,6 +107,7 @@ impl<'a> Run<'a> {
         Self {
             session,
             options,
+            workers,
             slots,
             begun: now,
             finished_before,
@@ -186,6 +115,7 @@ impl<'a> Run<'a> {
             swept: None,
             stale: true,
             end: None,
+            over,
             best,
             tidied,
             untidied: BTreeSet::new(),
@@ -194,14 +124,13 @@ impl<'a> Run<'a> {
 
     fn until_done(
         &mut self,
-        inbox: &Receiver<Message>,
+        inbox: &Receiver<Vec<Message>>,
         observe: &mut Observer<'_>,
     ) -> Result<End, SessionError> {
         loop {
             self.check_stop();
-            let busy = self.slots.iter().any(|slot| slot.current.is_some());
             match &self.end {
-                Some(end) if !busy => return Ok(end.clone()),
+                Some(end) if self.currents().next().is_none() => return Ok(end.clone()),
                 Some(_) | None => {}
             }
             let messages = if self.wants_work() { Vec::new() } else { gather(inbox) };
@@ -217,8 +146,12 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn currents(&self) -> impl Iterator<Item = &Current> {
+        self.slots.iter().flatten()
+    }
+
     fn wants_work(&self) -> bool {
-        self.stale && self.end.is_none() && self.slots.iter().any(|slot| slot.current.is_none())
+        self.stale && self.end.is_none() && self.slots.iter().any(Option::is_none)
     }
 
     fn sweep_is_due(&self) -> bool {
@@ -230,17 +163,22 @@ impl<'a> Run<'a> {
         let sweep = self.sweep_is_due();
         let ask = self.end.is_none() && !self.limit_reached();
         let (slots, stop_now) = (&self.slots, self.options.stop.is_now());
-        let mut idle: Vec<usize> = (0..slots.len()).filter(|k| slots[*k].current.is_none()).collect();
+        let mut idle: Vec<usize> = (0..slots.len()).filter(|k| slots[*k].is_none()).collect();
+        let (limit, before) = (self.options.trials, self.finished_before);
         let outbox = self.session.turn(|turn| {
             let mut outbox = Outbox::default();
             for message in messages {
                 answer(turn, slots, message, stop_now, &mut outbox)?;
             }
-            idle.append(&mut outbox.freed.clone());
+            idle.extend(&outbox.freed);
             if sweep {
                 turn.sweep()?;
             }
             if ask {
+                let used = turn.study().tally().finished() - before + (slots.len() - idle.len()) as u64;
+                let room = limit.map_or(u64::MAX, |limit| limit.saturating_sub(used));
+                idle.sort_unstable();
+                idle.truncate(usize::try_from(room).unwrap_or(usize::MAX));
                 assign(turn, &idle, &mut outbox)?;
             }
             Ok(outbox)
@@ -250,43 +188,60 @@ impl<'a> Run<'a> {
         }
         self.stale = !outbox.freed.is_empty() && !ask;
         self.deliver(outbox, observe);
-        if self.end.is_none() && self.limit_reached() {
-            self.end = Some(End::Limit);
-        }
         Ok(())
     }
 
+    /// Passes on what a turn has led to. New work goes out before the answers, and after an end is known, so that a
+    /// worker which has its answer finds what it can refill its slots with, or that there is nothing.
     fn deliver(&mut self, outbox: Outbox, observe: &mut Observer<'_>) {
+        self.stale |= !outbox.replies.is_empty() || !outbox.freed.is_empty();
+        let deliveries = self.fill(&outbox.freed, outbox.starts);
+        if let Some(end) = outbox.end {
+            if self.currents().next().is_none() || !matches!(end, End::Done(_)) {
+                self.conclude(end);
+            }
+            // While others run, their results may lead to more: ask again when something has changed.
+            self.stale = false;
+        }
+        if self.end.is_none() && self.limit_reached() {
+            self.conclude(End::Limit);
+        }
         // A worker whose channel is closed is gone already; its trial is over for it.
+        for (worker, delivery) in deliveries {
+            let _closed = self.workers[worker].send(delivery);
+        }
         for (answer, reply) in outbox.replies {
-            self.stale = true;
             let _closed = answer.send(reply);
         }
         for (answer, value) in outbox.values {
             let _closed = answer.send(value);
         }
-        for slot in outbox.freed {
-            self.slots[slot].current = None;
-            self.stale = true;
-        }
-        for (slot, assigned) in outbox.starts {
-            let interrupt = Arc::new(AtomicBool::new(false));
-            let (work, attempt) = (assigned.work, assigned.attempt);
-            self.slots[slot].current = Some(Current { work, attempt, interrupt: interrupt.clone() });
-            let _closed = self.slots[slot].sender.send((assigned, interrupt));
-        }
-        if let Some(end) = outbox.end {
-            let idle_everywhere = self.slots.iter().all(|slot| slot.current.is_none());
-            if idle_everywhere || !matches!(end, End::Done(_)) {
-                self.end = Some(end);
-            }
-            // While others run, their results may lead to more: ask again when something has changed.
-            self.stale = false;
-        }
         for moment in outbox.moments {
             observe(self.session.study(), moment);
         }
         self.tidy();
+    }
+
+    /// Frees slots and takes slots: one delivery for each worker that has finished something or gets something.
+    fn fill(&mut self, freed: &[usize], starts: Vec<(usize, Assigned)>) -> BTreeMap<usize, Delivery> {
+        let mut deliveries = BTreeMap::<usize, Delivery>::new();
+        let count = self.workers.len();
+        for &slot in freed {
+            self.slots[slot] = None;
+            deliveries.entry(slot % count).or_default().settled += 1;
+        }
+        for (slot, assigned) in starts {
+            let interrupt = Arc::new(AtomicBool::new(false));
+            let (work, attempt) = (assigned.work, assigned.attempt);
+            self.slots[slot] = Some(Current { work, attempt, interrupt: interrupt.clone() });
+            deliveries.entry(slot % count).or_default().starts.push(Start { slot, assigned, interrupt });
+        }
+        deliveries
+    }
+
+    fn conclude(&mut self, end: End) {
+        self.end = Some(end);
+        self.over.store(true, Ordering::Relaxed);
     }
 
     /// Removes checkpoints that nobody needs any more; those of work that still winds up have to wait.
@@ -302,8 +257,7 @@ impl<'a> Run<'a> {
             self.untidied.extend(self.best);
             self.best = best;
         }
-        let busy: Vec<u32> =
-            self.slots.iter().filter_map(|slot| Some(slot.current.as_ref()?.work.trial)).collect();
+        let busy: BTreeSet<u32> = self.slots.iter().flatten().map(|current| current.work.trial).collect();
         let ready = |number: &u32| Some(*number) != best && !busy.contains(number);
         for number in self.untidied.extract_if(.., |number| ready(number)) {
             for (work, _) in study.trial(number).into_iter().flat_map(luthier_core::trial::Trial::pieces) {
@@ -316,14 +270,14 @@ impl<'a> Run<'a> {
 
     fn limit_reached(&self) -> bool {
         let finished = self.session.study().tally().finished() - self.finished_before;
-        let running = self.slots.iter().filter(|slot| slot.current.is_some()).count() as u64;
+        let running = self.currents().count() as u64;
         self.options.trials.is_some_and(|limit| finished + running >= limit)
             || self.options.seconds.is_some_and(|limit| self.begun.elapsed().as_secs_f64() >= limit)
     }
 
     fn check_stop(&mut self) {
         if self.options.stop.is_asked() {
-            self.end = Some(End::Stopped);
+            self.conclude(End::Stopped);
         }
         if self.options.stop.is_now() {
             self.interrupt_all();
@@ -331,7 +285,7 @@ impl<'a> Run<'a> {
     }
 
     fn interrupt_all(&self) {
-        for current in self.slots.iter().filter_map(|slot| slot.current.as_ref()) {
+        for current in self.currents() {
             current.interrupt.store(true, Ordering::Relaxed);
         }
     }
@@ -342,7 +296,7 @@ impl<'a> Run<'a> {
         }
         self.renewed = Instant::now();
         let gone = self.session.renew()?;
-        for current in self.slots.iter().filter_map(|slot| slot.current.as_ref()) {
+        for current in self.currents() {
             if gone.contains(&current.work) {
                 current.interrupt.store(true, Ordering::Relaxed);
             }
@@ -352,7 +306,7 @@ impl<'a> Run<'a> {
 
     /// A trial that was asked to stop and does not report soon is interrupted.
     fn pass_on_stops(&self) {
-        for current in self.slots.iter().filter_map(|slot| slot.current.as_ref()) {
+        for current in self.currents() {
             if self.session.study().stopping().contains(&current.work.trial) {
                 current.interrupt.store(true, Ordering::Relaxed);
             }
@@ -361,23 +315,23 @@ impl<'a> Run<'a> {
 }
 
 /// Whatever the workers have said: waits a tick for the first, then takes all there are.
-fn gather(inbox: &Receiver<Message>) -> Vec<Message> {
+fn gather(inbox: &Receiver<Vec<Message>>) -> Vec<Message> {
     match inbox.recv_timeout(TICK) {
-        Ok(first) => std::iter::once(first).chain(inbox.try_iter()).collect(),
+        Ok(first) => std::iter::once(first).chain(inbox.try_iter()).flatten().collect(),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Vec::new(),
     }
 }
 
 fn answer(
     turn: &mut Turn<'_>,
-    slots: &[Slot],
+    slots: &[Option<Current>],
     message: Message,
     stop_now: bool,
     outbox: &mut Outbox,
 ) -> Result<(), SessionError> {
     match message {
         Message::Report { slot, step, values, seconds, answer } => {
-            let Some(Current { work, attempt, .. }) = &slots[slot].current else { return Ok(()) };
+            let Some(Current { work, attempt, .. }) = &slots[slot] else { return Ok(()) };
             let reply = turn.report(*work, *attempt, step, &values, seconds)?;
             if reply != Reply::Gone {
                 outbox.moments.push(Moment::Reported(*work));
@@ -385,7 +339,7 @@ fn answer(
             outbox.replies.push((answer, reply));
         }
         Message::Draw { slot, parameter, answer } => {
-            let Some(Current { work, attempt, .. }) = &slots[slot].current else { return Ok(()) };
+            let Some(Current { work, attempt, .. }) = &slots[slot] else { return Ok(()) };
             let value = match turn.draw(*work, *attempt, &parameter) {
                 Ok(value) => {
                     value.ok_or_else(|| Failure::error("the trial was taken over by another worker"))
@@ -396,7 +350,7 @@ fn answer(
             outbox.values.push((answer, value));
         }
         Message::Finished { slot, returned } => {
-            let Some(Current { work, attempt, interrupt }) = &slots[slot].current else { return Ok(()) };
+            let Some(Current { work, attempt, interrupt }) = &slots[slot] else { return Ok(()) };
             let asked_to_stop = turn.study().stopping().contains(&work.trial);
             let taken = |piece: &Piece| piece.attempt != *attempt || piece.state == WorkState::Waiting;
             let gone = turn.study().piece(*work).is_none_or(taken);

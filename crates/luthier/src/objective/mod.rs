@@ -2,20 +2,21 @@
 
 mod closure;
 pub mod command;
+mod pool;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use luthier_core::event::Failure;
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::space::{Parameter, Params, Value};
 
 pub use closure::closure;
+pub use pool::{Clock, Intake, Next, Pool};
 
-use crate::session::{Assigned, Reply};
+use crate::session::{Assigned, Reply, Returned};
 
 /// The function under study.
 pub trait Objective: Send + Sync {
@@ -23,6 +24,83 @@ pub trait Objective: Send + Sync {
     ///
     /// A failure is data: it is recorded with the trial and the study goes on.
     fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed>;
+
+    /// How many trials one call of [`Objective::evaluate_batch`] can evaluate at once, at least 1; default 1. It is
+    /// asked once for each run, and each worker has as many slots.
+    fn slots(&self) -> usize {
+        1
+    }
+
+    /// Evaluates trials of `pool` until it has none: what a worker calls. By default one after the other with
+    /// [`Objective::evaluate`]; an objective that can evaluate many at once, such as networks of one shape as one
+    /// tensor program, overrides this and [`Objective::slots`].
+    ///
+    /// It fills its slots by [`Pool::refill`], and [finishes](Running::finish) each trial for itself, well or badly:
+    /// what happens to one is nothing to the others. When nothing runs and there is nothing to refill with, it returns,
+    /// to be called again if there is more. Trials that it has not finished then fail: with the error that it
+    /// returned, with its panic, or for having been forgotten.
+    ///
+    /// ```
+    /// use luthier::core::{metric::{Direction, Metrics}, space::Space, spec::Spec};
+    /// use luthier::executor::{Options, run};
+    /// use luthier::log::MemoryLog;
+    /// use luthier::objective::{Failed, Flow, Next, Objective, Pool, Running};
+    /// use luthier::session::Session;
+    ///
+    /// /// Walks down |x| with many trials at once.
+    /// struct Walk;
+    ///
+    /// impl Objective for Walk {
+    ///     fn evaluate(&self, _: &mut Running<'_>) -> Result<(), Failed> {
+    ///         unreachable!("the pool is never asked for one trial at a time")
+    ///     }
+    ///
+    ///     fn slots(&self) -> usize {
+    ///         8
+    ///     }
+    ///
+    ///     fn evaluate_batch(&self, pool: &mut Pool<'_>) -> Result<(), Failed> {
+    ///         let mut members: Vec<(Running<'_>, f64, u64)> = Vec::new();
+    ///         loop {
+    ///             while let Next::Trial(running) = pool.refill() {
+    ///                 match running.float("x") {
+    ///                     Ok(x) => members.push((running, x, 0)),
+    ///                     Err(failure) => running.finish(Err(failure.into())),
+    ///                 }
+    ///             }
+    ///             if members.is_empty() {
+    ///                 return Ok(());
+    ///             }
+    ///             for (running, x, step) in &mut members {
+    ///                 (*x, *step) = (*x * 0.9, *step + 1); // one step of all, as one program
+    ///                 running.post(*step, &[("loss", x.abs())]);
+    ///             }
+    ///             for (mut running, x, step) in std::mem::take(&mut members) {
+    ///                 if running.flow() == Flow::Continue && step < 10 && !running.is_interrupted() {
+    ///                     members.push((running, x, step));
+    ///                 } else {
+    ///                     running.finish(Ok(()));
+    ///                 }
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let space = Space::builder().float("x", -1.0..=1.0).build()?;
+    /// let mut spec = Spec::new("walk", space, Metrics::single("loss", Direction::Minimize));
+    /// spec.limits.trials = Some(30);
+    /// let mut session = Session::create(Box::new(MemoryLog::new()), spec)?;
+    /// run(&mut session, &Walk, &Options::new("walk.trials"), &mut |_, _| {})?;
+    /// assert_eq!(session.study().tally().completed, 30);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn evaluate_batch(&self, pool: &mut Pool<'_>) -> Result<(), Failed> {
+        while let Next::Trial(mut running) = pool.refill() {
+            let result = self.evaluate(&mut running);
+            running.finish(result);
+        }
+        Ok(())
+    }
 }
 
 /// A failure with the last lines of whatever the objective printed.
@@ -53,21 +131,32 @@ pub enum Flow {
 }
 
 /// The line from a running trial to the study.
-pub trait Link {
-    /// Values at a step.
-    fn report(&mut self, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64) -> Reply;
+pub trait Link: Send {
+    /// Values at a step. The answer is waited for by [`Link::reply`], once, before anything else is posted.
+    fn post(&mut self, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64);
+    /// The answer to what was posted.
+    fn reply(&mut self) -> Reply;
     /// The value of a parameter that the trial asks for, or why there is none.
     fn draw(&mut self, parameter: Parameter) -> Result<Value, Failure>;
+    /// The trial is over for the objective; nothing follows.
+    fn finish(&mut self, returned: Returned);
+    /// The trial was dropped unfinished, after so many seconds since the last report and with these parameters used.
+    /// Whoever called the objective says why.
+    fn abandon(&mut self, seconds: f64, used: Option<Vec<Arc<str>>>);
 }
 
 /// One trial (or one replicate of it) while it runs.
 pub struct Running<'a> {
     assigned: Assigned,
-    link: &'a mut dyn Link,
+    link: Box<dyn Link + 'a>,
     interrupt: Arc<AtomicBool>,
     folder: PathBuf,
-    since: Instant,
+    clock: Clock,
+    since: f64,
+    /// Whether a report waits for its answer.
+    is_posted: bool,
     ended: Option<Flow>,
+    is_finished: bool,
     /// Parameters looked at by name; a trial that also suggests used these and no others.
     asked: RefCell<Vec<Arc<str>>>,
     suggests: bool,
@@ -76,25 +165,30 @@ pub struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// A running trial whose files live in `folder`; `interrupt` turns true when it should end without a report.
+    /// A running trial whose files live in `folder`; `interrupt` turns true when it should end without a report, and
+    /// `clock` is that of the worker it runs on.
     pub fn new(
         assigned: Assigned,
-        link: &'a mut dyn Link,
+        link: Box<dyn Link + 'a>,
         interrupt: Arc<AtomicBool>,
         folder: PathBuf,
+        clock: Clock,
     ) -> Self {
-        let since = Instant::now();
-        let (asked, why) = (RefCell::default(), "".into());
+        clock.enter();
+        let since = clock.seconds();
         Self {
             assigned,
             link,
             interrupt,
             folder,
+            clock,
             since,
+            is_posted: false,
             ended: None,
-            asked,
+            is_finished: false,
+            asked: RefCell::default(),
             suggests: false,
-            why,
+            why: "".into(),
             conclusion: None,
         }
     }
@@ -211,18 +305,44 @@ impl<'a> Running<'a> {
 
     /// Reports values at a step and says what to do now. Steps ascend; a step reported twice counts once, the last time.
     pub fn report(&mut self, step: u64, values: &[(&str, f64)]) -> Flow {
-        let values = values.iter().map(|(name, value)| ((*name).into(), *value)).collect();
-        self.report_named(step, values)
+        self.post(step, values);
+        self.flow()
     }
 
     /// Like [`Running::report`], with names made elsewhere.
     pub fn report_named(&mut self, step: u64, values: Vec<(Arc<str>, f64)>) -> Flow {
-        if let Some(ended) = self.ended {
-            return ended;
+        self.post_named(step, values);
+        self.flow()
+    }
+
+    /// Reports values at a step without waiting for what [`Running::flow`] then says. Of trials that run together, post
+    /// all reports before the first answer is asked for: they are written down together.
+    pub fn post(&mut self, step: u64, values: &[(&str, f64)]) {
+        let values = values.iter().map(|(name, value)| ((*name).into(), *value)).collect();
+        self.post_named(step, values);
+    }
+
+    /// Like [`Running::post`], with names made elsewhere.
+    pub fn post_named(&mut self, step: u64, values: Vec<(Arc<str>, f64)>) {
+        if self.is_posted {
+            let _kept_in_ended = self.flow();
+        }
+        if self.ended.is_some() {
+            return;
         }
         let seconds = self.take_seconds();
         self.assigned.step = self.assigned.step.max(step);
-        let flow = match self.link.report(step, values, seconds) {
+        self.link.post(step, values, seconds);
+        self.is_posted = true;
+    }
+
+    /// What to do now, by the answer to the last report.
+    pub fn flow(&mut self) -> Flow {
+        if let Some(ended) = self.ended {
+            return ended;
+        }
+        let reply = if std::mem::take(&mut self.is_posted) { self.link.reply() } else { Reply::Continue };
+        let flow = match reply {
             Reply::Continue if self.is_interrupted() => return Flow::Stop,
             Reply::Continue => return Flow::Continue,
             Reply::Pause => Flow::Pause,
@@ -242,9 +362,17 @@ impl<'a> Running<'a> {
         self.conclusion = Some(values);
     }
 
-    /// What [`Running::conclude`] was told.
-    pub fn take_conclusion(&mut self) -> Option<Vec<(Arc<str>, f64)>> {
-        self.conclusion.take()
+    /// Says that the objective is done with the trial: well, paused with its checkpoint saved, or failed. Only
+    /// [`Objective::evaluate_batch`] does this itself. Does not wait until it is written down.
+    pub fn finish(mut self, result: Result<(), Failed>) {
+        let returned = Returned {
+            result: result.map_err(|failed| (failed.reason, failed.detail)),
+            conclusion: self.conclusion.take(),
+            seconds: self.take_seconds(),
+            used: self.asked(),
+        };
+        self.is_finished = true;
+        self.link.finish(returned);
     }
 
     /// What the last report said, if it ended the trial.
@@ -278,11 +406,19 @@ impl<'a> Running<'a> {
         self.folder.join("checkpoint")
     }
 
-    /// Seconds since the last report.
-    pub fn take_seconds(&mut self) -> f64 {
-        let now = Instant::now();
-        let seconds = (now - self.since).as_secs_f64();
-        self.since = now;
-        seconds
+    /// Seconds of work since the last report; see [`Clock`] for trials that run together.
+    fn take_seconds(&mut self) -> f64 {
+        let now = self.clock.seconds();
+        now - std::mem::replace(&mut self.since, now)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let (seconds, used) = (self.take_seconds(), self.asked());
+            self.link.abandon(seconds, used);
+        }
+        self.clock.leave();
     }
 }

@@ -484,17 +484,17 @@ impl Settings {
 
     /// μ.
     pub fn momentum(&self) -> f64 {
-        self.momentum.unwrap_or(0.0)
+        self.momentum.unwrap_or_else(|| self.optimizer.default_momentum())
     }
 
     /// β₂.
     pub fn beta2(&self) -> f64 {
-        self.beta2.unwrap_or(0.999)
+        self.beta2.unwrap_or_else(|| self.optimizer.default_beta2())
     }
 
     /// Decoupled weight decay.
     pub fn weight_decay(&self) -> f64 {
-        self.weight_decay.unwrap_or(0.0)
+        self.weight_decay.unwrap_or_else(|| self.optimizer.default_weight_decay())
     }
 
     /// The same settings with every default that depends on another setting written out, and nothing for layers
@@ -533,11 +533,20 @@ impl Settings {
 
     /// The update rule with its constants.
     pub fn update_rule(&self) -> Optimizer {
+        let (momentum, beta1, beta2, epsilon) = (self.momentum(), self.beta1, self.beta2(), self.epsilon);
         match self.optimizer {
-            OptimizerKind::Sgd => Optimizer::Sgd { momentum: self.momentum(), nesterov: self.nesterov },
-            OptimizerKind::Adam => {
-                Optimizer::Adam { beta1: self.beta1, beta2: self.beta2(), epsilon: self.epsilon }
+            OptimizerKind::Sgd | OptimizerKind::Momentum => {
+                Optimizer::Sgd { momentum, nesterov: self.nesterov }
             }
+            OptimizerKind::Nesterov => Optimizer::Sgd { momentum, nesterov: true },
+            OptimizerKind::Rmsprop => Optimizer::Rmsprop { rho: self.rho, momentum, epsilon },
+            OptimizerKind::Adagrad => {
+                Optimizer::Adagrad { initial_accumulator: self.initial_accumulator, epsilon }
+            }
+            OptimizerKind::Adam => Optimizer::Adam { beta1, beta2, epsilon },
+            OptimizerKind::AdamW => Optimizer::AdamW { beta1, beta2, epsilon },
+            OptimizerKind::NAdam => Optimizer::NAdam { beta1, beta2, epsilon },
+            OptimizerKind::Lion => Optimizer::Lion { beta1, beta2 },
         }
     }
 }
