@@ -10,6 +10,7 @@ use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
 use crate::kernels;
+use crate::labelled::{self, LabelError};
 use crate::metrics::largest;
 use crate::network::Network;
 use crate::parameters::Layout;
@@ -204,6 +205,17 @@ impl Model {
     pub fn answers(&mut self, inputs: &[f32], rows: usize) -> Answers {
         let encoding = self.description.preprocessing.target();
         self.evaluator.answers(self.engine.as_mut(), inputs, rows, encoding)
+    }
+
+    /// Measures it on rows with their answers, found as [`Model::predict_file`] finds columns.
+    ///
+    /// # Errors
+    ///
+    /// Rows that cannot be read, have no target column, lack an answer, or have a class that the model has not learned.
+    pub fn evaluate_file(&mut self, path: &Path) -> Result<Evaluation, LabelError> {
+        let preprocessing = &self.description.preprocessing;
+        let part = labelled::read(preprocessing, path)?;
+        Ok(self.evaluator.evaluate(self.engine.as_mut(), &part, preprocessing.target()))
     }
 
     /// Measures the held-out rows of the problem it was trained on: to be done once, with the model that is chosen.

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use luthier::core::event::Failure;
 use luthier::core::metric::{CurveValue, Metrics};
-use luthier::core::space::Value;
+use luthier::core::space::{Space, Value};
 use luthier::core::spec::Spec;
 use luthier::objective::{Failed, Flow, Objective, Running};
 
 use crate::{
-    Checkpoint, DataError, Model, ModelError, NetworkSpec, ParamValue, Problem, Settings, SettingsError,
-    StoreError, TrainError, Trainer,
+    Checkpoint, DataError, EngineError, Limits, Model, ModelError, NetworkSpec, ParamValue, Problem,
+    Settings, SettingsError, StoreError, Summary, TrainError, Trainer,
 };
 
 /// Seconds between checkpoints of a trial that runs on.
@@ -48,12 +48,16 @@ pub enum NetworkError {
     /// A model that does not fit the data.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Layers that do not fit together.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 /// Networks on one data set: params are laid over the settings by name.
 pub struct NetworkObjective {
     problem: Arc<Problem>,
     settings: Settings,
+    limits: Limits,
     metrics: Metrics,
 }
 
@@ -72,7 +76,12 @@ impl NetworkObjective {
     pub fn from_table(table: serde_json::Value, spec: &Spec, base: &Path) -> Result<Self, NetworkError> {
         let network: NetworkSpec = serde_json::from_value(table)?;
         let problem = Arc::new(Problem::load(&network, base)?);
-        let objective = Self { problem, settings: network.settings, metrics: spec.metrics.clone() };
+        let objective = Self {
+            problem,
+            settings: network.settings,
+            limits: network.limits,
+            metrics: spec.metrics.clone(),
+        };
         objective.check_names(spec)?;
         objective.check_metrics()?;
         Ok(objective)
@@ -86,6 +95,34 @@ impl NetworkObjective {
     /// What was noticed about the data, for the user: one sentence each.
     pub fn notes(&self) -> &[String] {
         self.problem.notes()
+    }
+
+    /// What the network of some params has and costs. Parameters of the space that `params` does not name are at their
+    /// defaults, or in the middle of their ranges; `params` may also name settings that are not tuned.
+    pub fn summary(&self, space: &Space, params: &[(String, Value)]) -> Result<Summary, NetworkError> {
+        let given = |name: &str| params.iter().find(|(given, _)| given == name).map(|(_, value)| value);
+        let point = space.complete(|index| {
+            let parameter = &space.parameters()[index];
+            let wanted = given(&parameter.name).or(parameter.default.as_ref());
+            let coded = wanted.and_then(|value| parameter.distribution.encode(value).ok());
+            coded.unwrap_or_else(|| parameter.distribution.from_unit(0.5))
+        });
+        let mut settings = self.settings.clone();
+        for (index, parameter) in space.parameters().iter().enumerate() {
+            if let Some(coded) = point.get(index) {
+                settings.set(&parameter.name, param_value(&parameter.distribution.decode(coded)))?;
+            }
+        }
+        // Again, for values outside the ranges.
+        for (name, value) in params {
+            settings.set(name, param_value(value))?;
+        }
+        Ok(Trainer::summary(&self.problem, &settings)?)
+    }
+
+    /// What a trial's network may cost.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Saves the model of the best trial, whose files are under `folder`, into `out`, and measures it on the rows that
@@ -189,7 +226,8 @@ impl NetworkObjective {
                 return Ok(trainer);
             }
         }
-        Trainer::new(&self.problem, settings, running.random_key()).map_err(|e| failure(e).into())
+        Trainer::within(&self.limits, &self.problem, settings, running.random_key())
+            .map_err(|e| failure(e).into())
     }
 }
 

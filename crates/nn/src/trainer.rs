@@ -9,11 +9,13 @@ use crate::data::Problem;
 use crate::engine::{Batch, Engine, Targets};
 use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
+use crate::limits::{LimitError, Limits};
 use crate::model::Model;
 use crate::network::Network;
 use crate::rng::{Purpose, Stream};
 use crate::settings::{Settings, SettingsError};
 use crate::store::StoreError;
+use crate::summary::Summary;
 
 /// One run: a network being trained on a problem. The same problem, settings and seed give the same reports, bit
 /// for bit, on the same machine; whether the run was interrupted does not matter.
@@ -78,20 +80,9 @@ pub enum TrainError {
     /// No engine can run the network.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The network would not fit into memory.
-    #[error(
-        "the network needs about {gibibytes:.1} GiB for {parameters} parameters and batches of {rows} rows, above the limit of {limit} GiB: use fewer `units` or `layers`, or a smaller `batch_size`"
-    )]
-    TooLarge {
-        /// Weights and biases.
-        parameters: usize,
-        /// Rows per batch.
-        rows: usize,
-        /// Estimated memory.
-        gibibytes: f64,
-        /// What is allowed.
-        limit: usize,
-    },
+    /// The network is above a limit.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// A loss was infinite or not a number.
     #[error(
         "diverged at step {step} (epoch {epoch}): the {loss} is no longer finite; a smaller `learning_rate` may help"
@@ -117,18 +108,39 @@ pub enum ResumeError {
     Store(#[from] StoreError),
 }
 
-/// Networks that need more memory than this are refused before training.
-const MEMORY_LIMIT_GIB: usize = 16;
-
 impl Trainer {
-    /// A run at its beginning, on the engine that suits the network.
+    /// A run at its beginning, on the engine that suits the network, within the usual [`Limits`].
     pub fn new(problem: &Arc<Problem>, settings: Settings, seed: [u8; 32]) -> Result<Self, TrainError> {
+        Self::within(&Limits::default(), problem, settings, seed)
+    }
+
+    /// The same within limits of the caller's: a network above them is refused before anything is made for it.
+    pub fn within(
+        limits: &Limits,
+        problem: &Arc<Problem>,
+        settings: Settings,
+        seed: [u8; 32],
+    ) -> Result<Self, TrainError> {
+        settings.check()?;
+        limits.check(&Self::summary(problem, &settings)?)?;
+        Self::unlimited(problem, settings, seed)
+    }
+
+    fn unlimited(problem: &Arc<Problem>, settings: Settings, seed: [u8; 32]) -> Result<Self, TrainError> {
         settings.check()?;
         let network = problem.network(&settings);
         let rows = rows_at_once(problem, &settings);
-        check_size(&network, rows)?;
         let engine = engines::for_training(&network, &settings, &seed, rows)?;
         Ok(Self::with_engine(problem, settings, seed, engine))
+    }
+
+    /// What the network of these settings has and costs on these data.
+    ///
+    /// # Errors
+    ///
+    /// Layers that do not fit together.
+    pub fn summary(problem: &Problem, settings: &Settings) -> Result<Summary, EngineError> {
+        Ok(problem.network(settings).summary(batch_rows(problem, settings), settings.optimizer)?)
     }
 
     /// A run at its beginning on an engine that is given. The engine must hold [`Problem::network`] of these
@@ -200,7 +212,8 @@ impl Trainer {
             let problem = "it was saved by a run on other data, or on another split of them".to_owned();
             return Err(StoreError::Mismatch { path: Checkpoint::file(directory), problem }.into());
         }
-        let mut trainer = Self::new(problem, settings, seed)?;
+        // It was within the limits of the run that saved it.
+        let mut trainer = Self::unlimited(problem, settings, seed)?;
         checkpoint.restore(directory, trainer.engine.as_mut())?;
         trainer.epoch = checkpoint.epoch;
         Ok(trainer)
@@ -321,20 +334,6 @@ fn batch_rows(problem: &Problem, settings: &Settings) -> usize {
 /// The most rows an engine is asked to take.
 fn rows_at_once(problem: &Problem, settings: &Settings) -> usize {
     batch_rows(problem, settings).max(ROWS_AT_ONCE)
-}
-
-/// Weights, gradients and two optimiser slots; outputs and slopes of each layer; two gradients of the widest.
-fn check_size(network: &Network, rows: usize) -> Result<(), TrainError> {
-    let parameters = network.parameter_count();
-    let shapes = network.shapes().map_err(EngineError::Shape)?;
-    let sizes = || shapes.iter().map(|shape| shape.iter().map(|&n| n as f64).product::<f64>());
-    let (outputs, widest) = (sizes().sum::<f64>(), sizes().fold(network.inputs() as f64, f64::max));
-    let numbers = 4.0 * parameters as f64 + 2.0 * rows as f64 * (outputs + widest);
-    let gibibytes = numbers * 4.0 / f64::from(1 << 30);
-    if gibibytes > MEMORY_LIMIT_GIB as f64 {
-        return Err(TrainError::TooLarge { parameters, rows, gibibytes, limit: MEMORY_LIMIT_GIB });
-    }
-    Ok(())
 }
 
 /// The order of the training rows in an epoch, and room for one batch of them.

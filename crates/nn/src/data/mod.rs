@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use preprocessing::{Preprocessing, TargetEncoding};
-pub(crate) use table::Table;
+pub(crate) use table::{Table, shown};
 
 use crate::engine::Targets;
+use crate::limits::Limits;
 use crate::naming::named_choices;
 use crate::settings::Settings;
 
@@ -34,6 +35,9 @@ pub struct NetworkSpec {
     /// Hyperparameters; tuned values are laid over them.
     #[serde(default)]
     pub settings: Settings,
+    /// What a network may cost; one that costs more is refused before it is trained.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// A table and how it is read, prepared and split.
@@ -251,6 +255,14 @@ pub(crate) enum PartTargets {
 }
 
 impl Part {
+    pub(crate) fn of_classes(inputs: Vec<f32>, classes: Vec<u32>) -> Self {
+        Self { inputs, targets: PartTargets::Classes(classes) }
+    }
+
+    pub(crate) fn of_values(inputs: Vec<f32>, values: Vec<f32>) -> Self {
+        Self { inputs, targets: PartTargets::Values(values) }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match &self.targets {

@@ -123,6 +123,14 @@ impl Preprocessing {
         }
     }
 
+    /// Where another table has the target; `None` if it has none.
+    pub(crate) fn target_place(&self, table: &Table) -> Option<usize> {
+        if self.by_name {
+            return table.names().iter().position(|name| *name == self.target_name);
+        }
+        (table.width() == self.width).then_some(self.target_index)
+    }
+
     /// How another table for the same model is read.
     pub(crate) fn reading(&self) -> DataSpec {
         DataSpec {
