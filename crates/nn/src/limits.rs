@@ -125,7 +125,7 @@ impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, size) =
             BINARY.into_iter().find(|(_, size)| self.0 >= *size).unwrap_or(BINARY[BINARY.len() - 1]);
-        if self.0 % size == 0 {
+        if self.0.is_multiple_of(size) {
             return write!(f, "{} {unit}", self.0 / size);
         }
         write!(f, "{:.1} {unit}", self.0 as f64 / size as f64)
@@ -150,7 +150,7 @@ impl FromStr for Bytes {
 impl From<Bytes> for String {
     /// Without loss: in bytes, unless a larger unit is exact.
     fn from(bytes: Bytes) -> Self {
-        let exact = BINARY.iter().find(|(_, size)| bytes.0 > 0 && bytes.0 % size == 0);
+        let exact = BINARY.iter().find(|(_, size)| bytes.0 > 0 && bytes.0.is_multiple_of(*size));
         exact.map_or_else(|| "0 B".to_owned(), |(unit, size)| format!("{} {unit}", bytes.0 / size))
     }
 }

@@ -27,7 +27,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(10);
 pub enum NetworkError {
     /// A key or a value of the table.
     #[error("[network]: {0}")]
-    Table(#[from] serde_json::Error),
+    Table(serde_json::Error),
     /// The data.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -74,7 +74,7 @@ impl NetworkObjective {
     /// Reads the `[network]` table of a study file and its data; paths start at `base`. The space's names and the
     /// metrics are checked before anything is trained.
     pub fn from_table(table: serde_json::Value, spec: &Spec, base: &Path) -> Result<Self, NetworkError> {
-        let network: NetworkSpec = serde_json::from_value(table)?;
+        let network: NetworkSpec = serde_json::from_value(table).map_err(NetworkError::Table)?;
         let problem = Arc::new(Problem::load(&network, base)?);
         let objective = Self {
             problem,

@@ -250,11 +250,10 @@ fn flops(layer: &Layer, input: &[usize], shape: &[usize]) -> u64 {
 
 fn recurrent_flops(layer: &Recurrent, input: &[usize]) -> u64 {
     let (features, units) = (channels(input) as u64, layer.units as u64);
-    // What joins the gates to the new state: f·c + i·g, then o·tanh c; of a GRU r·(…), then (1 − z)·g + z·h.
+    // What joins the gates to the new state: f·c + i·g, then o·tanh c; of a GRU r·(…), 1 − z, then (1 − z)·g + z·h.
     let joining = match layer.cell {
         Cell::Simple => 0,
-        Cell::Lstm => 5,
-        Cell::Gru => 5,
+        Cell::Lstm | Cell::Gru => 5,
     };
     // For each sum a product with input and state, a bias and an activation.
     let a_sum = plus(&[times(&[2, plus(&[features, units])]), 2]);
@@ -310,7 +309,7 @@ pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

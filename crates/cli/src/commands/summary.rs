@@ -61,9 +61,8 @@ fn parse(words: &[String]) -> anyhow::Result<(PathBuf, Vec<(String, Value)>)> {
             Some((name, value)) if !name.is_empty() && !value.is_empty() => {
                 params.push((name.to_owned(), Value::parse(value)));
             }
-            Some(_) => bail!("{word:?} is not NAME=VALUE"),
             None if file.is_none() => file = Some(Path::new(word).to_owned()),
-            None => bail!("{word:?} is not NAME=VALUE"),
+            Some(_) | None => bail!("{word:?} is not NAME=VALUE"),
         }
     }
     Ok((file.unwrap_or_else(|| "study.toml".into()), params))

@@ -11,4 +11,5 @@ mod commands;
 mod continued;
 mod interrupts;
 mod messages;
+mod models;
 mod processes;

@@ -112,12 +112,11 @@ impl Graph {
 
     /// Gives what is called `value` the name `name`.
     pub(super) fn rename(&mut self, value: &str, name: &str) {
-        match self.nodes.last_mut() {
-            Some(last) if last.output == value => name.clone_into(&mut last.output),
-            _ => {
-                self.node("Identity", &[value], Vec::new());
-                self.nodes.last_mut().expect("the node just added").output = name.to_owned();
-            }
+        if self.nodes.last().is_none_or(|last| last.output != value) {
+            self.node("Identity", &[value], Vec::new());
+        }
+        if let Some(last) = self.nodes.last_mut() {
+            name.clone_into(&mut last.output);
         }
     }
 

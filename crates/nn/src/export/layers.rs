@@ -246,8 +246,7 @@ impl<'a> Translator<'a> {
             let numbers = self.graph.node("Gather", &[x, &place], vec![("axis", Int(1))]);
             parts.push(self.embedded(&numbers, &table));
         }
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        self.graph.node("Concat", &parts, vec![("axis", Int(1))])
+        self.concat(&parts, 1)
     }
 
     fn recurrent(&mut self, x: &str, steps: usize, layer: &Recurrent) -> String {
@@ -373,13 +372,11 @@ impl<'a> Translator<'a> {
     }
 
     fn concat(&mut self, parts: &[String], axis: i64) -> String {
-        match parts {
-            [only] => only.clone(),
-            _ => {
-                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-                self.graph.node("Concat", &parts, vec![("axis", Int(axis))])
-            }
+        if let [only] = parts {
+            return only.clone();
         }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        self.graph.node("Concat", &parts, vec![("axis", Int(axis))])
     }
 
     fn residual(&mut self, x: &str, shape: &[usize], layers: &[Layer]) -> String {
