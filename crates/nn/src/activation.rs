@@ -30,11 +30,14 @@ named_choices! {
         Silu = "silu",
         /// ln(1 + eˣ).
         Softplus = "softplus",
+        /// eˣ / Σ eˣ over the features of a row (of each step of a sequence).
+        Softmax = "softmax",
     }
 }
 
 /// Binds `$function` to the (value, slope) function of an activation and evaluates `$body` with it: a loop inside
-/// the body is compiled once per activation, with the function inlined.
+/// the body is compiled once per activation, with the function inlined. Not for softmax, which is no function of one
+/// number: its layers are run apart.
 macro_rules! with_activation {
     ($activation:expr, $function:ident => $body:expr) => {{
         use $crate::activation as choices;
@@ -79,6 +82,7 @@ macro_rules! with_activation {
                 let $function = choices::softplus;
                 $body
             }
+            choices::Activation::Softmax => unreachable!("softmax needs a whole row"),
         }
     }};
 }
@@ -163,12 +167,17 @@ mod tests {
             Activation::Gelu => 0.5 * x * libm::erfc(-x / 2f64.sqrt()),
             Activation::Silu => x / (1.0 + (-x).exp()),
             Activation::Softplus => x.exp().ln_1p(),
+            Activation::Softmax => unreachable!("not of one number"),
         }
+    }
+
+    fn elementwise() -> impl Iterator<Item = Activation> {
+        Activation::ALL.iter().copied().filter(|&activation| activation != Activation::Softmax)
     }
 
     #[test]
     fn values_and_slopes_agree_with_double_precision() {
-        for &activation in Activation::ALL {
+        for activation in elementwise() {
             for i in -799..800 {
                 let x = f64::from(i) / 100.0 + 0.0025;
                 let (value, slope) = with_activation!(activation, f => f(x as f32));
@@ -186,7 +195,7 @@ mod tests {
 
     #[test]
     fn not_a_number_passes_through_every_activation() {
-        for &activation in Activation::ALL {
+        for activation in elementwise() {
             let (value, _) = with_activation!(activation, f => f(f32::NAN));
             assert!(value.is_nan(), "{activation} hides NaN");
         }

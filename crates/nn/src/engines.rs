@@ -4,7 +4,9 @@
 use crate::dense::DenseEngine;
 use crate::engine::Engine;
 use crate::network::{Network, ShapeError};
+use crate::parameters::Layout;
 use crate::settings::Settings;
+use crate::update::Updater;
 
 /// A network that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +30,8 @@ pub fn for_training(
     seed: &[u8; 32],
     rows: usize,
 ) -> Result<Box<dyn Engine>, EngineError> {
-    network.shapes()?;
-    match DenseEngine::new(network, settings.update_rule(), seed, rows) {
+    let updater = Updater::for_network(&Layout::new(network)?, settings);
+    match DenseEngine::new(network, updater, seed, rows) {
         Some(engine) => Ok(Box::new(engine)),
         None => Err(unsupported(network)),
     }

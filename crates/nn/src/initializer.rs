@@ -55,7 +55,9 @@ impl InitializerKind {
             | Activation::Silu
             | Activation::Softplus => Self::HeUniform,
             Activation::Selu => Self::LecunUniform,
-            Activation::Linear | Activation::Sigmoid | Activation::Tanh => Self::GlorotUniform,
+            Activation::Linear | Activation::Sigmoid | Activation::Tanh | Activation::Softmax => {
+                Self::GlorotUniform
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The loops of a dense network that are not matrix products: bias and activation, dropout, softmax, gradients of
-//! biases and penalties. Plain loops over slices; [`pulp`] compiles each for the SIMD levels of the machine. No
+//! biases and penalties. Normalisation has a file of its own. Plain loops over slices; [`pulp`] compiles each for the SIMD levels of the machine. No
 //! sums are reordered, so the SIMD level does not change a bit.
 
 use pulp::Arch;
@@ -7,31 +7,39 @@ use pulp::Arch;
 use crate::activation::{Activation, with_activation};
 use crate::elementary::exp;
 
-/// z ← f(z + bias), row by row.
-pub(crate) fn activate(arch: Arch, activation: Activation, z: &mut [f32], bias: &[f32]) {
-    with_activation!(activation, f => arch.dispatch(|| {
-        for row in z.chunks_exact_mut(bias.len()) {
+/// z ← f(z + bias), row by row, or z ← f(z) without a bias.
+pub(crate) fn activate(arch: Arch, activation: Activation, z: &mut [f32], bias: Option<&[f32]>) {
+    with_activation!(activation, f => arch.dispatch(|| match bias {
+        Some(bias) => for row in z.chunks_exact_mut(bias.len()) {
             for (z, &b) in row.iter_mut().zip(bias) {
                 *z = f(*z + b).0;
             }
-        }
+        },
+        None => for z in z {
+            *z = f(*z).0;
+        },
     }));
 }
 
-/// z ← f(z + bias) and slope ← f'(z + bias).
+/// As [`activate`], and slope ← f'(z + bias).
 pub(crate) fn activate_with_slope(
     arch: Arch,
     activation: Activation,
     z: &mut [f32],
     slope: &mut [f32],
-    bias: &[f32],
+    bias: Option<&[f32]>,
 ) {
-    with_activation!(activation, f => arch.dispatch(|| {
-        for (row, slopes) in z.chunks_exact_mut(bias.len()).zip(slope.chunks_exact_mut(bias.len())) {
-            for ((z, slope), &b) in row.iter_mut().zip(slopes).zip(bias) {
-                (*z, *slope) = f(*z + b);
+    with_activation!(activation, f => arch.dispatch(|| match bias {
+        Some(bias) => {
+            for (row, slopes) in z.chunks_exact_mut(bias.len()).zip(slope.chunks_exact_mut(bias.len())) {
+                for ((z, slope), &b) in row.iter_mut().zip(slopes).zip(bias) {
+                    (*z, *slope) = f(*z + b);
+                }
             }
         }
+        None => for (z, slope) in z.iter_mut().zip(slope) {
+            (*z, *slope) = f(*z);
+        },
     }));
 }
 
@@ -59,6 +67,48 @@ pub(crate) fn through_slope(arch: Arch, delta: &mut [f32], slope: &[f32], bias_g
             for ((d, &s), sum) in deltas.iter_mut().zip(slopes).zip(bias_gradient.iter_mut()) {
                 *d *= s;
                 *sum += *d;
+            }
+        }
+    });
+}
+
+/// δ ← δ · slope.
+pub(crate) fn multiply_each(arch: Arch, delta: &mut [f32], slope: &[f32]) {
+    arch.dispatch(|| {
+        for (d, &s) in delta.iter_mut().zip(slope) {
+            *d *= s;
+        }
+    });
+}
+
+/// The sum of each column of a row-major matrix.
+pub(crate) fn column_sums(arch: Arch, values: &[f32], sums: &mut [f32]) {
+    arch.dispatch(|| {
+        sums.fill(0.0);
+        for row in values.chunks_exact(sums.len()) {
+            for (sum, &x) in sums.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+    });
+}
+
+/// a ← a + b.
+pub(crate) fn add(arch: Arch, a: &mut [f32], b: &[f32]) {
+    arch.dispatch(|| {
+        for (a, &b) in a.iter_mut().zip(b) {
+            *a += b;
+        }
+    });
+}
+
+/// δ ← p (δ − Σ δ p) for each row of softmax outputs p.
+pub(crate) fn through_softmax(arch: Arch, delta: &mut [f32], outputs: &[f32], width: usize) {
+    arch.dispatch(|| {
+        for (deltas, row) in delta.chunks_exact_mut(width).zip(outputs.chunks_exact(width)) {
+            let along: f32 = deltas.iter().zip(row).map(|(d, p)| d * p).sum();
+            for (d, &p) in deltas.iter_mut().zip(row) {
+                *d = p * (*d - along);
             }
         }
     });

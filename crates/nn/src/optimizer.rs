@@ -204,6 +204,7 @@ impl Optimizer {
 
     /// One step of everything: `step` counts from 1; `slots` are the slices named by [`OptimizerKind::slots`], zero
     /// before step 1. All slices have the length of `weights`.
+    #[cfg(test)]
     pub(crate) fn update(
         &self,
         arch: Arch,

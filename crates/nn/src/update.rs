@@ -9,6 +9,7 @@ use pulp::Arch;
 use crate::kernels::add_penalty;
 use crate::optimizer::{Optimizer, Step};
 use crate::parameters::{Layout, Parameter, Role};
+use crate::settings::Settings;
 
 /// A stretch of the parameters that is treated alike: one kernel, one bias, one layer's moving statistics.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,6 +159,17 @@ impl Updater {
         }
     }
 
+    /// The updater that `settings` describe for a network with these parameters. Every engine takes its own from here.
+    pub fn for_network(layout: &Layout, settings: &Settings) -> Self {
+        let around = UpdateSettings {
+            weight_decay: settings.weight_decay(),
+            proximal_l1: settings.l1_proximal,
+            clip_norm: settings.clip_norm,
+            clip_value: settings.clip_value,
+        };
+        Self::new(settings.update_rule(), around, Segment::of(layout))
+    }
+
     /// One step with the learning rate η. `weights` and `gradients` (of the mean loss without penalties) are as long
     /// as all segments together; afterwards `gradients` holds what the rule was given: penalties added, then
     /// clipped. A gradient that is not a number shows in the weights.
@@ -177,6 +189,16 @@ impl Updater {
             self.shrink(weights, learning_rate);
         }
         self.limit_norms(weights);
+    }
+
+    /// Number of parameters.
+    pub fn len(&self) -> usize {
+        self.segments.last().map_or(0, |segment| segment.range.end)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Its rule.

@@ -1,8 +1,8 @@
 //! First gradients and twenty steps of every optimiser against double precision (`reference/steps.py`).
 
 use luthier_nn::{
-    Activation, Batch, Dense, DenseEngine, Engine, Layer, Loss, Network, Optimizer, Penalty, Purpose, Stream,
-    Targets, Tensor, WeightSettings,
+    Activation, Batch, Dense, DenseEngine, Engine, Layer, Layout, Loss, Network, Optimizer, Penalty, Purpose,
+    Segment, Stream, Targets, Tensor, UpdateSettings, Updater, WeightSettings,
 };
 use serde::Deserialize;
 
@@ -55,7 +55,10 @@ impl Case {
             Rule::Sgd { momentum, nesterov } => Optimizer::Sgd { momentum, nesterov },
             Rule::Adam { beta1, beta2, epsilon } => Optimizer::Adam { beta1, beta2, epsilon },
         };
-        let mut engine = DenseEngine::new(&self.network(), optimizer, &[0; 32], 6).unwrap();
+        let network = self.network();
+        let segments = Segment::of(&Layout::new(&network).unwrap());
+        let updater = Updater::new(optimizer, UpdateSettings::default(), segments);
+        let mut engine = DenseEngine::new(&network, updater, &[0; 32], 6).unwrap();
         let before = engine.weights().into_iter().zip(&self.before);
         let before: Vec<Tensor> =
             before.map(|(tensor, data)| Tensor { data: data.clone(), ..tensor }).collect();
