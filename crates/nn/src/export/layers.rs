@@ -62,7 +62,7 @@ impl<'a> Translator<'a> {
             Layer::Dropout { .. } => x.to_owned(),
             Layer::BatchNormalization { epsilon, .. } => self.batch_normalization(x, shape, *epsilon),
             Layer::LayerNormalization { epsilon } => self.layer_normalization(x, shape, *epsilon),
-            Layer::Activation { activation } => self.activation(x, *activation),
+            Layer::Activation { activation } => self.activation_along(x, *activation, features_axis(shape)),
             Layer::Conv1d(conv) => self.channels_first(x, |this, x| this.convolution(x, &shape[..1], conv)),
             Layer::Conv2d(conv) => self.convolution(x, &shape[1..], conv),
             Layer::Pool1d(pool) => self.channels_first(x, |this, x| this.pool(x, 1, *pool)),
@@ -94,7 +94,12 @@ impl<'a> Translator<'a> {
         self.activation(&sums, dense.activation)
     }
 
+    /// An activation of numbers whose features are on the last axis.
     fn activation(&mut self, x: &str, activation: Activation) -> String {
+        self.activation_along(x, activation, -1)
+    }
+
+    fn activation_along(&mut self, x: &str, activation: Activation, features: i64) -> String {
         let graph = &mut self.graph;
         match activation {
             Activation::Linear => x.to_owned(),
@@ -111,6 +116,7 @@ impl<'a> Translator<'a> {
                 graph.node("Mul", &[x, &share], Vec::new())
             }
             Activation::Softplus => graph.node("Softplus", &[x], Vec::new()),
+            Activation::Softmax => graph.node("Softmax", &[x], vec![("axis", Int(features))]),
         }
     }
 
@@ -196,7 +202,7 @@ impl<'a> Translator<'a> {
         let mut inputs = vec![x, &kernel];
         inputs.extend(bias.as_deref());
         let sums = self.graph.node("Conv", &inputs, attributes);
-        self.activation(&sums, conv.activation)
+        self.activation_along(&sums, conv.activation, 1)
     }
 
     fn pool(&mut self, x: &str, axes: usize, pool: Pool) -> String {
@@ -407,4 +413,9 @@ impl<'a> Translator<'a> {
         let ends = [&[0][..], &[i64::MAX], &[1], &[stride]].map(|values| graph.ints(values));
         graph.node("Slice", &[x, &ends[0], &ends[1], &ends[2], &ends[3]], Vec::new())
     }
+}
+
+/// The axis, rows being the first, on which an example of this shape has its features: those of an image are channels.
+fn features_axis(shape: &[usize]) -> i64 {
+    if shape.len() == 3 { 1 } else { -1 }
 }

@@ -35,9 +35,9 @@ ACTIVATIONS = {
 }
 
 
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
 
 
 LINKS = {
@@ -81,7 +81,10 @@ class Reader:
             number += len(self.used) > before
         return x
 
-    def activated(self, layer, x):
+    def activated(self, layer, x, axis=-1):
+        """`axis` is that of the features."""
+        if layer["activation"] == "softmax":
+            return softmax(x, axis)
         return ACTIVATIONS[layer["activation"]](x)
 
     def dense(self, path, layer, x):
@@ -92,7 +95,7 @@ class Reader:
         return x
 
     def activation(self, path, layer, x):
-        return self.activated(layer, x)
+        return self.activated(layer, x, 1 if x.ndim == 4 else -1)
 
     def scaled(self, path, x):
         shape = (-1, 1, 1) if x.ndim == 4 else (-1,)
@@ -122,7 +125,7 @@ class Reader:
         out = np.einsum(f"nc{letters}{kernels},fc{kernels}->nf{letters}", seen, self.get(f"{path}.kernel"))
         if layer["bias"]:
             out = out + self.get(f"{path}.bias").reshape([-1] + [1] * len(axes))
-        return self.activated(layer, out)
+        return self.activated(layer, out, 1)
 
     def conv1d(self, path, layer, x):
         return self.convolved(path, layer, x.swapaxes(1, 2)).swapaxes(1, 2)

@@ -113,6 +113,13 @@ fn convolutional() -> Vec<Case> {
             cases.push(case(&format!("global_{pooling}_pool_{name}"), shape, layers));
         }
     }
+    let softmax = Conv { activation: Activation::Softmax, ..conv(3) };
+    let tail = [Layer::Flatten, layer(2, Activation::Linear)];
+    let with_tail = |layers: Vec<Layer>| layers.into_iter().chain(tail.clone()).collect::<Vec<_>>();
+    let of_steps = with_tail(vec![Layer::Conv1d(softmax.clone()), activation(Activation::Softmax)]);
+    cases.push(case("softmax_of_steps", &[5, 2], of_steps));
+    let of_image = with_tail(vec![Layer::Conv2d(softmax), activation(Activation::Softmax)]);
+    cases.push(case("softmax_of_channels", &[2, 4, 5], of_image));
     let conv = Conv { bias: false, ..conv(3) };
     let layers = vec![
         Layer::Conv2d(conv.clone()),
