@@ -1,7 +1,7 @@
 //! Writes networks of every kind as ONNX, each with inputs, weights and, where an engine of this build runs it, its
 //! outputs as JSON, for `tests/reference/onnx_check.py`.
 //!
-//! cargo run -p luthier-nn --example onnx_zoo -- FOLDER
+//! `cargo run -p luthier-nn --example onnx_zoo -- FOLDER`
 
 use std::path::Path;
 
