@@ -157,6 +157,7 @@ fn every_key_of_a_network_is_described() {
     let tables = [
         ("## `[network]`", network_keys(no_such_key())),
         ("### `[network.data]`", network_keys(json!({ "data": no_such_key() }))),
+        ("### `[network.data.text]`", network_keys(json!({ "data": { "text": no_such_key() } }))),
         ("### `[network.settings]`", Settings::names().map(str::to_owned).collect()),
     ];
     check_rows(&page, tables);

@@ -29,7 +29,7 @@ pub fn study_file(spec: &DataSpec, problem: &Problem, request: &Request) -> Resu
     let data = toml::to_string(spec)?;
     let (metric, direction) = match problem.task() {
         Task::Regression => ("val_rmse", "minimize"),
-        Task::Classification => ("val_accuracy", "maximize"),
+        Task::Classification | Task::MultiLabel => ("val_accuracy", "maximize"),
     };
     let mut text = format!(
         "# A Luthier study of networks on {}: {}.\n# Run it with `{}`; the same command continues it.\n\n",

@@ -47,10 +47,17 @@ impl Problem {
         let usual = match self.task() {
             Task::Classification => LossKind::CrossEntropy,
             Task::Regression => LossKind::SquaredError,
+            Task::MultiLabel => LossKind::MultiLabel,
         };
         let loss = settings.loss(usual);
-        let outputs = if loss.link() == Link::Softmax { self.classes().len() } else { 1 };
-        Signature::rows(self.inputs(), outputs, loss)
+        let one_score = self.task() == Task::Classification && loss.link() != Link::Softmax;
+        Signature {
+            input: self.shape().to_vec(),
+            vocabulary: self.vocabulary(),
+            embedded: self.embedded().iter().map(|column| (column.input, column.cardinality)).collect(),
+            outputs: if one_score { 1 } else { self.preprocessing().target().width() },
+            loss,
+        }
     }
 
     /// The network that `settings` describe for these data.

@@ -159,10 +159,12 @@ impl Evaluator {
     }
 }
 
-/// Mean and deviation that a number was standardised with.
+/// Mean and deviation that a number was standardised with. Several numbers have different units: they stay as they are.
 fn unit(encoding: &TargetEncoding) -> (f64, f64) {
     match encoding {
-        TargetEncoding::Classes { .. } => (0.0, 1.0),
+        TargetEncoding::Classes { .. } | TargetEncoding::Labels { .. } | TargetEncoding::Values { .. } => {
+            (0.0, 1.0)
+        }
         TargetEncoding::Value { mean, deviation } => (*mean, *deviation),
     }
 }

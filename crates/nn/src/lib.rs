@@ -45,7 +45,6 @@ mod evaluation;
 mod export;
 mod initializer;
 mod kernels;
-mod labelled;
 mod limits;
 mod loss;
 mod matmul;
@@ -69,7 +68,9 @@ pub use activation::Activation;
 pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
-    ColumnRef, DataError, DataSpec, NetworkSpec, Part, Preprocessing, Problem, TargetEncoding, Task,
+    Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
+    Fold, Format, KnownTargets, LabelError, MissingCategory, NetworkSpec, Part, Place, Preprocessing,
+    Problem, SplitKind, TargetColumns, TargetEncoding, Task, TextSpec, Tokens,
 };
 pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};
@@ -78,7 +79,6 @@ pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::Evaluation;
 pub use export::{ExportError, Outputs, onnx};
 pub use initializer::{Initializer, InitializerKind};
-pub use labelled::LabelError;
 pub use limits::{Bytes, LimitError, Limits};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataError, Preprocessing, Problem, Table, TargetEncoding};
+use crate::data::{DataError, LabelError, Preprocessing, Problem, TargetEncoding};
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
 use crate::kernels;
-use crate::labelled::{self, LabelError};
+use crate::loss::Link;
 use crate::metrics::largest;
 use crate::network::Network;
 use crate::parameters::Layout;
@@ -64,6 +64,18 @@ pub enum Prediction {
     Value {
         /// The number.
         value: f64,
+    },
+    /// Several numbers, each in the unit of its target.
+    Values {
+        /// The numbers.
+        values: Vec<f64>,
+    },
+    /// Labels that do not exclude each other.
+    Labels {
+        /// Names of the labels whose probability is at least ½.
+        labels: Vec<String>,
+        /// The probability of each label, in the order of [`Model::classes`].
+        probabilities: Vec<f32>,
     },
 }
 
@@ -143,8 +155,8 @@ impl Model {
     /// Names of the classes; empty for regression.
     pub fn classes(&self) -> &[String] {
         match self.description.preprocessing.target() {
-            TargetEncoding::Classes { names } => names,
-            TargetEncoding::Value { .. } => &[],
+            TargetEncoding::Classes { names } | TargetEncoding::Labels { names } => names,
+            TargetEncoding::Value { .. } | TargetEncoding::Values { .. } => &[],
         }
     }
 
@@ -173,13 +185,11 @@ impl Model {
         &self.weights
     }
 
-    /// Predicts every row of a table. Columns are found by name if the training table had names, else by position;
+    /// Predicts every example of a file or folder. A table's columns are found by name if the training table had names, else by position;
     /// the target may be there or not, further columns are ignored.
     pub fn predict_file(&mut self, path: &Path) -> Result<Vec<Prediction>, DataError> {
-        let preprocessing = &self.description.preprocessing;
-        let table = Table::read(path, &preprocessing.reading())?;
-        let inputs = preprocessing.encode_other(&table)?;
-        Ok(self.predict(&inputs, table.len()))
+        let (inputs, rows) = self.description.preprocessing.read_inputs(path)?;
+        Ok(self.predict(&inputs, rows))
     }
 
     /// Predicts rows that are encoded already, such as [`Part::inputs`](crate::Part::inputs).
@@ -196,6 +206,18 @@ impl Model {
                 let value = |&score: &f32| Prediction::Value { value: f64::from(score) * deviation + mean };
                 predictions.extend(scores.iter().map(value));
             }
+            TargetEncoding::Values { means, deviations, .. } => {
+                predictions.extend(scores.chunks_exact(width).map(|row| {
+                    let scaled = row.iter().zip(means.iter().zip(deviations));
+                    let values =
+                        scaled.map(|(&score, (mean, deviation))| f64::from(score) * deviation + mean);
+                    Prediction::Values { values: values.collect() }
+                }));
+            }
+            TargetEncoding::Labels { names } => {
+                Link::Sigmoid.apply(pulp::Arch::new(), scores, width);
+                predictions.extend(scores.chunks_exact(width).map(|row| labels_of(row, names)));
+            }
         });
         predictions
     }
@@ -207,14 +229,15 @@ impl Model {
         self.evaluator.answers(self.engine.as_mut(), inputs, rows, encoding)
     }
 
-    /// Measures it on rows with their answers, found as [`Model::predict_file`] finds columns.
+    /// Measures it on examples with their answers, which are found as [`Model::predict_file`] finds them. `labels` is a
+    /// second file (NumPy or IDX) with the answers, for arrays that have none beside them.
     ///
     /// # Errors
     ///
-    /// Rows that cannot be read, have no target column, lack an answer, or have a class that the model has not learned.
-    pub fn evaluate_file(&mut self, path: &Path) -> Result<Evaluation, LabelError> {
+    /// Examples that cannot be read, lack answers, or have a class that the model has not learned.
+    pub fn evaluate_file(&mut self, path: &Path, labels: Option<&Path>) -> Result<Evaluation, LabelError> {
         let preprocessing = &self.description.preprocessing;
-        let part = labelled::read(preprocessing, path)?;
+        let part = preprocessing.read_labelled(path, labels)?;
         Ok(self.evaluator.evaluate(self.engine.as_mut(), &part, preprocessing.target()))
     }
 
@@ -235,10 +258,7 @@ impl Description {
     /// Guards against an edited file that would ask for absurd buffers or index out of range.
     fn is_consistent(&self, weights: &[Tensor]) -> bool {
         let stored: usize = weights.iter().map(|tensor| tensor.data.len()).sum();
-        let outputs = match self.preprocessing.target() {
-            TargetEncoding::Classes { names } => names.len(),
-            TargetEncoding::Value { .. } => 1,
-        };
+        let outputs = self.preprocessing.target().width();
         let Ok(layout) = Layout::new(&self.network) else { return false };
         self.network.inputs() == self.preprocessing.inputs()
             && self.network.outputs() == outputs
@@ -248,4 +268,12 @@ impl Description {
 
 fn class_of(probabilities: &[f32], names: &[String]) -> Prediction {
     Prediction::Class { class: names[largest(probabilities)].clone(), probabilities: probabilities.to_vec() }
+}
+
+fn labels_of(probabilities: &[f32], names: &[String]) -> Prediction {
+    let holds = names.iter().zip(probabilities).filter(|(_, probability)| **probability >= 0.5);
+    Prediction::Labels {
+        labels: holds.map(|(name, _)| name.clone()).collect(),
+        probabilities: probabilities.to_vec(),
+    }
 }

@@ -383,7 +383,10 @@ impl BatchBuffer {
             }
             Targets::Values(values) => {
                 self.values.clear();
-                self.values.extend(chosen.iter().map(|&row| values[row as usize]));
+                let width = values.len() / self.order.len();
+                let cells =
+                    chosen.iter().flat_map(|&row| &values[row as usize * width..(row as usize + 1) * width]);
+                self.values.extend(cells);
                 Targets::Values(&self.values)
             }
         };

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use luthier_nn::{ColumnRef, DataSpec, Problem, Targets, Task};
+use luthier_nn::{ColumnRef, DataSpec, MissingCategory, Problem, Targets, Task};
 
 fn load(text: &str, change: impl FnOnce(&mut DataSpec)) -> Result<Problem, String> {
     load_bytes("table.csv", text.as_bytes(), change)
@@ -65,7 +65,7 @@ fn raw_numbers_are_kept_on_request() {
 
 #[test]
 fn the_target_is_found_by_name_by_number_and_by_default() {
-    let by = |target: Option<ColumnRef>| load(&good(), |spec| spec.target = target).unwrap();
+    let by = |target: Option<ColumnRef>| load(&good(), |spec| spec.target = target.map(Into::into)).unwrap();
     assert_eq!(by(None).preprocessing().target_name(), "y");
     assert_eq!(by(Some("kind".into())).classes(), ["blue", "green", "red"]);
     assert_eq!(by(Some(ColumnRef::Index(0))).task(), Task::Regression);
@@ -142,7 +142,11 @@ fn missing_cells_are_filled_and_said_so() {
     assert!(problem.train().inputs().iter().all(|x| x.is_finite()));
     let notes = problem.notes().join("\n");
     assert!(notes.contains("`x`") && notes.contains("median"), "{notes}");
-    assert!(notes.contains("`kind`") && notes.contains("`red`"), "{notes}");
+    assert!(notes.contains("`kind`") && notes.contains("category of their own"), "{notes}");
+    let frequent = |spec: &mut DataSpec| spec.missing_category = MissingCategory::MostFrequent;
+    let filled = load(&holes, frequent).unwrap();
+    assert_eq!((problem.inputs(), filled.inputs()), (4, 3));
+    assert!(filled.notes().join("\n").contains("count as `red`"));
 }
 
 #[test]

@@ -335,7 +335,7 @@ fn predictions_for_a_file_need_neither_target_nor_order() {
             assert!((probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
             class.as_str()
         }
-        Prediction::Value { .. } => panic!("a class was expected"),
+        other => panic!("a class was expected, not {other:?}"),
     };
     assert_eq!((predictions.len(), class(0), class(1)), (3, "yes", "no"));
     let lacking = write("lacking.csv", "x\n1\n".to_owned());

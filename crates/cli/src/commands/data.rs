@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use luthier::study_file::ObjectiveSpec;
-use luthier_nn::{ColumnRef, DataSpec, Problem, advice};
+use luthier_nn::{DataSpec, Problem, advice};
 
 use crate::opening::{folder_of, read_study_file};
 
@@ -71,7 +71,7 @@ impl Data {
         } else {
             std::fs::canonicalize(data).with_context(|| format!("cannot read {}", data.display()))?
         };
-        Ok(DataSpec { target: self.target.as_deref().map(ColumnRef::from), ..DataSpec::new(file) })
+        Ok(DataSpec { target: self.target.as_deref().map(Into::into), ..DataSpec::new(file) })
     }
 
     fn study_file(&self, output: &Path, trials: u64) -> anyhow::Result<String> {

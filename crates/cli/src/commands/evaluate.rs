@@ -20,9 +20,12 @@ pub(crate) struct Arguments {
     /// A folder with a model (`model.json`), or a study, whose best model is taken
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Rows with the target among their columns
+    /// Rows with the target among their columns, or examples with their answers beside them
     #[arg(value_name = "ROWS")]
     rows: PathBuf,
+    /// The answers, for NumPy and IDX files that hold the inputs alone
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -31,8 +34,9 @@ pub(crate) struct Arguments {
 /// Measures the model.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut model = model_at(&arguments.model)?;
-    let measured =
-        model.evaluate_file(&arguments.rows).with_context(|| arguments.rows.display().to_string())?;
+    let measured = model
+        .evaluate_file(&arguments.rows, arguments.labels.as_deref())
+        .with_context(|| arguments.rows.display().to_string())?;
     let loss = model.network().loss.kind();
     let mut out = std::io::stdout().lock();
     if arguments.json {

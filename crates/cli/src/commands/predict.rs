@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use luthier_nn::{Model, Prediction};
+use luthier_nn::{Model, Prediction, TargetEncoding};
 use serde_json::{Map, Value, json};
 
 use crate::opening::model_at;
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// A folder with a model (`model.json`), or a study, whose best model is taken
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// The rows
+    /// The rows: a file of any kind that can be trained on, or a folder of images
     #[arg(value_name = "ROWS")]
     rows: PathBuf,
     /// Where to; standard output if not given
@@ -56,12 +56,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A column called as the target; for classes also one with the probability of each.
+/// A column for each number that is predicted, called as its target; for classes and labels the names, and a column with
+/// the probability of each.
 fn write_table(model: &Model, predictions: &[Prediction], out: &mut dyn Write) -> anyhow::Result<()> {
     let mut table = csv::Writer::from_writer(Vec::new());
-    let probabilities = model.classes().iter().map(|name| format!("p({name})"));
-    table
-        .write_record(std::iter::once(model.preprocessing().target_name().to_owned()).chain(probabilities))?;
+    table.write_record(header(model))?;
     for prediction in predictions {
         table.write_record(cells(prediction))?;
     }
@@ -69,22 +68,44 @@ fn write_table(model: &Model, predictions: &[Prediction], out: &mut dyn Write) -
     Ok(out.write_all(&table.into_inner()?)?)
 }
 
-fn cells(prediction: &Prediction) -> Vec<String> {
-    match prediction {
-        Prediction::Class { class, probabilities } => {
-            std::iter::once(class.clone()).chain(probabilities.iter().map(f32::to_string)).collect()
+fn header(model: &Model) -> Vec<String> {
+    match model.preprocessing().target() {
+        TargetEncoding::Values { names, .. } => names.clone(),
+        TargetEncoding::Value { .. } => vec![model.preprocessing().target_name().to_owned()],
+        TargetEncoding::Classes { names } | TargetEncoding::Labels { names } => {
+            let probabilities = names.iter().map(|name| format!("p({name})"));
+            std::iter::once(model.preprocessing().target_name().to_owned()).chain(probabilities).collect()
         }
+    }
+}
+
+fn cells(prediction: &Prediction) -> Vec<String> {
+    let with = |first: String, probabilities: &[f32]| {
+        std::iter::once(first).chain(probabilities.iter().map(f32::to_string)).collect()
+    };
+    match prediction {
+        Prediction::Class { class, probabilities } => with(class.clone(), probabilities),
+        Prediction::Labels { labels, probabilities } => with(labels.join(";"), probabilities),
         Prediction::Value { value } => vec![value.to_string()],
+        Prediction::Values { values } => values.iter().map(f64::to_string).collect(),
     }
 }
 
 fn object(model: &Model, prediction: &Prediction) -> Value {
+    let named = |probabilities: &[f32]| -> Map<String, Value> {
+        model.classes().iter().cloned().zip(probabilities.iter().map(|&p| short(p))).collect()
+    };
     match prediction {
         Prediction::Class { class, probabilities } => {
-            let named = model.classes().iter().cloned().zip(probabilities.iter().map(|&p| short(p)));
-            json!({ "prediction": class, "probabilities": named.collect::<Map<_, _>>() })
+            json!({ "prediction": class, "probabilities": named(probabilities) })
+        }
+        Prediction::Labels { labels, probabilities } => {
+            json!({ "prediction": labels, "probabilities": named(probabilities) })
         }
         Prediction::Value { value } => json!({ "prediction": value }),
+        Prediction::Values { values } => {
+            json!({ "prediction": header(model).into_iter().zip(values).map(|(name, &v)| (name, v.into())).collect::<Map<_, Value>>() })
+        }
     }
 }
 

@@ -34,12 +34,9 @@ pub struct Outputs {
 impl Outputs {
     /// What the targets of a model need.
     fn of(preprocessing: &Preprocessing, network: &Network) -> Self {
-        match preprocessing.target() {
-            TargetEncoding::Classes { .. } => Self { two_classes: network.outputs() == 1, ..Self::default() },
-            TargetEncoding::Value { mean, deviation } => {
-                Self { scales: vec![(*mean, *deviation)], two_classes: false }
-            }
-        }
+        let target = preprocessing.target();
+        let classes = matches!(target, TargetEncoding::Classes { .. });
+        Self { scales: target.scales(), two_classes: classes && network.outputs() == 1 }
     }
 }
 

@@ -1,0 +1,422 @@
+//! Data made ready for training: three parts as numbers, and the folds and inner splits that are made of them without
+//! reading a file again. Nothing here trains or evaluates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::array::{Array, Values};
+use super::examples::Examples;
+use super::preprocessing::Labels;
+use super::split::{Fractions, Split, derived_seed};
+use super::{
+    Channels, DataError, DataSpec, EmbeddedColumn, Fold, NetworkSpec, Preprocessing, TargetEncoding, Task,
+};
+use crate::engine::Targets;
+
+/// Data made ready: the examples as numbers, in three parts. Immutable; share it between threads in an
+/// [`Arc`].
+#[derive(Debug)]
+pub struct Problem {
+    examples: Arc<Examples>,
+    preprocessing: Preprocessing,
+    shape: Vec<usize>,
+    embedded: Vec<EmbeddedColumn>,
+    train: Part,
+    validation: Part,
+    stopping: Option<Part>,
+    held_out: Part,
+    fingerprint: String,
+    notes: Vec<String>,
+}
+
+impl Problem {
+    /// Reads and prepares the data of `spec`; a relative file name is looked up in `base`.
+    pub fn load(spec: &NetworkSpec, base: &Path) -> Result<Self, DataError> {
+        Self::prepare(&spec.data, base)
+    }
+
+    /// Reads and prepares data; a relative file name is looked up in `base`.
+    pub fn prepare(spec: &DataSpec, base: &Path) -> Result<Self, DataError> {
+        Self::of_examples(Examples::read(spec, base)?)
+    }
+
+    /// Prepares examples that are in memory: `inputs` holds one example of `shape` after another, images channels first
+    /// (unless `spec.channels` says otherwise), sequences [steps, features]. `spec` says how they are prepared and split;
+    /// without [`DataSpec::kind`], one axis is features, two are a sequence, three an image. Values are taken as they
+    /// are: pixels should be scaled to [0, 1] already.
+    ///
+    /// ```
+    /// use luthier_nn::{DataSpec, KnownTargets, Problem};
+    ///
+    /// let inputs: Vec<f32> = (0..40).map(|i| (i % 7) as f32).collect();
+    /// let targets = KnownTargets::Values((0..20).map(f64::from).collect());
+    /// let problem = Problem::from_arrays(&[2], inputs, targets, &DataSpec::new(""))?;
+    /// assert_eq!((problem.shape(), problem.train().len()), (&[2][..], 12));
+    /// # Ok::<(), luthier_nn::DataError>(())
+    /// ```
+    pub fn from_arrays(
+        shape: &[usize],
+        inputs: Vec<f32>,
+        targets: KnownTargets,
+        spec: &DataSpec,
+    ) -> Result<Self, DataError> {
+        let width: usize = shape.iter().product();
+        if width == 0 || inputs.is_empty() || !inputs.len().is_multiple_of(width) {
+            return Err(DataError::Shape { numbers: inputs.len(), shape: shape.to_vec() });
+        }
+        let rows = inputs.len() / width;
+        let data_fingerprint = targets.fingerprint(&inputs, shape);
+        let reading = DataSpec { channels: spec.channels.or(Some(Channels::First)), ..spec.clone() };
+        let whole = [&[rows], shape].concat();
+        let array =
+            Array::of_examples(&PathBuf::from("inputs"), &whole, Values::Single(inputs), false, &reading)?;
+        if let Some(place) = (0..array.values.len()).find(|&place| array.values.get(place).is_nan()) {
+            return Err(DataError::NotFiniteInArray {
+                path: array.path,
+                example: place / width + 1,
+                value: f64::NAN,
+            });
+        }
+        super::split::check(spec, rows)?;
+        let labels = targets.into_labels(rows)?;
+        let examples = Examples::of_known(array, labels, "target".to_owned(), spec)?;
+        Self::of_examples(Examples { fingerprint: data_fingerprint, ..examples })
+    }
+
+    fn of_examples(examples: Examples) -> Result<Self, DataError> {
+        let rows = examples.parts()?;
+        let spec = serde_json::to_string(&examples.spec.without_files())
+            .unwrap_or_else(|error| unreachable!("a data spec is plain JSON: {error}"));
+        let fingerprint =
+            blake3::hash(format!("{}\n{spec}", examples.fingerprint).as_bytes()).to_hex().to_string();
+        Self::of_parts(Arc::new(examples), &rows, fingerprint)
+    }
+
+    /// Learns from the training rows and encodes all parts.
+    fn of_parts(examples: Arc<Examples>, rows: &Split, fingerprint: String) -> Result<Self, DataError> {
+        let Examples { inputs, labels, spec, target_name, .. } = &*examples;
+        let target = labels.encoding(&rows.train)?;
+        let mut notes = examples.notes.clone();
+        let preprocessing = Preprocessing::fit(inputs, &rows.train, spec, target, target_name, &mut notes)?;
+        let part = |rows: &[u32]| -> Result<Part, DataError> {
+            Ok(Part {
+                inputs: preprocessing.encode(inputs, rows)?,
+                targets: labels.targets(rows, preprocessing.target()),
+                rows: rows.to_vec(),
+            })
+        };
+        Ok(Self {
+            train: part(&rows.train)?,
+            validation: part(&rows.validation)?,
+            stopping: None,
+            held_out: part(&rows.test)?,
+            shape: preprocessing.shape(),
+            embedded: preprocessing.embedded(),
+            examples: Arc::clone(&examples),
+            preprocessing,
+            fingerprint,
+            notes,
+        })
+    }
+
+    /// Ways to cross-validate: each divides training and validation rows anew, and none touches the held-out ones. `k`
+    /// folds (at least 2), `repeats` times with other shuffles; stratified by class, by group or in order of time, as the
+    /// data are split. Give each to [`Problem::fold`].
+    pub fn folds(&self, k: usize, repeats: usize, seed: u64) -> Result<Vec<Fold>, DataError> {
+        let mut rows = [self.train.rows(), self.validation.rows()].concat();
+        rows.extend(self.stopping.iter().flat_map(Part::rows));
+        rows.sort_unstable();
+        self.examples.division().folds(&rows, k, repeats, seed)
+    }
+
+    /// The same data with the training and validation parts of a fold, prepared by its training rows only. No file is
+    /// read again. Nothing is held out: the held-out rows belong to the problem that the folds come from.
+    ///
+    /// # Panics
+    /// If the fold names examples that are not there.
+    pub fn fold(&self, fold: &Fold) -> Result<Self, DataError> {
+        let rows = Split { train: fold.train.clone(), validation: fold.validation.clone(), test: Vec::new() };
+        let fingerprint = derived_fingerprint(&self.fingerprint, &[&rows.train, &rows.validation]);
+        Self::of_parts(Arc::clone(&self.examples), &rows, fingerprint)
+    }
+
+    /// The same problem with a fraction (above 0, below 1) of the training part set aside for early stopping, see
+    /// [`Problem::stopping`]; divided as the data are split. The validation part, which scores, is not touched. Scales are
+    /// those of the whole training part.
+    pub fn inner(&self, fraction: f64, seed: u64) -> Result<Self, DataError> {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(DataError::Fraction {
+                name: "fraction",
+                value: fraction,
+                expected: "above 0 and below 1",
+            });
+        }
+        let fractions = Fractions { validation: fraction, test: 0.0 };
+        let seed = derived_seed("inner split", seed, 0);
+        let rows = self.examples.division().split(self.train.rows(), fractions, &seed)?;
+        Ok(Self {
+            examples: Arc::clone(&self.examples),
+            preprocessing: self.preprocessing.clone(),
+            shape: self.shape.clone(),
+            embedded: self.embedded.clone(),
+            train: self.train.only(&rows.train, self.inputs()),
+            validation: self.validation.clone(),
+            stopping: Some(self.train.only(&rows.validation, self.inputs())),
+            held_out: self.held_out.clone(),
+            fingerprint: derived_fingerprint(&self.fingerprint, &[&rows.train, &rows.validation]),
+            notes: self.notes.clone(),
+        })
+    }
+
+    /// What is predicted.
+    pub fn task(&self) -> Task {
+        self.preprocessing.task()
+    }
+
+    /// Shape of one example: `[features]`; `[channels, height, width]` for images; `[steps, features]` for sequences;
+    /// `[steps]` for tokens, which are category numbers held in f32.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Numbers per example that a network gets: the product of [`Problem::shape`].
+    pub fn inputs(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Inputs that hold category numbers, each for an embedding; empty if there are none.
+    pub fn embedded(&self) -> &[EmbeddedColumn] {
+        &self.embedded
+    }
+
+    /// Category numbers that occur in examples of tokens, 0 (padding) and 1 (unknown) included; `None` for other data.
+    pub fn vocabulary(&self) -> Option<usize> {
+        self.preprocessing.vocabulary()
+    }
+
+    /// Names of the classes or labels; empty for regression.
+    pub fn classes(&self) -> &[String] {
+        match self.preprocessing.target() {
+            TargetEncoding::Classes { names } | TargetEncoding::Labels { names } => names,
+            TargetEncoding::Value { .. } | TargetEncoding::Values { .. } => &[],
+        }
+    }
+
+    /// How examples become numbers.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// Examples to train on.
+    pub fn train(&self) -> &Part {
+        &self.train
+    }
+
+    /// Examples that score a trial.
+    pub fn validation(&self) -> &Part {
+        &self.validation
+    }
+
+    /// Examples that may stop the training early, and do not score it; `None` unless made by [`Problem::inner`].
+    pub fn stopping(&self) -> Option<&Part> {
+        self.stopping.as_ref()
+    }
+
+    /// Number of examples held out. The examples themselves are only reached by
+    /// [`Model::held_out`](crate::Model::held_out), on a finished model.
+    pub fn held_out_rows(&self) -> usize {
+        self.held_out.len()
+    }
+
+    pub(crate) fn held_out(&self) -> &Part {
+        &self.held_out
+    }
+
+    /// BLAKE3 of the file's bytes, as 64 hexadecimal digits; of several files, BLAKE3 of theirs.
+    pub fn data_fingerprint(&self) -> &str {
+        &self.examples.fingerprint
+    }
+
+    /// BLAKE3 of the files' bytes and of how they are read and split: equal fingerprints mean equal parts.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// What was done to the data that a user may want to know: columns dropped, cells filled.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
+
+/// Some examples as a network sees them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    rows: Vec<u32>,
+    inputs: Vec<f32>,
+    targets: PartTargets,
+}
+
+/// Owned [`Targets`].
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum PartTargets {
+    Classes(Vec<u32>),
+    Values(Vec<f32>),
+}
+
+impl Part {
+    /// Examples of other data than a problem's.
+    pub(super) fn new(inputs: Vec<f32>, targets: PartTargets, rows: usize) -> Self {
+        Self { rows: (0..rows as u32).collect(), inputs, targets }
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no examples.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The number of each example among all examples of the data, from 0: the same in every fold.
+    pub fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// All inputs, example by example.
+    pub fn inputs(&self) -> &[f32] {
+        &self.inputs
+    }
+
+    /// The targets of each example: class numbers, or as many values an example as [`TargetEncoding::width`].
+    pub fn targets(&self) -> Targets<'_> {
+        match &self.targets {
+            PartTargets::Classes(classes) => Targets::Classes(classes),
+            PartTargets::Values(values) => Targets::Values(values),
+        }
+    }
+
+    /// Some of its examples; both lists ascend.
+    fn only(&self, rows: &[u32], width: usize) -> Self {
+        let mut places = Vec::with_capacity(rows.len());
+        let mut wanted = rows.iter().peekable();
+        for (place, row) in self.rows.iter().enumerate() {
+            if wanted.next_if_eq(&row).is_some() {
+                places.push(place);
+            }
+        }
+        let cells = |values: &[f32], width: usize| {
+            places.iter().flat_map(|&place| &values[place * width..(place + 1) * width]).copied().collect()
+        };
+        let targets = match &self.targets {
+            PartTargets::Classes(classes) => {
+                PartTargets::Classes(places.iter().map(|&place| classes[place]).collect())
+            }
+            PartTargets::Values(values) => {
+                PartTargets::Values(cells(values, values.len() / self.len().max(1)))
+            }
+        };
+        Self { rows: rows.to_vec(), inputs: cells(&self.inputs, width), targets }
+    }
+}
+
+/// Targets that are in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KnownTargets {
+    /// One class for each example.
+    Classes {
+        /// Names of the classes, at least 2.
+        names: Vec<String>,
+        /// Number of the class of each example, from 0.
+        of_example: Vec<u32>,
+    },
+    /// One number for each example.
+    Values(Vec<f64>),
+    /// Several numbers for each example.
+    SeveralValues {
+        /// Names of the numbers.
+        names: Vec<String>,
+        /// Example by example.
+        values: Vec<f64>,
+    },
+    /// Labels that do not exclude each other.
+    Labels {
+        /// Names of the labels.
+        names: Vec<String>,
+        /// Whether each label holds, example by example.
+        flags: Vec<bool>,
+    },
+}
+
+impl KnownTargets {
+    fn into_labels(self, examples: usize) -> Result<Labels, DataError> {
+        let check = |targets: usize, width: usize| {
+            if width > 0 && targets == examples * width {
+                Ok(())
+            } else {
+                Err(DataError::TargetCount { targets, examples })
+            }
+        };
+        match self {
+            Self::Classes { names, of_example } => {
+                check(of_example.len(), 1)?;
+                if names.len() < 2 {
+                    let value = names.first().cloned().unwrap_or_default();
+                    return Err(DataError::OneClass { column: "target".to_owned(), value });
+                }
+                if let Some(place) = of_example.iter().position(|&class| class as usize >= names.len()) {
+                    let (class, example) = (of_example[place], place + 1);
+                    return Err(DataError::UnnamedClass { class, example, names: names.len() });
+                }
+                Ok(Labels::Classes { names, of_row: of_example })
+            }
+            Self::Values(values) => {
+                check(values.len(), 1)?;
+                finite(Labels::Values { names: vec!["target".to_owned()], values })
+            }
+            Self::SeveralValues { names, values } => {
+                check(values.len(), names.len())?;
+                finite(Labels::Values { names, values })
+            }
+            Self::Labels { names, flags } => {
+                check(flags.len(), names.len())?;
+                Ok(Labels::Flags {
+                    names,
+                    flags: flags.into_iter().map(|flag| f32::from(u8::from(flag))).collect(),
+                })
+            }
+        }
+    }
+
+    fn fingerprint(&self, inputs: &[f32], shape: &[usize]) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{shape:?}").as_bytes());
+        for value in inputs {
+            hasher.update(&value.to_le_bytes());
+        }
+        match self {
+            Self::Classes { names, of_example } => {
+                hasher.update(format!("{names:?}{of_example:?}").as_bytes())
+            }
+            Self::Values(values) => hasher.update(format!("{values:?}").as_bytes()),
+            Self::SeveralValues { names, values } => hasher.update(format!("{names:?}{values:?}").as_bytes()),
+            Self::Labels { names, flags } => hasher.update(format!("{names:?}{flags:?}").as_bytes()),
+        };
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+fn finite(labels: Labels) -> Result<Labels, DataError> {
+    if let Labels::Values { names, values } = &labels
+        && let Some(place) = values.iter().position(|value| !value.is_finite())
+    {
+        let (value, example) = (values[place], place / names.len() + 1);
+        return Err(DataError::NotFiniteInArray { path: PathBuf::from("targets"), example, value });
+    }
+    Ok(labels)
+}
+
+fn derived_fingerprint(of: &str, rows: &[&[u32]]) -> String {
+    blake3::hash(format!("{of}\n{rows:?}").as_bytes()).to_hex().to_string()
+}
