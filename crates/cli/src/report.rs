@@ -8,6 +8,8 @@ use luthier::core::metric::Direction;
 use luthier::core::study::Study;
 use luthier::core::trial::{Trial, TrialState};
 use luthier::session::named_values;
+use luthier_nn::WinnerReport;
+use luthier_nn::objective::Winner;
 use serde_json::{Value, json};
 
 /// Bars of a sparkline, low to high.
@@ -227,6 +229,37 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
         text.push_str(&format!("last failure: trial {}, {}\n", trial.number, safe(&failure(trial))));
     }
     text
+}
+
+/// What is known about the winner of a study of networks.
+pub(crate) fn winner_block(winner: &Winner) -> String {
+    let mut text = winner_text(&winner.report);
+    if winner.report.anew.is_none() {
+        text.push_str(&held_out(&winner.held_out));
+    }
+    if let Some(model) = &winner.model {
+        text.push_str(&format!("model  {}\n", model.display()));
+    }
+    text
+}
+
+/// The report on a winner, with the one measurement of its last training.
+pub(crate) fn winner_text(report: &WinnerReport) -> String {
+    let values = report.anew.as_ref().map_or("".into(), |anew| held_out(&anew.held_out));
+    format!("{}\n{values}", report.to_string().trim_end())
+}
+
+fn held_out(values: &[(String, f64)]) -> String {
+    values.iter().map(|(name, value)| format!("held-out test {name}  {}\n", number(*value))).collect()
+}
+
+/// The same for machines. What is known about single examples is in the model's folder only.
+pub(crate) fn winner_json(report: &WinnerReport) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(report)?;
+    if let Some(consistency) = value.pointer_mut("/quality/consistency").and_then(Value::as_object_mut) {
+        consistency.remove("examples");
+    }
+    Ok(value)
 }
 
 /// The best value after each finished trial, as a sparkline.

@@ -158,6 +158,10 @@ fn every_key_of_a_network_is_described() {
         ("## `[network]`", network_keys(no_such_key())),
         ("### `[network.data]`", network_keys(json!({ "data": no_such_key() }))),
         ("### `[network.data.text]`", network_keys(json!({ "data": { "text": no_such_key() } }))),
+        (
+            "### `[network.quality]`",
+            network_keys(json!({ "data": { "file": "x" }, "quality": no_such_key() })),
+        ),
         ("### `[network.settings]`", Settings::names().map(str::to_owned).collect()),
     ];
     check_rows(&page, tables);

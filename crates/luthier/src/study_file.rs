@@ -268,6 +268,16 @@ fn epochs(form: &Form, objective: &ObjectiveSpec, default: Option<u64>) -> Optio
     settings.map_or(default, serde_json::Value::as_u64)
 }
 
+/// What a network's study is about if its file names no metric; all of these are to be small.
+fn usual_metrics(network: &serde_json::Map<String, serde_json::Value>) -> &'static [&'static str] {
+    let objective = network.get("quality").and_then(|quality| quality.get("objective"));
+    match objective.and_then(serde_json::Value::as_str) {
+        Some("lower_bound") => &["val_loss_upper"],
+        Some("mean_and_spread") => &["val_loss", "val_loss_sd"],
+        Some(_) | None => &["val_loss"],
+    }
+}
+
 /// The metrics: a network has its own default, a command must say.
 fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String> {
     let mut given = std::mem::take(&mut form.metrics);
@@ -279,11 +289,9 @@ fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String
     }
     if given.is_empty() {
         match objective {
-            ObjectiveSpec::Network(_) => given.push(MetricForm {
-                name: "val_loss".into(),
-                direction: Direction::Minimize,
-                curve: CurveValue::Best,
-            }),
+            ObjectiveSpec::Network(network) => given.extend(usual_metrics(network).iter().map(|name| {
+                MetricForm { name: (*name).into(), direction: Direction::Minimize, curve: CurveValue::Best }
+            })),
             ObjectiveSpec::Command(_) => {
                 return Err(
                     "which number is to be made small or large? Add [metric] with name and direction".into(),

@@ -2,9 +2,9 @@
 //! never fails on a setting that does not concern the network; what cannot be built is an error of its shapes.
 
 use crate::activation::Activation;
-use crate::data::{Problem, Task};
+use crate::data::Problem;
 use crate::initializer::{Initializer, InitializerKind};
-use crate::loss::{Link, Loss, LossKind};
+use crate::loss::Loss;
 use crate::network::{
     Conv, Dense, EmbedColumn, Layer, Network, Penalty, Pool, Pooling, Recurrent, WeightSettings,
 };
@@ -44,18 +44,13 @@ impl Signature {
 impl Problem {
     /// What goes into a network for these data, and what is wanted of it.
     pub fn signature(&self, settings: &Settings) -> Signature {
-        let usual = match self.task() {
-            Task::Classification => LossKind::CrossEntropy,
-            Task::Regression => LossKind::SquaredError,
-            Task::MultiLabel => LossKind::MultiLabel,
-        };
-        let loss = settings.loss(usual);
-        let one_score = self.task() == Task::Classification && loss.link() != Link::Softmax;
+        let loss = settings.loss(self.usual_loss());
         Signature {
             input: self.shape().to_vec(),
             vocabulary: self.vocabulary(),
             embedded: self.embedded().iter().map(|column| (column.input, column.cardinality)).collect(),
-            outputs: if one_score { 1 } else { self.preprocessing().target().width() },
+            // A loss that does not fit is refused before training.
+            outputs: self.outputs(loss).unwrap_or_else(|_| self.preprocessing().target().width()),
             loss,
         }
     }

@@ -9,12 +9,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, OptimizerMemory};
+use crate::engine::{Engine, OptimizerMemory, Tensor};
+use crate::network::Network;
+use crate::schedule::Plateau;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
+use crate::trainer::StoppingState;
 
 const FORMAT: &str = "luthier-checkpoint";
 const FILE: &str = "checkpoint.json";
+/// Goes before the names of the weights that early stopping would return to.
+const BEST: &str = "best.";
 
 /// What a checkpoint says beside its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,10 +32,35 @@ pub struct Checkpoint {
     pub seed: String,
     /// Settings of the run, resolved.
     pub settings: Settings,
+    /// Its network; not in checkpoints of early versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// [`Problem::fingerprint`](crate::Problem::fingerprint) of its data.
     pub problem: String,
+    /// Seconds of training so far.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Where a schedule stands that watches the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plateau: Option<Plateau>,
+    /// Where early stopping stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stopping: Option<StoppingState>,
     tensors: String,
     tensors_blake3: String,
+}
+
+/// How far a run is, to be saved.
+pub(crate) struct Progress<'a> {
+    pub(crate) epoch: usize,
+    pub(crate) seconds: f64,
+    pub(crate) seed: &'a [u8; 32],
+    pub(crate) settings: &'a Settings,
+    pub(crate) network: &'a Network,
+    pub(crate) problem: &'a str,
+    pub(crate) plateau: Option<Plateau>,
+    pub(crate) stopping: Option<StoppingState>,
+    pub(crate) best_weights: &'a [Tensor],
 }
 
 impl Checkpoint {
@@ -49,31 +79,45 @@ impl Checkpoint {
         directory.join(FILE)
     }
 
-    /// Saves the state of `engine` after `epoch` epochs.
+    /// Saves the state of `engine` and how far it is.
     pub(crate) fn save(
         directory: &Path,
         engine: &dyn Engine,
-        epoch: usize,
-        seed: &[u8; 32],
-        settings: &Settings,
-        problem: &str,
+        progress: &Progress<'_>,
     ) -> Result<(), StoreError> {
         store::make_directory(directory)?;
         let memory = engine.memory();
-        let tensors = format!("state-{epoch}.safetensors");
-        let state = [engine.weights(), memory.slots].concat();
+        let tensors = format!("state-{}.safetensors", progress.epoch);
+        let best = progress.best_weights.iter().map(|tensor| {
+            let name = format!("{BEST}{}", tensor.name);
+            Tensor { name, ..tensor.clone() }
+        });
+        let state = [engine.weights(), memory.slots, best.collect()].concat();
         let checkpoint = Self {
-            epoch,
+            epoch: progress.epoch,
             steps: memory.steps,
-            seed: hexadecimal(seed),
-            settings: settings.resolved(),
-            problem: problem.to_owned(),
+            seed: hexadecimal(progress.seed),
+            settings: progress.settings.resolved(),
+            network: Some(progress.network.clone()),
+            problem: progress.problem.to_owned(),
+            seconds: progress.seconds,
+            plateau: progress.plateau,
+            stopping: progress.stopping,
             tensors_blake3: store::write_tensors(&directory.join(&tensors), &state)?,
             tensors,
         };
         store::write_json(&Self::file(directory), FORMAT, &checkpoint)?;
         remove_others(directory, &checkpoint.tensors);
         Ok(())
+    }
+
+    /// The weights of the epoch that early stopping holds for the best.
+    pub(crate) fn best_weights(&self, directory: &Path) -> Result<Vec<Tensor>, StoreError> {
+        let tensors = store::read_tensors(&directory.join(&self.tensors), &self.tensors_blake3)?;
+        let best = |tensor: Tensor| {
+            tensor.name.strip_prefix(BEST).map(str::to_owned).map(|name| Tensor { name, ..tensor })
+        };
+        Ok(tensors.into_iter().filter_map(best).collect())
     }
 
     /// Puts the saved state into an engine for the same network and optimiser.

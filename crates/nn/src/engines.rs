@@ -1,6 +1,8 @@
 //! Which engine runs a network: the fused dense engine where it can, Burn for everything else. The only place that
 //! knows more than one engine.
 
+#[cfg(feature = "burn")]
+use crate::burn::{BurnEngine, Compute};
 use crate::dense::DenseEngine;
 use crate::engine::Engine;
 use crate::network::{Network, ShapeError};
@@ -31,10 +33,13 @@ pub fn for_training(
     rows: usize,
 ) -> Result<Box<dyn Engine>, EngineError> {
     let updater = Updater::for_network(&Layout::new(network)?, settings);
-    match DenseEngine::new(network, updater, seed, rows) {
-        Some(engine) => Ok(Box::new(engine)),
-        None => Err(unsupported(network)),
+    if let Some(engine) = DenseEngine::new(network, updater.clone(), seed, rows) {
+        return Ok(Box::new(engine));
     }
+    #[cfg(feature = "burn")]
+    return Ok(Box::new(BurnEngine::new(network, updater, seed, Compute::Cpu)?));
+    #[cfg(not(feature = "burn"))]
+    Err(unsupported(network))
 }
 
 /// An engine for `network` with zero weights that predicts up to `rows` rows at once and cannot train.
@@ -44,12 +49,16 @@ pub fn for_training(
 /// As for [`for_training`].
 pub fn for_inference(network: &Network, rows: usize) -> Result<Box<dyn Engine>, EngineError> {
     network.shapes()?;
-    match DenseEngine::for_inference(network, rows) {
-        Some(engine) => Ok(Box::new(engine)),
-        None => Err(unsupported(network)),
+    if let Some(engine) = DenseEngine::for_inference(network, rows) {
+        return Ok(Box::new(engine));
     }
+    #[cfg(feature = "burn")]
+    return Ok(Box::new(BurnEngine::for_inference(network, Compute::Cpu)?));
+    #[cfg(not(feature = "burn"))]
+    Err(unsupported(network))
 }
 
+#[cfg(not(feature = "burn"))]
 fn unsupported(network: &Network) -> EngineError {
     let mut kinds: Vec<&str> = network.layers.iter().map(crate::network::Layer::kind).collect();
     kinds.sort_unstable();

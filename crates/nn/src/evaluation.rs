@@ -1,5 +1,5 @@
-//! How good a network is on some rows: its loss and its metrics, in the units of the data. Scores of a part are made
-//! once, whatever is asked of them. Works with any engine and changes nothing.
+//! How good a network is on some rows: losses and metrics from its outputs, in the units of the data. Works with
+//! any engine and changes nothing.
 
 use pulp::Arch;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,8 @@ use crate::data::{Part, TargetEncoding};
 use crate::engine::{Engine, Targets};
 use crate::loss::Loss;
 use crate::metrics::{Metric, Predicted, TargetKind, compute, predicted_class};
-use crate::network::Network;
 use crate::quality::Answers;
+use crate::target::Reading;
 
 /// Rows that are evaluated together. Fixed, because an output's last bits may depend on it.
 pub(crate) const ROWS_AT_ONCE: usize = 256;
@@ -19,152 +19,219 @@ pub(crate) const ROWS_AT_ONCE: usize = 256;
 pub struct Evaluation {
     /// Rows measured.
     pub rows: usize,
-    /// Mean of the network's loss over the rows, in the target's units, without penalties, weights and label smoothing,
-    /// so that runs that differ in these can be compared.
+    /// Mean loss over the rows, each counting the same, without penalties and label smoothing, in the unit of the data:
+    /// cross-entropies in nats, squared errors in squared units of the target. With several numbers to predict, that
+    /// of the standardised numbers.
     pub loss: f64,
-    /// The metrics that have a value on these rows.
+    /// The metrics that were asked for and have a value, in the order asked for.
     pub metrics: Vec<(Metric, f64)>,
-    /// A sentence for each metric that has none, or that leaves something out.
+    /// A sentence for each metric that has no value on these rows, or leaves something out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
 impl Evaluation {
+    /// The value of a metric, if it was asked for and has one.
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
+        self.metrics.iter().find(|(m, _)| *m == metric).map(|(_, value)| *value)
+    }
+
     /// Named values, for example `[("loss", 0.2), ("accuracy", 0.95)]`.
     pub fn values(&self) -> Vec<(&'static str, f64)> {
         let metrics = self.metrics.iter().map(|(metric, value)| (metric.name(), *value));
         std::iter::once(("loss", self.loss)).chain(metrics).collect()
     }
 
-    /// The value of a metric, if it was measured and has one.
-    pub fn metric(&self, metric: Metric) -> Option<f64> {
-        self.metrics.iter().find(|(m, _)| *m == metric).map(|(_, value)| *value)
-    }
-
-    /// The metrics of each epoch unless others are asked for: cheap ones, for they are measured often.
+    /// The metrics of each epoch unless more are asked for: cheap ones, for they are measured often.
     pub fn metrics_of_an_epoch(kind: TargetKind) -> &'static [Metric] {
         match kind {
-            TargetKind::Classes => &[Metric::Accuracy],
-            TargetKind::Labels => &[Metric::F1, Metric::SubsetAccuracy],
-            TargetKind::Values => &[Metric::Rmse, Metric::R2],
+            TargetKind::Classes => &[Metric::Accuracy, Metric::BalancedAccuracy, Metric::F1],
+            TargetKind::Labels => &[Metric::Accuracy, Metric::SubsetAccuracy, Metric::F1],
+            TargetKind::Values => &[Metric::Rmse, Metric::Mae, Metric::R2],
         }
+    }
+
+    /// The metrics of a last measurement: those of an epoch, then the usual ones.
+    pub fn final_metrics(kind: TargetKind) -> Vec<Metric> {
+        joined(Self::metrics_of_an_epoch(kind), Metric::defaults(kind))
     }
 }
 
-/// Evaluates engines of one network with buffers of its own.
+/// `first`, then those of `others` that are not among them.
+pub(crate) fn joined(first: &[Metric], others: &[Metric]) -> Vec<Metric> {
+    let mut all = first.to_vec();
+    for metric in others {
+        if !all.contains(metric) {
+            all.push(*metric);
+        }
+    }
+    all
+}
+
+/// Rows to measure: all of a part, or some.
+#[derive(Clone, Copy)]
+pub(crate) struct Selection<'a> {
+    pub(crate) part: &'a Part,
+    pub(crate) rows: Option<&'a [u32]>,
+}
+
+impl Selection<'_> {
+    fn len(&self) -> usize {
+        self.rows.map_or(self.part.len(), <[u32]>::len)
+    }
+}
+
+impl<'a> From<&'a Part> for Selection<'a> {
+    fn from(part: &'a Part) -> Self {
+        Self { part, rows: None }
+    }
+}
+
+/// Evaluates engines with buffers of its own, made once.
 pub(crate) struct Evaluator {
-    outputs: usize,
-    /// Without label smoothing.
-    loss: Loss,
-    metrics: Vec<Metric>,
-    /// Scores of one block of rows.
+    reading: Reading,
+    /// Scores of all rows of a part.
     scores: Vec<f32>,
-    /// Scores of a whole part, then its predictions.
-    all: Vec<f32>,
+    /// Inputs of a block of rows that do not lie together.
+    block: Vec<f32>,
 }
 
 impl Evaluator {
-    /// For engines that hold `network`, with the metrics of an epoch.
-    pub(crate) fn new(network: &Network) -> Self {
-        let outputs = network.outputs();
-        let kind = network.loss.target_kind();
-        Self {
-            outputs,
-            loss: network.loss.with_label_smoothing(0.0),
-            metrics: Evaluation::metrics_of_an_epoch(kind).to_vec(),
-            scores: vec![0.0; ROWS_AT_ONCE * outputs],
-            all: Vec::new(),
-        }
+    /// For networks with `loss` on data with this target.
+    pub(crate) fn new(encoding: &TargetEncoding, loss: Loss) -> Self {
+        let reading = Reading::new(encoding, loss.with_label_smoothing(0.0));
+        Self { reading, scores: Vec::new(), block: Vec::new() }
     }
 
-    /// Measures `engine` on `part`, which must not be empty.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Measures `engine` on some rows, at least one.
     pub(crate) fn evaluate(
         &mut self,
         engine: &mut dyn Engine,
-        part: &Part,
-        encoding: &TargetEncoding,
+        measured: Selection<'_>,
+        metrics: &[Metric],
     ) -> Evaluation {
-        let (arch, rows, targets) = (Arch::new(), part.len(), part.targets());
-        self.collect(engine, part.inputs(), rows);
-        let sum = self.loss.value(arch, &self.all, rows, targets, None);
-        let (mean, deviation) = unit(encoding);
-        let loss = sum / rows as f64 * self.loss.unit(deviation);
-        self.loss.link().apply(arch, &mut self.all, self.outputs);
-        let in_unit = |values: &[f32]| -> Vec<f64> {
-            values.iter().map(|&value| f64::from(value) * deviation + mean).collect()
-        };
-        let width = self.outputs;
-        let measured = match (self.loss.target_kind(), targets) {
+        let rows = measured.len();
+        self.predict(engine, measured);
+        let chosen = Chosen::new(measured, rows);
+        let reading = &self.reading;
+        let arch = Arch::new();
+        let raw = reading.raw_targets(chosen.targets());
+        let targets = raw.as_deref().map_or(chosen.targets(), Targets::Values);
+        let loss = reading.loss.value(arch, &self.scores, rows, targets, None) / rows as f64 * reading.unit();
+        reading.apply_link(arch, &mut self.scores);
+        let width = self.scores.len() / rows.max(1);
+        let found = match (reading.kind(), chosen.targets()) {
             (TargetKind::Classes, Targets::Classes(truth)) => {
-                compute(&self.metrics, Predicted::Classes { probabilities: &self.all, width, truth })
+                compute(metrics, Predicted::Classes { probabilities: &self.scores, width, truth })
             }
             (TargetKind::Labels, Targets::Values(truth)) => {
-                compute(&self.metrics, Predicted::Labels { probabilities: &self.all, width, truth })
+                compute(metrics, Predicted::Labels { probabilities: &self.scores, width, truth })
             }
-            (TargetKind::Values, Targets::Values(truth)) => {
-                let (predicted, truth) = (in_unit(&self.all), in_unit(truth));
-                compute(&self.metrics, Predicted::Values { predicted: &predicted, width, truth: &truth })
+            (TargetKind::Values, Targets::Values(values)) => {
+                let (predicted, truth) =
+                    (reading.predicted_values(&self.scores), reading.true_values(values));
+                compute(metrics, Predicted::Values { predicted: &predicted, width, truth: &truth })
             }
-            (kind, _) => unreachable!("a network whose loss is for {kind} was given other targets"),
+            (kind, _) => unreachable!("the data hold other targets than {kind}"),
         };
-        Evaluation { rows, loss, metrics: measured.values, notes: measured.notes }
+        Evaluation { rows, loss, metrics: found.values, notes: found.notes }
     }
 
-    /// What `engine` says about rows, as replicates are compared by it ([`crate::Quality`]).
-    pub(crate) fn answers(
-        &mut self,
-        engine: &mut dyn Engine,
-        inputs: &[f32],
-        rows: usize,
-        encoding: &TargetEncoding,
-    ) -> Answers {
-        self.collect(engine, inputs, rows);
-        self.loss.link().apply(Arch::new(), &mut self.all, self.outputs);
-        match self.loss.target_kind() {
+    /// What `engine` says about examples, as replicates are compared by it ([`crate::Quality`]): class numbers, whether
+    /// each label holds, or numbers in the target's unit.
+    pub(crate) fn answers(&mut self, engine: &mut dyn Engine, inputs: &[f32], rows: usize) -> Answers {
+        let (mut classes, mut values) = (Vec::new(), Vec::new());
+        self.each_block(engine, inputs, rows, |reading, block| match reading.kind() {
             TargetKind::Classes => {
-                let class = |row| predicted_class(row) as u32;
-                Answers::Classes(self.all.chunks_exact(self.outputs).map(class).collect())
+                classes.extend(block.chunks_exact(reading.outputs()).map(|row| predicted_class(row) as u32));
             }
-            TargetKind::Labels => Answers::Classes(self.all.iter().map(|p| u32::from(*p > 0.5)).collect()),
-            TargetKind::Values => {
-                let (mean, deviation) = unit(encoding);
-                Answers::Values(self.all.iter().map(|&y| f64::from(y) * deviation + mean).collect())
-            }
+            TargetKind::Labels => classes.extend(block.iter().map(|p| u32::from(*p > 0.5))),
+            TargetKind::Values => values.extend(reading.predicted_values(block)),
+        });
+        match self.reading.kind() {
+            TargetKind::Values => Answers::Values(values),
+            TargetKind::Classes | TargetKind::Labels => Answers::Classes(classes),
         }
     }
 
-    /// Calls `use_scores(row, scores)` with the outputs of successive blocks of rows.
+    /// Calls `use_predictions` with what the network says of successive blocks of rows, after the link.
     pub(crate) fn each_block(
         &mut self,
         engine: &mut dyn Engine,
         inputs: &[f32],
         rows: usize,
-        mut use_scores: impl FnMut(usize, &mut [f32]),
+        mut use_predictions: impl FnMut(&Reading, &[f32]),
     ) {
         let width = inputs.len() / rows.max(1);
+        let mut scores = std::mem::take(&mut self.scores);
         for first in (0..rows).step_by(ROWS_AT_ONCE) {
             let count = ROWS_AT_ONCE.min(rows - first);
-            let scores = &mut self.scores[..count * self.outputs];
-            engine.predict(&inputs[first * width..(first + count) * width], count, scores);
-            use_scores(first, scores);
+            scores.resize(count * self.reading.outputs(), 0.0);
+            engine.predict(&inputs[first * width..(first + count) * width], count, &mut scores);
+            self.reading.apply_link(Arch::new(), &mut scores);
+            use_predictions(&self.reading, &scores);
         }
+        self.scores = scores;
     }
 
-    /// Leaves the scores of all rows in `all`.
-    fn collect(&mut self, engine: &mut dyn Engine, inputs: &[f32], rows: usize) {
-        let mut all = std::mem::take(&mut self.all);
-        all.clear();
-        self.each_block(engine, inputs, rows, |_, scores| all.extend_from_slice(scores));
-        self.all = all;
+    /// Fills `scores`.
+    fn predict(&mut self, engine: &mut dyn Engine, measured: Selection<'_>) {
+        let (rows, outputs) = (measured.len(), self.reading.outputs());
+        let inputs = measured.part.inputs();
+        let width = inputs.len() / measured.part.len().max(1);
+        self.scores.resize(rows * outputs, 0.0);
+        for first in (0..rows).step_by(ROWS_AT_ONCE) {
+            let count = ROWS_AT_ONCE.min(rows - first);
+            let block = match measured.rows {
+                None => &inputs[first * width..(first + count) * width],
+                Some(chosen) => {
+                    self.block.clear();
+                    for &row in &chosen[first..first + count] {
+                        self.block.extend_from_slice(&inputs[row as usize * width..][..width]);
+                    }
+                    &self.block
+                }
+            };
+            engine.predict(block, count, &mut self.scores[first * outputs..(first + count) * outputs]);
+        }
     }
 }
 
-/// Mean and deviation that a number was standardised with. Several numbers have different units: they stay as they are.
-fn unit(encoding: &TargetEncoding) -> (f64, f64) {
-    match encoding {
-        TargetEncoding::Classes { .. } | TargetEncoding::Labels { .. } | TargetEncoding::Values { .. } => {
-            (0.0, 1.0)
+/// The targets of the rows that are measured.
+enum Chosen<'a> {
+    All(Targets<'a>),
+    Classes(Vec<u32>),
+    Values(Vec<f32>),
+}
+
+impl<'a> Chosen<'a> {
+    fn new(measured: Selection<'a>, rows: usize) -> Self {
+        let targets = measured.part.targets();
+        match (measured.rows, targets) {
+            (None, targets) => Self::All(targets),
+            (Some(chosen), Targets::Classes(classes)) => {
+                Self::Classes(chosen.iter().map(|&row| classes[row as usize]).collect())
+            }
+            (Some(chosen), Targets::Values(values)) => {
+                let width = values.len() / measured.part.len().max(1);
+                let mut targets = Vec::with_capacity(rows * width);
+                for &row in chosen {
+                    targets.extend_from_slice(&values[row as usize * width..][..width]);
+                }
+                Self::Values(targets)
+            }
         }
-        TargetEncoding::Value { mean, deviation } => (*mean, *deviation),
+    }
+
+    fn targets(&self) -> Targets<'_> {
+        match self {
+            Self::All(targets) => *targets,
+            Self::Classes(classes) => Targets::Classes(classes),
+            Self::Values(values) => Targets::Values(values),
+        }
     }
 }

@@ -1,14 +1,15 @@
-//! Neural networks for tables, made to be tuned: every setting is a number or a name that can be replaced by name,
-//! each epoch is a report, each state a checkpoint. Useful alone; it has never heard of samplers or studies.
+//! Neural networks made to be tuned: every setting is a number or a name that can be replaced by name, each epoch is a
+//! report, each state a checkpoint. Useful alone; only [`objective`] has heard of studies.
 //!
 //! The story of a run:
 //!
-//! 1. [`Problem`] reads a table, splits it, and turns columns into numbers, once for all trials ([`DataSpec`] says
-//!    how). It knows nothing of training.
+//! 1. [`Problem`] reads data, splits them, and turns them into numbers, once for all trials ([`DataSpec`] says how). It
+//!    knows nothing of training.
 //! 2. [`Settings`] are the hyperparameters. Tuned values are laid over them by name with [`Settings::set`]. Problem
-//!    and settings together give a [`Network`]: its shape, no weights.
-//! 3. [`Trainer`] makes batches, shuffles, counts epochs, reports and saves. All randomness comes from its seed, one
-//!    [`Stream`] per purpose and epoch, so an interrupted run continues with the same bits.
+//!    and settings together give a [`Network`]: its shape, no weights. A network can also be written down layer by
+//!    layer ([`Network::sequential`]), compiled and fitted as in Keras ([`Compiled::fit`]).
+//! 3. [`Trainer`] makes batches, shuffles, augments, counts epochs, stops early, reports and saves. All randomness comes
+//!    from its seed, one [`Stream`] per purpose and epoch, so an interrupted run continues with the same bits.
 //! 4. An [`Engine`] holds weights and does the arithmetic. [`DenseEngine`] is fused and single-threaded: small
 //!    networks gain nothing from threads, trials do.
 //! 5. [`Model`] is what remains: weights, architecture and preprocessing, to predict with and to be measured, once,
@@ -34,6 +35,9 @@
 mod activation;
 pub mod advice;
 mod architecture;
+mod augmentation;
+#[cfg(feature = "burn")]
+mod burn;
 mod checkpoint;
 mod data;
 mod dense;
@@ -43,6 +47,8 @@ mod engine;
 mod engines;
 mod evaluation;
 mod export;
+mod fit;
+mod hypermodel;
 mod initializer;
 mod kernels;
 mod limits;
@@ -56,14 +62,20 @@ pub mod objective;
 mod optimizer;
 mod parameters;
 mod quality;
+mod replicates;
 mod rng;
 mod schedule;
+mod sequential;
 mod settings;
 mod store;
 mod summary;
+mod target;
 mod trainer;
 mod update;
+mod winner;
 
+#[cfg(feature = "burn")]
+pub use self::burn::{BurnEngine, Compute};
 pub use activation::Activation;
 pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
@@ -78,6 +90,7 @@ pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::Evaluation;
 pub use export::{ExportError, Outputs, onnx};
+pub use fit::{Compile, Compiled, Fit, History};
 pub use initializer::{Initializer, InitializerKind};
 pub use limits::{Bytes, LimitError, Limits};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
@@ -94,12 +107,19 @@ pub use pulp::Arch;
 pub use quality::{
     Answers, Consistency, Design, ExampleHits, ExampleSpread, MetricQuality, MetricSpread, Quality, Replicate,
 };
+pub use replicates::{
+    MeasuredReplicates, QualityError, QualityObjective, QualitySpec, ReplicateError, Replicates,
+    ReplicatesReport, ReplicatesResumeError, Replication, replicate_seed,
+};
 pub use rng::{Purpose, Stream, seed_from_u64};
 pub use schedule::{LearningRate, Plateau, PlateauSettings, Schedule};
+pub use sequential::Sequential;
 pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };
 pub use store::StoreError;
 pub use summary::{LayerSummary, Memory, Summary};
+pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
 pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};
+pub use winner::{AnewError, TrainedAnew, WinnerReport, train_anew};

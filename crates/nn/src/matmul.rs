@@ -33,14 +33,24 @@ impl<'a> Matrix<'a> {
 }
 
 /// Overwrites `product` (row-major) with `left · right`.
-#[allow(unsafe_code)]
 pub(crate) fn multiply(product: &mut [f32], left: Matrix<'_>, right: Matrix<'_>) {
+    product_into(product, left, right, false);
+}
+
+/// Adds `left · right` to `sum` (row-major).
+#[cfg(feature = "burn")]
+pub(crate) fn accumulate(sum: &mut [f32], left: Matrix<'_>, right: Matrix<'_>) {
+    product_into(sum, left, right, true);
+}
+
+#[allow(unsafe_code)]
+fn product_into(product: &mut [f32], left: Matrix<'_>, right: Matrix<'_>, add: bool) {
     let (rows, depth, columns) = (left.rows, left.columns, right.columns);
     assert_eq!(depth, right.rows, "inner sizes of a matrix product");
     assert_eq!(product.len(), rows * columns, "size of a matrix product");
     // SAFETY: `Matrix` guarantees that rows and columns with these strides stay inside its slice (its length is
     // rows · columns and the strides are those of a row-major matrix or of its transpose), and the asserts above
-    // say the same of `product`, which is borrowed mutably and so overlaps neither factor. With `read_dst` false
+    // say the same of `product`, which is borrowed mutably and so overlaps neither factor. Without `add`
     // the destination is only written.
     unsafe {
         gemm::gemm(
@@ -50,14 +60,14 @@ pub(crate) fn multiply(product: &mut [f32], left: Matrix<'_>, right: Matrix<'_>)
             product.as_mut_ptr(),
             1,
             columns as isize,
-            false,
+            add,
             left.data.as_ptr(),
             left.column_stride as isize,
             left.row_stride as isize,
             right.data.as_ptr(),
             right.column_stride as isize,
             right.row_stride as isize,
-            0.0,
+            if add { 1.0 } else { 0.0 },
             1.0,
             false,
             false,

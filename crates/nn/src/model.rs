@@ -9,14 +9,13 @@ use crate::data::{DataError, LabelError, Preprocessing, Problem, TargetEncoding}
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
-use crate::kernels;
-use crate::loss::Link;
-use crate::metrics::largest;
+use crate::metrics::predicted_class;
 use crate::network::Network;
 use crate::parameters::Layout;
 use crate::quality::Answers;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
+use crate::target::{Reading, class_probabilities};
 
 const FORMAT: &str = "luthier-model";
 const DESCRIPTION: &str = "model.json";
@@ -72,7 +71,7 @@ pub enum Prediction {
     },
     /// Labels that do not exclude each other.
     Labels {
-        /// Names of the labels whose probability is at least ½.
+        /// Names of the labels whose probability is above ½.
         labels: Vec<String>,
         /// The probability of each label, in the order of [`Model::classes`].
         probabilities: Vec<f32>,
@@ -123,7 +122,7 @@ impl Model {
 
     fn with_zero_weights(description: Description) -> Result<Self, EngineError> {
         let engine = engines::for_inference(&description.network, ROWS_AT_ONCE)?;
-        let evaluator = Evaluator::new(&description.network);
+        let evaluator = Evaluator::new(description.preprocessing.target(), description.network.loss);
         Ok(Self { description, weights: Vec::new(), engine, evaluator })
     }
 
@@ -152,7 +151,7 @@ impl Model {
         Ok(model)
     }
 
-    /// Names of the classes; empty for regression.
+    /// Names of the classes or labels; empty for regression.
     pub fn classes(&self) -> &[String] {
         match self.description.preprocessing.target() {
             TargetEncoding::Classes { names } | TargetEncoding::Labels { names } => names,
@@ -175,6 +174,11 @@ impl Model {
         self.description.epochs
     }
 
+    /// Whether it was trained on the problem with this fingerprint.
+    pub(crate) fn is_of(&self, fingerprint: &str) -> bool {
+        self.description.problem == fingerprint
+    }
+
     /// How columns become its inputs.
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.description.preprocessing
@@ -185,8 +189,8 @@ impl Model {
         &self.weights
     }
 
-    /// Predicts every example of a file or folder. A table's columns are found by name if the training table had names, else by position;
-    /// the target may be there or not, further columns are ignored.
+    /// Predicts every example of a file or folder. A table's columns are found by name if the training table had names,
+    /// else by position; the target may be there or not, further columns are ignored.
     pub fn predict_file(&mut self, path: &Path) -> Result<Vec<Prediction>, DataError> {
         let (inputs, rows) = self.description.preprocessing.read_inputs(path)?;
         Ok(self.predict(&inputs, rows))
@@ -195,38 +199,32 @@ impl Model {
     /// Predicts rows that are encoded already, such as [`Part::inputs`](crate::Part::inputs).
     pub fn predict(&mut self, inputs: &[f32], rows: usize) -> Vec<Prediction> {
         let mut predictions = Vec::with_capacity(rows);
-        let width = self.description.network.outputs();
         let target = self.description.preprocessing.target();
-        self.evaluator.each_block(self.engine.as_mut(), inputs, rows, |_, scores| match target {
+        self.evaluator.each_block(self.engine.as_mut(), inputs, rows, |reading, block| match target {
             TargetEncoding::Classes { names } => {
-                kernels::softmax(pulp::Arch::new(), scores, width);
-                predictions.extend(scores.chunks_exact(width).map(|row| class_of(row, names)));
+                let of_row = |row: &[f32]| class_of(class_probabilities(row), names);
+                predictions.extend(block.chunks_exact(reading.outputs()).map(of_row));
             }
-            TargetEncoding::Value { mean, deviation } => {
-                let value = |&score: &f32| Prediction::Value { value: f64::from(score) * deviation + mean };
-                predictions.extend(scores.iter().map(value));
+            TargetEncoding::Value { .. } => {
+                let values = reading.predicted_values(block).into_iter();
+                predictions.extend(values.map(|value| Prediction::Value { value }));
             }
-            TargetEncoding::Values { means, deviations, .. } => {
-                predictions.extend(scores.chunks_exact(width).map(|row| {
-                    let scaled = row.iter().zip(means.iter().zip(deviations));
-                    let values =
-                        scaled.map(|(&score, (mean, deviation))| f64::from(score) * deviation + mean);
-                    Prediction::Values { values: values.collect() }
-                }));
+            TargetEncoding::Values { .. } => {
+                let values = reading.predicted_values(block);
+                let of_row = |row: &[f64]| Prediction::Values { values: row.to_vec() };
+                predictions.extend(values.chunks_exact(reading.outputs()).map(of_row));
             }
             TargetEncoding::Labels { names } => {
-                Link::Sigmoid.apply(pulp::Arch::new(), scores, width);
-                predictions.extend(scores.chunks_exact(width).map(|row| labels_of(row, names)));
+                predictions.extend(block.chunks_exact(reading.outputs()).map(|row| labels_of(row, names)));
             }
         });
         predictions
     }
 
-    /// What it says about rows that are encoded already, as [`crate::Quality`] compares replicates by it: class numbers, or
-    /// numbers in the target's unit.
+    /// What it says about rows that are encoded already, as [`crate::Quality`] compares replicates by it: class numbers,
+    /// whether each label holds, or numbers in the target's unit.
     pub fn answers(&mut self, inputs: &[f32], rows: usize) -> Answers {
-        let encoding = self.description.preprocessing.target();
-        self.evaluator.answers(self.engine.as_mut(), inputs, rows, encoding)
+        self.evaluator.answers(self.engine.as_mut(), inputs, rows)
     }
 
     /// Measures it on examples with their answers, which are found as [`Model::predict_file`] finds them. `labels` is a
@@ -238,7 +236,8 @@ impl Model {
     pub fn evaluate_file(&mut self, path: &Path, labels: Option<&Path>) -> Result<Evaluation, LabelError> {
         let preprocessing = &self.description.preprocessing;
         let part = preprocessing.read_labelled(path, labels)?;
-        Ok(self.evaluator.evaluate(self.engine.as_mut(), &part, preprocessing.target()))
+        let metrics = Evaluation::final_metrics(self.description.network.loss.target_kind());
+        Ok(self.evaluator.evaluate(self.engine.as_mut(), (&part).into(), &metrics))
     }
 
     /// Measures the held-out rows of the problem it was trained on: to be done once, with the model that is chosen.
@@ -249,8 +248,8 @@ impl Model {
         if problem.held_out().is_empty() {
             return Err(ModelError::NothingHeldOut);
         }
-        let encoding = problem.preprocessing().target();
-        Ok(self.evaluator.evaluate(self.engine.as_mut(), problem.held_out(), encoding))
+        let metrics = Evaluation::final_metrics(problem.target_kind());
+        Ok(self.evaluator.evaluate(self.engine.as_mut(), problem.held_out().into(), &metrics))
     }
 }
 
@@ -258,7 +257,7 @@ impl Description {
     /// Guards against an edited file that would ask for absurd buffers or index out of range.
     fn is_consistent(&self, weights: &[Tensor]) -> bool {
         let stored: usize = weights.iter().map(|tensor| tensor.data.len()).sum();
-        let outputs = self.preprocessing.target().width();
+        let outputs = Reading::new(self.preprocessing.target(), self.network.loss).outputs();
         let Ok(layout) = Layout::new(&self.network) else { return false };
         self.network.inputs() == self.preprocessing.inputs()
             && self.network.outputs() == outputs
@@ -266,12 +265,12 @@ impl Description {
     }
 }
 
-fn class_of(probabilities: &[f32], names: &[String]) -> Prediction {
-    Prediction::Class { class: names[largest(probabilities)].clone(), probabilities: probabilities.to_vec() }
+fn class_of(probabilities: Vec<f32>, names: &[String]) -> Prediction {
+    Prediction::Class { class: names[predicted_class(&probabilities)].clone(), probabilities }
 }
 
 fn labels_of(probabilities: &[f32], names: &[String]) -> Prediction {
-    let holds = names.iter().zip(probabilities).filter(|(_, probability)| **probability >= 0.5);
+    let holds = names.iter().zip(probabilities).filter(|(_, probability)| **probability > 0.5);
     Prediction::Labels {
         labels: holds.map(|(name, _)| name.clone()).collect(),
         probabilities: probabilities.to_vec(),

@@ -1,8 +1,10 @@
-//! A network as the objective of a study. The only file of this crate that knows Luthier.
+//! A network as the objective of a study, its params laid over settings by name. This file and `hypermodel.rs` are the
+//! only ones of this crate that know Luthier.
 //!
 //! Each epoch is a report; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
 //! The model a trial leaves behind is that of the epoch which its value stands for.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,13 +12,25 @@ use std::time::{Duration, Instant};
 
 use luthier::core::event::Failure;
 use luthier::core::metric::{CurveValue, Metrics};
-use luthier::core::space::{Space, Value};
+use luthier::core::rng::{Purpose, Rng};
+use luthier::core::space::{Params, Space, Value};
 use luthier::core::spec::Spec;
+use luthier::core::study::Study;
+use luthier::core::trial::Trial;
 use luthier::objective::{Failed, Flow, Objective, Running};
+use luthier::session::named_values;
 
+use crate::evaluation::joined;
+pub use crate::hypermodel::{
+    Choice, FloatDraw, HyperModel, HyperObjective, Hyperparameters, IntDraw, Training, Whole,
+};
+use crate::replicates::{base_name, is_reported};
+use crate::winner::named;
 use crate::{
-    Checkpoint, DataError, EngineError, Limits, Model, ModelError, NetworkSpec, ParamValue, Problem,
-    Settings, SettingsError, StoreError, Summary, TrainError, Trainer,
+    AnewError, Checkpoint, DataError, Diagnosis, Limits, MeasuredReplicates, Metric, Model, ModelError,
+    Network, NetworkSpec, ParamValue, Problem, QualityError, Replicates, Replication, Settings,
+    SettingsError, ShapeError, StoreError, Summary, TargetError, TrainError, Trainer, WinnerReport, diagnose,
+    store, train_anew,
 };
 
 /// Seconds between checkpoints of a trial that runs on.
@@ -34,6 +48,9 @@ pub enum NetworkError {
     /// A setting.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The loss.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// A metric that networks do not report.
     #[error("a network on this data does not report {metric:?}; it reports {known}")]
     Metric {
@@ -50,18 +67,43 @@ pub enum NetworkError {
     Model(#[from] ModelError),
     /// Layers that do not fit together.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Shape(#[from] ShapeError),
+    /// The table `[network.quality]`.
+    #[error(transparent)]
+    Quality(#[from] QualityError),
+    /// The winner's last training.
+    #[error(transparent)]
+    Anew(#[from] AnewError),
+    /// A study without a winner.
+    #[error("no trial has completed yet, so there is no winner")]
+    NoWinner,
 }
 
 /// Networks on one data set: params are laid over the settings by name.
 pub struct NetworkObjective {
     problem: Arc<Problem>,
     settings: Settings,
-    limits: Limits,
     metrics: Metrics,
+    /// Metrics of the `[network]` table.
+    reported: Vec<Metric>,
+    /// How each trial is replicated, if it is.
+    plan: Option<Arc<Replication>>,
+    /// Whether the winner is trained anew.
+    retrain: bool,
 }
 
-/// The best model of a study, saved.
+/// What became of a study's winner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Winner {
+    /// The folder with `model.safetensors` and `model.json`; `None` if the winner is to be trained anew and was not yet.
+    pub model: Option<PathBuf>,
+    /// Its metrics on rows that no trial has seen; empty if none were held out, or not yet measured.
+    pub held_out: Vec<(String, f64)>,
+    /// What is known about it; in the model's folder as `quality.json` too.
+    pub report: WinnerReport,
+}
+
+/// The model of a trial, saved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saved {
     /// The folder with `model.safetensors` and `model.json`.
@@ -75,15 +117,21 @@ impl NetworkObjective {
     /// metrics are checked before anything is trained.
     pub fn from_table(table: serde_json::Value, spec: &Spec, base: &Path) -> Result<Self, NetworkError> {
         let network: NetworkSpec = serde_json::from_value(table).map_err(NetworkError::Table)?;
+        if let Some(quality) = &network.quality {
+            quality.check_objective(&names_of(&spec.metrics).collect::<Vec<_>>())?;
+        }
         let problem = Arc::new(Problem::load(&network, base)?);
+        let plan = network.quality.as_ref().map(|quality| Replication::new(&problem, quality));
         let objective = Self {
             problem,
             settings: network.settings,
-            limits: network.limits,
             metrics: spec.metrics.clone(),
+            reported: network.metrics,
+            plan: plan.transpose()?.map(Arc::new),
+            retrain: network.retrain.unwrap_or(network.quality.is_some()),
         };
         objective.check_names(spec)?;
-        objective.check_metrics()?;
+        check_reported(&objective.metrics, &objective.problem, objective.plan.is_some())?;
         Ok(objective)
     }
 
@@ -122,21 +170,88 @@ impl NetworkObjective {
 
     /// What a trial's network may cost.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        self.problem.limits()
     }
 
-    /// Saves the model of the best trial, whose files are under `folder`, into `out`, and measures it on the rows that
-    /// were held out. To be called once, at the end: those rows say how good the *chosen* model is.
-    pub fn save_best(&self, trial: u32, folder: &Path, out: &Path) -> Result<Saved, NetworkError> {
-        let mut model = Model::load(&model_folder(&folder.join(format!("{trial:05}")).join("checkpoint")))?;
-        model.save(out)?;
-        let held_out = if self.problem.held_out_rows() == 0 {
-            Vec::new()
-        } else {
-            let measured = model.held_out(&self.problem)?;
-            measured.values().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    /// Saves the model of a study's best trial into `out` and measures it on the rows that were held out; the files of
+    /// trials are under `folder`. With `[network.quality]` or `retrain = true` the winner is trained anew for it, which is
+    /// left for later if the study has not `ended`. To be called once, at the end: those rows say how good the *chosen*
+    /// model is. A second call for the same winner measures nothing again.
+    pub fn save_best(
+        &self,
+        study: &Study,
+        folder: &Path,
+        out: &Path,
+        ended: bool,
+    ) -> Result<Winner, NetworkError> {
+        let best = study.incumbent().ok_or(NetworkError::NoWinner)?;
+        let kept = model_folder(&folder.join(format!("{:05}", best.number)).join("checkpoint"));
+        let settings = self.settings_with(&study.params(best))?;
+        let measured = self.measured(&kept)?;
+        let quality = measured.as_ref().and_then(|measured| Some(self.plan.as_ref()?.quality(measured)));
+        let diagnosis = self.diagnosis(study, best, &settings);
+        let mut report = WinnerReport { trial: best.number, quality, diagnosis, anew: None };
+        if !self.retrain {
+            let saved = save_best(&self.problem, best.number, folder, out)?;
+            return Ok(Winner { model: Some(saved.model), held_out: saved.held_out, report });
+        }
+        if !ended {
+            return Ok(Winner { model: None, held_out: Vec::new(), report });
+        }
+        let epochs = match &measured {
+            Some(measured) => measured.epoch,
+            None => Model::load(&kept)?.epochs(),
         };
-        Ok(Saved { model: out.to_owned(), held_out })
+        let seed = Rng::key(study.spec().seed, u64::from(best.number), Purpose::Objective, 0);
+        self.finish_winner(&mut report, &settings, epochs, &anew_seed(&seed), out)?;
+        let held_out = report.anew.as_ref().map_or(Vec::new(), |anew| anew.held_out.clone());
+        Ok(Winner { model: Some(out.to_owned()), held_out, report })
+    }
+
+    /// Trains and measures the winner, unless that has been done; writes model and report.
+    fn finish_winner(
+        &self,
+        report: &mut WinnerReport,
+        settings: &Settings,
+        epochs: usize,
+        seed: &[u8; 32],
+        out: &Path,
+    ) -> Result<(), NetworkError> {
+        let before = WinnerReport::load(out).ok().and_then(|report| Some((report.trial, report.anew?)));
+        if let Some((trial, anew)) = &before
+            && *trial == report.trial
+            && Model::load(out).is_ok_and(|model| anew.is_of(&model, self.problem.fingerprint(), settings))
+        {
+            report.anew = Some(anew.clone());
+            return Ok(report.save(out)?);
+        }
+        let (model, mut anew) = train_anew(&self.problem, settings, epochs, *seed)?;
+        if let Some((trial, before)) = before {
+            anew.earlier = before.earlier;
+            if trial != report.trial && !anew.earlier.contains(&trial) {
+                anew.earlier.push(trial);
+            }
+        }
+        report.anew = Some(anew);
+        model.save(out)?;
+        Ok(report.save(out)?)
+    }
+
+    /// What the replicates of a trial said, if it has any.
+    fn measured(&self, kept: &Path) -> Result<Option<MeasuredReplicates>, StoreError> {
+        let read = |_: &Arc<Replication>| store::read_json(&kept.join(MEASURED), MEASURED_FORMAT);
+        self.plan.as_ref().map(read).transpose()
+    }
+
+    fn diagnosis(&self, study: &Study, trial: &Trial, settings: &Settings) -> Diagnosis {
+        let curve = |wanted: &str| -> Vec<f64> {
+            let points = trial.curve().iter().map(|point| named_values(study, point));
+            let value = |values: Vec<(Arc<str>, f64)>| values.into_iter().find(|(name, _)| **name == *wanted);
+            points.filter_map(value).map(|(_, value)| value).collect()
+        };
+        let loss = settings.loss(self.problem.usual_loss());
+        let [train, validation] = LOSSES.map(curve);
+        diagnose(&train, &validation, Some(self.problem.baseline_loss(loss)))
     }
 
     /// Every parameter must be a setting; tried on the middle of its range.
@@ -146,30 +261,15 @@ impl NetworkObjective {
             let middle = parameter.distribution.decode(parameter.distribution.from_unit(0.5));
             settings.set(&parameter.name, param_value(&middle))?;
         }
-        Ok(())
-    }
-
-    fn check_metrics(&self) -> Result<(), NetworkError> {
-        let known = self.reported();
-        for metric in &self.metrics.objectives {
-            if !known.contains(&&*metric.name) {
-                return Err(NetworkError::Metric { metric: metric.name.clone(), known: known.join(", ") });
-            }
+        if spec.space.find("loss").is_none() {
+            self.problem.check_loss(settings.loss(self.problem.usual_loss()))?;
         }
         Ok(())
     }
 
-    fn reported(&self) -> &'static [&'static str] {
-        if self.problem.classes().is_empty() {
-            &["train_loss", "val_loss", "val_rmse", "val_r2"]
-        } else {
-            &["train_loss", "val_loss", "val_accuracy"]
-        }
-    }
-
-    fn settings_of(&self, running: &Running<'_>) -> Result<Settings, SettingsError> {
+    fn settings_with(&self, params: &Params) -> Result<Settings, SettingsError> {
         let mut settings = self.settings.clone();
-        for (name, value) in running.params().iter() {
+        for (name, value) in params.iter() {
             settings.set(name, param_value(value))?;
         }
         settings.check()?;
@@ -179,89 +279,247 @@ impl NetworkObjective {
 
 impl Objective for NetworkObjective {
     fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
-        let settings = self.settings_of(running).map_err(Failure::error)?;
+        let settings = self.settings_with(running.params()).map_err(Failure::error)?;
+        let network = self.problem.network(&settings);
+        let reported = wanted(&self.metrics, &self.problem, &self.reported);
+        if let Some(plan) = &self.plan {
+            return ReplicatedRun { plan, settings, reported }.train(running, &self.metrics);
+        }
+        let run = Run { problem: &self.problem, network, settings, reported };
+        run.train(running, &self.metrics)
+    }
+}
+
+/// One trial's training, whoever made its network.
+pub(crate) struct Run<'a> {
+    pub(crate) problem: &'a Arc<Problem>,
+    pub(crate) network: Network,
+    pub(crate) settings: Settings,
+    /// Metrics to report beside the cheap ones.
+    pub(crate) reported: Vec<Metric>,
+}
+
+impl Run<'_> {
+    /// Trains to the budget or to the end; reports, saves and leaves the trial's model behind.
+    pub(crate) fn train(self, running: &mut Running<'_>, metrics: &Metrics) -> Result<(), Failed> {
         let checkpoint = running.checkpoint_folder();
-        let mut trainer = self.trainer(settings, running, &checkpoint)?;
-        let mut keeper = Keeper::new(&self.metrics, &checkpoint);
-        let end =
-            trainer.settings().epochs.min(running.budget().map_or(usize::MAX, |budget| budget as usize));
+        let trainer = self.trainer(running, &checkpoint)?;
+        Learner::One(Box::new(trainer)).train(running, metrics, &checkpoint)
+    }
+
+    /// The trial's trainer: from its checkpoint if it has a good one, from that of its parent if it is a branch, else
+    /// from the beginning.
+    fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
+        let (problem, key) = (self.problem, running.random_key());
+        let parts = || (self.network.clone(), self.settings.clone());
+        let mut saved = None;
+        if Checkpoint::exists(checkpoint) {
+            // A checkpoint that is damaged costs the epochs it held, not the trial.
+            let (network, settings) = parts();
+            saved = Trainer::resume_network(problem, network, settings, key, checkpoint).ok();
+            if saved.is_none() && running.parent().is_some() {
+                let (network, settings) = parts();
+                saved = Trainer::branch_network(problem, network, settings, key, checkpoint).ok();
+            }
+        }
+        let reached = reached(running);
+        let trainer = if let Some(trainer) = saved.filter(|trainer| trainer.epochs_done() as u64 <= reached) {
+            trainer
+        } else {
+            let (network, settings) = parts();
+            Trainer::with_network(problem, network, settings, key).map_err(failure)?
+        };
+        Ok(trainer.measuring(&self.reported))
+    }
+}
+
+/// The furthest epoch that a checkpoint may be of: a later one would skip reports.
+fn reached(running: &Running<'_>) -> u64 {
+    running.step().max(running.parent().map_or(0, |(_, step)| step))
+}
+
+/// One trial's training of all its replicates.
+struct ReplicatedRun<'a> {
+    plan: &'a Arc<Replication>,
+    settings: Settings,
+    reported: Vec<Metric>,
+}
+
+impl ReplicatedRun<'_> {
+    fn train(self, running: &mut Running<'_>, metrics: &Metrics) -> Result<(), Failed> {
+        let checkpoint = running.checkpoint_folder();
+        let replicates = self.replicates(running, &checkpoint)?.measuring(&self.reported);
+        let detailed = names_of(metrics).map(|name| base_name(name).to_owned()).collect();
+        Learner::Many { replicates: Box::new(replicates), detailed }.train(running, metrics, &checkpoint)
+    }
+
+    /// From a checkpoint if there is a good one, as for a single network.
+    fn replicates(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Replicates, Failed> {
+        let (plan, settings, key) = (self.plan, &self.settings, running.random_key());
+        let mut saved = None;
+        if Replicates::exists(checkpoint) {
+            saved = Replicates::resume(plan, settings, key, checkpoint).ok();
+            if saved.is_none() && running.parent().is_some() {
+                saved = Replicates::branch(plan, settings, key, checkpoint).ok();
+            }
+        }
+        match saved.filter(|replicates| replicates.epochs_done() as u64 <= reached(running)) {
+            Some(replicates) => Ok(replicates),
+            None => Replicates::new(plan, settings, key).map_err(|error| Failure::error(error).into()),
+        }
+    }
+}
+
+/// What a trial trains.
+enum Learner {
+    One(Box<Trainer>),
+    /// Replicates; of metrics in `detailed` spread and bound are reported beside the mean.
+    Many {
+        replicates: Box<Replicates>,
+        detailed: Vec<String>,
+    },
+}
+
+/// What a trial leaves behind.
+enum Kept {
+    Model(Box<Model>),
+    Measured(MeasuredReplicates),
+}
+
+type Values = Vec<(Cow<'static, str>, f64)>;
+
+impl Learner {
+    /// Trains to the budget or to the end; reports, saves and leaves behind what the trial's value stands for.
+    fn train(
+        mut self,
+        running: &mut Running<'_>,
+        metrics: &Metrics,
+        checkpoint: &Path,
+    ) -> Result<(), Failed> {
+        let mut keeper = Keeper::new(metrics, checkpoint);
+        let end = running.budget().map_or(usize::MAX, |budget| budget as usize);
         let mut saved = Instant::now();
         let mut flow = Flow::Continue;
-        while flow == Flow::Continue && trainer.epochs_done() < end && !running.is_interrupted() {
-            let report = trainer.epoch().map_err(failure)?;
-            let values = report.values();
-            keeper.see(&values, &trainer);
-            flow = running.report(report.epoch as u64, &values);
+        while flow == Flow::Continue && self.goes_on(end) && !running.is_interrupted() {
+            let values = self.epoch()?;
+            let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (&**name, *value)).collect();
+            keeper.see(&values, &mut self);
+            flow = running.report(self.epochs_done() as u64, &values);
             if flow == Flow::Continue && saved.elapsed() > SAVE_EVERY {
-                save(&trainer, &mut keeper, &checkpoint)?;
+                self.save(&mut keeper, checkpoint).map_err(Failure::error)?;
                 saved = Instant::now();
             }
         }
         if flow == Flow::Pause || running.is_interrupted() {
-            save(&trainer, &mut keeper, &checkpoint)?;
+            self.save(&mut keeper, checkpoint).map_err(Failure::error)?;
         } else if flow == Flow::Continue {
-            keeper.save(&trainer).map_err(Failure::error)?;
-            if trainer.epochs_done() < trainer.settings().epochs {
-                trainer.save(&checkpoint).map_err(Failure::error)?;
+            keeper.save(&mut self).map_err(Failure::error)?;
+            // At its budget a trial is paused, and may be sent further.
+            if running.budget().is_some() {
+                self.save_state(checkpoint).map_err(Failure::error)?;
             }
         }
         Ok(())
     }
-}
 
-impl NetworkObjective {
-    /// The trial's trainer: from its checkpoint if it has a good one, else from the beginning.
-    fn trainer(
-        &self,
-        settings: Settings,
-        running: &Running<'_>,
-        checkpoint: &Path,
-    ) -> Result<Trainer, Failed> {
-        if Checkpoint::exists(checkpoint) {
-            // A checkpoint that is damaged costs the epochs it held, not the trial.
-            if let Ok(trainer) =
-                Trainer::resume(&self.problem, settings.clone(), running.random_key(), checkpoint)
-                && trainer.epochs_done() as u64 <= running.step()
-            {
-                return Ok(trainer);
+    fn goes_on(&self, end: usize) -> bool {
+        let is_done = match self {
+            Self::One(trainer) => trainer.is_done(),
+            Self::Many { replicates, .. } => replicates.is_done(),
+        };
+        !is_done && self.epochs_done() < end
+    }
+
+    fn epochs_done(&self) -> usize {
+        match self {
+            Self::One(trainer) => trainer.epochs_done(),
+            Self::Many { replicates, .. } => replicates.epochs_done(),
+        }
+    }
+
+    fn epoch(&mut self) -> Result<Values, Failure> {
+        match self {
+            Self::One(trainer) => {
+                let values = trainer.epoch().map_err(failure)?.values();
+                Ok(values.into_iter().map(|(name, value)| (name.into(), value)).collect())
+            }
+            Self::Many { replicates, detailed } => {
+                let values = replicates.epoch().map_err(Failure::error)?.values().into_iter();
+                let is_wanted = |name: &str| {
+                    base_name(name) == name || detailed.iter().any(|base| base == base_name(name))
+                };
+                Ok(values.filter(|(name, _)| is_wanted(name)).map(|(name, v)| (name.into(), v)).collect())
             }
         }
-        Trainer::within(&self.limits, &self.problem, settings, running.random_key())
-            .map_err(|e| failure(e).into())
+    }
+
+    /// What it would leave behind now.
+    fn keep(&mut self) -> Kept {
+        match self {
+            Self::One(trainer) => Kept::Model(Box::new(trainer.model())),
+            Self::Many { replicates, .. } => Kept::Measured(replicates.measure()),
+        }
+    }
+
+    fn save(&mut self, keeper: &mut Keeper<'_>, checkpoint: &Path) -> Result<(), StoreError> {
+        self.save_state(checkpoint)?;
+        keeper.save(self)
+    }
+
+    fn save_state(&self, checkpoint: &Path) -> Result<(), StoreError> {
+        match self {
+            Self::One(trainer) => trainer.save(checkpoint),
+            Self::Many { replicates, .. } => replicates.save(checkpoint),
+        }
     }
 }
 
-/// Remembers the model of the epoch that the trial's value stands for.
+const MEASURED: &str = "measured.json";
+const MEASURED_FORMAT: &str = "luthier-measured";
+
+impl Kept {
+    fn save(&self, folder: &Path) -> Result<(), StoreError> {
+        match self {
+            Self::Model(model) => model.save(folder),
+            Self::Measured(measured) => {
+                store::make_directory(folder)?;
+                store::write_json(&folder.join(MEASURED), MEASURED_FORMAT, measured)
+            }
+        }
+    }
+}
+
+/// Remembers what the epoch left behind that the trial's value stands for.
 struct Keeper<'a> {
     metrics: &'a Metrics,
     folder: PathBuf,
     best: Option<f64>,
-    model: Option<Model>,
+    kept: Option<Kept>,
 }
 
 impl<'a> Keeper<'a> {
     fn new(metrics: &'a Metrics, checkpoint: &Path) -> Self {
         let folder = model_folder(checkpoint);
         let best = fs::read_to_string(folder.join("loss")).ok().and_then(|text| text.trim().parse().ok());
-        Self { metrics, folder, best, model: None }
+        Self { metrics, folder, best, kept: None }
     }
 
-    fn see(&mut self, values: &[(&str, f64)], trainer: &Trainer) {
+    fn see(&mut self, values: &[(&str, f64)], learner: &mut Learner) {
         let metric = &self.metrics.objectives[0];
         let value = values.iter().find(|(name, _)| *name == &*metric.name).map(|(_, value)| *value);
         let Some(loss) = value.map(|value| metric.direction.turn(value)) else { return };
         if self.metrics.curve == CurveValue::Best && self.best.is_none_or(|best| loss < best) {
             self.best = Some(loss);
-            self.model = Some(trainer.model());
+            self.kept = Some(learner.keep());
         }
     }
 
-    fn save(&mut self, trainer: &Trainer) -> Result<(), StoreError> {
-        match (self.metrics.curve, self.model.take()) {
-            (CurveValue::Last, _) => trainer.export_model(&self.folder),
+    fn save(&mut self, learner: &mut Learner) -> Result<(), StoreError> {
+        match (self.metrics.curve, self.kept.take()) {
+            (CurveValue::Last, _) => learner.keep().save(&self.folder),
             (CurveValue::Best, None) => Ok(()),
-            (CurveValue::Best, Some(model)) => {
-                model.save(&self.folder)?;
+            (CurveValue::Best, Some(kept)) => {
+                kept.save(&self.folder)?;
                 // Without this file a resumed trial would keep a later, worse model.
                 let text = self.best.unwrap_or(f64::INFINITY).to_string();
                 let path = self.folder.join("loss");
@@ -271,9 +529,81 @@ impl<'a> Keeper<'a> {
     }
 }
 
-fn save(trainer: &Trainer, keeper: &mut Keeper<'_>, checkpoint: &Path) -> Result<(), Failed> {
-    let saved = trainer.save(checkpoint).and_then(|()| keeper.save(trainer));
-    saved.map_err(|e| Failure::error(e).into())
+/// Saves the model of a trial into `out`, and measures it on the rows that were held out.
+pub(crate) fn save_best(
+    problem: &Problem,
+    trial: u32,
+    folder: &Path,
+    out: &Path,
+) -> Result<Saved, NetworkError> {
+    let mut model = Model::load(&model_folder(&folder.join(format!("{trial:05}")).join("checkpoint")))?;
+    model.save(out)?;
+    let held_out =
+        if problem.held_out_rows() == 0 { Vec::new() } else { named(&model.held_out(problem)?.values()) };
+    Ok(Saved { model: out.to_owned(), held_out })
+}
+
+/// Whether networks on these data can report all that the study uses.
+pub(crate) fn check_metrics(metrics: &Metrics, problem: &Problem) -> Result<(), NetworkError> {
+    check_reported(metrics, problem, false)
+}
+
+/// The same where trials may be replicated.
+fn check_reported(metrics: &Metrics, problem: &Problem, is_replicated: bool) -> Result<(), NetworkError> {
+    for name in names_of(metrics) {
+        let base = if is_replicated && is_reported(name) { base_name(name) } else { name };
+        if !LOSSES.contains(&base) && metric_named(base, problem).is_none() {
+            let mut known = known_names(problem);
+            if is_replicated {
+                known.push_str(REPLICATED);
+            } else if base_name(name) != name {
+                known.push_str("; spreads and bounds need [network.quality]");
+            }
+            return Err(NetworkError::Metric { metric: name.into(), known });
+        }
+    }
+    Ok(())
+}
+
+/// What replicates report beside means.
+const REPLICATED: &str =
+    "; with `val_` in front also `…_sd`, and `…_lower` where more is better or `…_upper` where less is";
+
+/// The metrics that the study uses, and others.
+pub(crate) fn wanted(metrics: &Metrics, problem: &Problem, others: &[Metric]) -> Vec<Metric> {
+    let used: Vec<Metric> =
+        names_of(metrics).filter_map(|name| metric_named(base_name(name), problem)).collect();
+    joined(&used, others)
+}
+
+/// What is reported beside metrics.
+const LOSSES: [&str; 2] = ["train_loss", "val_loss"];
+
+/// The names that the study uses.
+fn names_of(metrics: &Metrics) -> impl Iterator<Item = &str> {
+    metrics
+        .objectives
+        .iter()
+        .map(|metric| &*metric.name)
+        .chain(metrics.constraints.iter().map(|name| &**name))
+}
+
+/// The metric that is reported under this name on these data.
+fn metric_named(name: &str, problem: &Problem) -> Option<Metric> {
+    let kind = problem.target_kind();
+    Metric::ALL.iter().copied().find(|metric| metric.applies_to(kind) && metric.validation_name() == name)
+}
+
+/// All names that can be reported on these data.
+fn known_names(problem: &Problem) -> String {
+    let kind = problem.target_kind();
+    let metrics = Metric::ALL.iter().filter(|metric| metric.applies_to(kind)).map(|m| m.validation_name());
+    LOSSES.into_iter().chain(metrics).collect::<Vec<_>>().join(", ")
+}
+
+/// The seed of the winner's last training, of the key of its trial.
+fn anew_seed(key: &[u8; 32]) -> [u8; 32] {
+    *blake3::keyed_hash(key, b"trained anew").as_bytes()
 }
 
 fn model_folder(checkpoint: &Path) -> PathBuf {

@@ -64,6 +64,8 @@ pub struct Quality {
     pub replicates: usize,
     /// How they came to differ.
     pub design: Design,
+    /// How sure intervals and bounds are, above 0.5 and below 1.
+    pub confidence: f64,
     /// Each metric, in the order of the first replicate that has it.
     pub metrics: Vec<MetricQuality>,
     /// Whether they say the same about the same example.
@@ -92,9 +94,9 @@ pub struct MetricSpread {
     pub standard_deviation: f64,
     /// Of the mean, by the [`Design`].
     pub standard_error: f64,
-    /// 95 % confidence interval of the mean: Student's t with n − 1 degrees of freedom, cut at the metric's bounds.
+    /// Confidence interval of the mean (95 % unless said): Student's t with n − 1 degrees of freedom, cut at the metric's bounds.
     pub interval: (f64, f64),
-    /// The worse end of a one-sided 95 % interval: what the mean is confidently at least (or, of a metric or loss that
+    /// The worse end of a one-sided interval of the same confidence: what the mean is confidently at least (or, of a metric or loss that
     /// should be small, at most). Cut as the interval is.
     pub bound: f64,
 }
@@ -160,6 +162,9 @@ pub struct ExampleSpread {
     pub standard_deviation: f64,
 }
 
+/// How sure intervals are unless said.
+const USUAL_CONFIDENCE: f64 = 0.95;
+
 impl Quality {
     /// What `replicates` tell, with the truth of every example of the data set (found by its number).
     ///
@@ -181,6 +186,19 @@ impl Quality {
     /// If a replicate has not one answer per example, an example is beyond the truth, or answers are of another kind
     /// than the truth.
     pub fn of(replicates: &[Replicate], truth: &Answers, design: Design) -> Self {
+        Self::with_confidence(replicates, truth, design, USUAL_CONFIDENCE)
+    }
+
+    /// The same with another confidence than 95 %, above 0.5 and below 1.
+    ///
+    /// # Panics
+    /// As [`Quality::of`] does.
+    pub fn with_confidence(
+        replicates: &[Replicate],
+        truth: &Answers,
+        design: Design,
+        confidence: f64,
+    ) -> Self {
         let mut by_name: Vec<(&str, Vec<f64>)> = Vec::new();
         for (name, value) in replicates.iter().flat_map(|replicate| &replicate.values) {
             let place = by_name.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
@@ -192,10 +210,10 @@ impl Quality {
         let metrics = by_name
             .iter()
             .filter(|(_, values)| !values.is_empty())
-            .map(|(name, values)| MetricQuality::of(name, values, design))
+            .map(|(name, values)| MetricQuality::with_confidence(name, values, design, confidence))
             .collect();
         let consistency = consistency(replicates, truth);
-        Self { replicates: replicates.len(), design, metrics, consistency }
+        Self { replicates: replicates.len(), design, confidence, metrics, consistency }
     }
 
     /// The metric with this name.
@@ -208,6 +226,11 @@ impl MetricQuality {
     /// From finite values, of which there is at least one. A name that is no [`Metric`] is taken for a loss: less is
     /// better, and there are no bounds.
     pub fn of(name: &str, values: &[f64], design: Design) -> Self {
+        Self::with_confidence(name, values, design, USUAL_CONFIDENCE)
+    }
+
+    /// The same with another confidence than 95 %, above 0.5 and below 1.
+    pub fn with_confidence(name: &str, values: &[f64], design: Design, confidence: f64) -> Self {
         let n = values.len();
         let mean = mean(values);
         let spread = (n >= 2).then(|| {
@@ -215,11 +238,10 @@ impl MetricQuality {
             let standard_error = standard_deviation * design.variance_share(n).sqrt();
             let metric = metric_of(name);
             let (low, high) = metric.map_or((f64::NEG_INFINITY, f64::INFINITY), Metric::bounds);
-            let two_sided = t_quantile(0.95, n - 1) * standard_error;
+            let two_sided = t_quantile(confidence, n - 1) * standard_error;
             // 95 % on one side leave 5 % there, as 90 % between two sides do.
-            let one_sided = t_quantile(0.90, n - 1) * standard_error;
-            let better_higher = metric.is_some_and(Metric::higher_is_better);
-            let bound = if better_higher { mean - one_sided } else { mean + one_sided };
+            let one_sided = t_quantile(2.0 * confidence - 1.0, n - 1) * standard_error;
+            let bound = if higher_is_better(name) { mean - one_sided } else { mean + one_sided };
             MetricSpread {
                 standard_deviation,
                 standard_error,
@@ -252,7 +274,12 @@ impl fmt::Display for Quality {
         writeln!(
             f,
             "{:name$}  {:>10}  {:>10}  {:>10}  {:^23}  {:>13}",
-            "metric", "mean", "sd", "se", "95 % interval", "confidently"
+            "metric",
+            "mean",
+            "sd",
+            "se",
+            format!("{} interval", percent(self.confidence)),
+            "confidently"
         )?;
         for metric in &self.metrics {
             write!(f, "{:name$}  {:>10}", metric.name, short(metric.mean))?;
@@ -411,6 +438,11 @@ fn of_values(said: &[(u32, Vec<f64>)], truth: &[f64]) -> Consistency {
     let varies = targets.iter().any(|&t| t != targets[0]);
     let relative_spread = varies.then(|| spread / standard_deviation(&targets));
     Consistency::Values { spread, relative_spread, examples }
+}
+
+/// Whether more of it is better; a name that is no [`Metric`] is taken for a loss.
+pub(crate) fn higher_is_better(name: &str) -> bool {
+    metric_of(name).is_some_and(Metric::higher_is_better)
 }
 
 fn metric_of(name: &str) -> Option<Metric> {

@@ -17,8 +17,13 @@ pub enum Purpose {
     Shuffle = 2,
     /// Which units are dropped; the index is the epoch, counted from 1.
     Dropout = 3,
-    /// Which rows are for training, validation and test; the index is the class (0 for regression).
+    /// Which rows are for training, validation and test, or watched by early stopping; the index is the class (0 for
+    /// regression).
     Split = 4,
+    /// How examples are mirrored, shifted and made noisy; the index is the epoch, counted from 1.
+    Augmentation = 5,
+    /// Which rows are mixed, and how; the index is the epoch, counted from 1.
+    Mixup = 6,
 }
 
 /// A stream of random numbers.
@@ -58,6 +63,31 @@ impl Stream {
             let x = self.normal();
             if x.abs() <= 2.0 {
                 return x;
+            }
+        }
+    }
+
+    /// A number in [0, 1] from the Beta distribution with both parameters `alpha` > 0: of two Gamma variates the share
+    /// of the first. For α near 0 it is nearly always close to 0 or 1.
+    pub fn beta(&mut self, alpha: f64) -> f64 {
+        // Below this α the shares are 0 and 1 anyway, and logarithms would become infinite.
+        let alpha = alpha.max(1e-9);
+        let (first, second) = (self.log_gamma_variate(alpha), self.log_gamma_variate(alpha));
+        1.0 / (1.0 + libm::exp(second - first))
+    }
+
+    /// The logarithm of a Gamma variate of shape `alpha` (Marsaglia and Tsang 2000, with their step from α + 1 to α;
+    /// in logarithms, as the variate itself may be too small to be a number).
+    fn log_gamma_variate(&mut self, alpha: f64) -> f64 {
+        let d = alpha + 1.0 - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let root = 1.0 + c * x;
+            let v = root * root * root;
+            let log_u = libm::log(1.0 - self.uniform());
+            if v > 0.0 && log_u < 0.5 * x * x + d - d * v + d * libm::log(v) {
+                return libm::log(d * v) + libm::log(1.0 - self.uniform()) / alpha;
             }
         }
     }
@@ -145,5 +175,11 @@ mod tests {
         assert!(mean.abs() < 0.017 && (variance - 0.879_625_661_034_239_8_f64.powi(2)).abs() < 0.015);
         let (mean, variance) = moments((0..n).map(|_| f64::from(stream.below(6))).collect());
         assert!((mean - 2.5).abs() < 0.03 && (variance - 35.0 / 12.0).abs() < 0.05);
+        for alpha in [0.2, 1.0, 3.0] {
+            let (mean, variance) = moments((0..n).map(|_| stream.beta(alpha)).collect());
+            let expected = 1.0 / (4.0 * (2.0 * alpha + 1.0));
+            assert!((mean - 0.5).abs() < 0.01 && (variance - expected).abs() < 0.006, "{alpha}: {variance}");
+        }
+        assert!((0..1000).all(|_| (0.0..=1.0).contains(&stream.beta(1e-6))));
     }
 }

@@ -10,6 +10,7 @@ mod export;
 mod init;
 mod model;
 mod predict;
+mod quality;
 mod show;
 mod stop;
 mod summary;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Trials(trials::Arguments),
     /// Show a study, or one trial with its learning curve
     Show(show::Arguments),
+    /// Show how dependable the winner of a study of networks is
+    Quality(quality::Arguments),
     /// Write all trials as CSV or JSON
     Export(export::Arguments),
     /// Show a network's layers, parameters, memory and arithmetic before training
@@ -67,6 +70,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Best(arguments) => best::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Quality(arguments) => quality::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Summary(arguments) => summary::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),

@@ -622,14 +622,17 @@ fn finish(
             text.push_str(&format!("  {}  {}\n", report::safe(&name), report::number(value)));
         }
         if let Kind::Network(network) = kind {
-            match network.save_best(best.number, folder, &folder.join(BEST)) {
-                Ok(saved) => {
-                    result["held_out"] = serde_json::to_value(&saved.held_out)?;
-                    result["model"] = saved.model.display().to_string().into();
-                    for (name, value) in &saved.held_out {
-                        text.push_str(&format!("held-out test {name}  {}\n", report::number(*value)));
+            let ended = !matches!(end, End::Stopped);
+            match network.save_best(study, folder, &folder.join(BEST), ended) {
+                Ok(winner) => {
+                    result["held_out"] = serde_json::to_value(&winner.held_out)?;
+                    result["model"] = winner.model.as_ref().map(|model| model.display().to_string()).into();
+                    result["winner"] = report::winner_json(&winner.report)?;
+                    text.push_str(&report::winner_block(&winner));
+                    if winner.model.is_none() {
+                        let finished = study.tally().finished();
+                        text.push_str(&format!("model  trained anew when the study ends; to end it here: luthier tune {} --trials {finished}\n", quoted(&arguments.file)));
                     }
-                    text.push_str(&format!("model  {}\n", saved.model.display()));
                 }
                 Err(error) => {
                     let problem = format!("the model of trial {} cannot be saved: {error}", best.number);

@@ -13,3 +13,4 @@ mod interrupts;
 mod messages;
 mod models;
 mod processes;
+mod quality;

@@ -12,6 +12,8 @@ use super::{
     Channels, DataError, DataSpec, EmbeddedColumn, Fold, NetworkSpec, Preprocessing, TargetEncoding, Task,
 };
 use crate::engine::Targets;
+use crate::limits::Limits;
+use crate::quality::Answers;
 
 /// Data made ready: the examples as numbers, in three parts. Immutable; share it between threads in an
 /// [`Arc`].
@@ -27,12 +29,13 @@ pub struct Problem {
     held_out: Part,
     fingerprint: String,
     notes: Vec<String>,
+    limits: Limits,
 }
 
 impl Problem {
     /// Reads and prepares the data of `spec`; a relative file name is looked up in `base`.
     pub fn load(spec: &NetworkSpec, base: &Path) -> Result<Self, DataError> {
-        Self::prepare(&spec.data, base)
+        Ok(Self::prepare(&spec.data, base)?.with_limits(spec.limits))
     }
 
     /// Reads and prepares data; a relative file name is looked up in `base`.
@@ -116,7 +119,19 @@ impl Problem {
             preprocessing,
             fingerprint,
             notes,
+            limits: Limits::default(),
         })
+    }
+
+    /// The same data with other limits on the networks that are trained on them; default [`Limits::default`].
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What a network that is trained on these data may cost.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Ways to cross-validate: each divides training and validation rows anew, and none touches the held-out ones. `k`
@@ -137,7 +152,49 @@ impl Problem {
     pub fn fold(&self, fold: &Fold) -> Result<Self, DataError> {
         let rows = Split { train: fold.train.clone(), validation: fold.validation.clone(), test: Vec::new() };
         let fingerprint = derived_fingerprint(&self.fingerprint, &[&rows.train, &rows.validation]);
-        Self::of_parts(Arc::clone(&self.examples), &rows, fingerprint)
+        Ok(Self::of_parts(Arc::clone(&self.examples), &rows, fingerprint)?.with_limits(self.limits))
+    }
+
+    /// Which split [`DataSpec::seed`] asks for.
+    pub(crate) fn split_seed(&self) -> u64 {
+        self.examples.spec.seed
+    }
+
+    /// The same data with every row that is not held out to train on, prepared by all of them: for the last training of a
+    /// network that has been chosen. The validation part is as it was and is trained on now, so it flatters; the
+    /// held-out rows are still those of this problem.
+    pub fn whole(&self) -> Result<Self, DataError> {
+        let mut train = [self.train.rows(), self.validation.rows()].concat();
+        train.extend(self.stopping.iter().flat_map(|part| part.rows()));
+        train.sort_unstable();
+        let (validation, test) = (self.validation.rows().to_vec(), self.held_out.rows().to_vec());
+        let fingerprint = derived_fingerprint(&self.fingerprint, &[&train, &validation]);
+        let rows = Split { train, validation, test };
+        Ok(Self::of_parts(Arc::clone(&self.examples), &rows, fingerprint)?.with_limits(self.limits))
+    }
+
+    /// What is to be predicted, for every example up to the last that is not held out: class numbers, or numbers in the
+    /// target's unit, found by the example's number (times the number of targets, plus the target's place). Held-out
+    /// examples are 0.
+    pub(crate) fn truth(&self) -> Answers {
+        let parts = [Some(&self.train), Some(&self.validation), self.stopping.as_ref()];
+        let parts = || parts.iter().flatten();
+        let last = parts().flat_map(|part| part.rows()).max().map_or(0, |row| *row as usize + 1);
+        match self.preprocessing.target() {
+            TargetEncoding::Classes { .. } => {
+                Answers::Classes(placed(parts(), last, 1, |value, _| value as u32))
+            }
+            TargetEncoding::Labels { names } => {
+                Answers::Classes(placed(parts(), last, names.len(), |value, _| value as u32))
+            }
+            TargetEncoding::Value { mean, deviation } => {
+                Answers::Values(placed(parts(), last, 1, |value, _| value * deviation + mean))
+            }
+            TargetEncoding::Values { names, means, deviations } => {
+                let of = |value: f64, place: usize| value * deviations[place] + means[place];
+                Answers::Values(placed(parts(), last, names.len(), of))
+            }
+        }
     }
 
     /// The same problem with a fraction (above 0, below 1) of the training part set aside for early stopping, see
@@ -165,7 +222,19 @@ impl Problem {
             held_out: self.held_out.clone(),
             fingerprint: derived_fingerprint(&self.fingerprint, &[&rows.train, &rows.validation]),
             notes: self.notes.clone(),
+            limits: self.limits,
         })
+    }
+
+    /// Places in the training part to train on, and to watch for early stopping: divided as the data are split.
+    pub(crate) fn inner_places(
+        &self,
+        fraction: f64,
+        seed: &[u8; 32],
+    ) -> Result<(Vec<u32>, Vec<u32>), DataError> {
+        let fractions = Fractions { validation: fraction, test: 0.0 };
+        let rows = self.examples.division().split(self.train.rows(), fractions, seed)?;
+        Ok((self.train.places(&rows.train), self.train.places(&rows.validation)))
     }
 
     /// What is predicted.
@@ -297,15 +366,19 @@ impl Part {
         }
     }
 
+    /// Where some of its examples are in it; both lists ascend.
+    fn places(&self, rows: &[u32]) -> Vec<u32> {
+        let mut wanted = rows.iter().peekable();
+        (0..)
+            .zip(&self.rows)
+            .filter(|(_, row)| wanted.next_if_eq(row).is_some())
+            .map(|(place, _)| place)
+            .collect()
+    }
+
     /// Some of its examples; both lists ascend.
     fn only(&self, rows: &[u32], width: usize) -> Self {
-        let mut places = Vec::with_capacity(rows.len());
-        let mut wanted = rows.iter().peekable();
-        for (place, row) in self.rows.iter().enumerate() {
-            if wanted.next_if_eq(&row).is_some() {
-                places.push(place);
-            }
-        }
+        let places: Vec<usize> = self.places(rows).into_iter().map(|place| place as usize).collect();
         let cells = |values: &[f32], width: usize| {
             places.iter().flat_map(|&place| &values[place * width..(place + 1) * width]).copied().collect()
         };
@@ -415,6 +488,28 @@ fn finite(labels: Labels) -> Result<Labels, DataError> {
         return Err(DataError::NotFiniteInArray { path: PathBuf::from("targets"), example, value });
     }
     Ok(labels)
+}
+
+/// The targets of some parts, each at the place of its example; `of(target, place within the example)`.
+fn placed<'a, T: Clone + Default>(
+    parts: impl Iterator<Item = &'a &'a Part>,
+    rows: usize,
+    width: usize,
+    of: impl Fn(f64, usize) -> T,
+) -> Vec<T> {
+    let mut all = vec![T::default(); rows * width];
+    for part in parts {
+        for (place, &row) in part.rows().iter().enumerate() {
+            for target in 0..width {
+                let value = match part.targets() {
+                    Targets::Classes(classes) => f64::from(classes[place]),
+                    Targets::Values(values) => f64::from(values[place * width + target]),
+                };
+                all[row as usize * width + target] = of(value, target);
+            }
+        }
+    }
+    all
 }
 
 fn derived_fingerprint(of: &str, rows: &[&[u32]]) -> String {

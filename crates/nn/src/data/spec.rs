@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
+use crate::metrics::Metric;
 use crate::naming::named_choices;
+use crate::replicates::QualitySpec;
 use crate::settings::Settings;
 
 /// What a study says about a network: its data, and the settings that are not tuned.
@@ -30,6 +32,16 @@ pub struct NetworkSpec {
     /// What a network may cost; one that costs more is refused before it is trained.
     #[serde(default)]
     pub limits: Limits,
+    /// Metrics to report in every epoch beside the cheap ones and those that the study names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
+    /// Several trainings for each trial, to know how dependable it is. Default: one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualitySpec>,
+    /// Whether the winner is trained anew at the end on all rows that are not held out, before it is measured on those
+    /// that are. Default: with `quality`, else the winner's own model is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrain: Option<bool>,
 }
 
 /// Data and how they are read, prepared and split. Paths are relative to the study's file.

@@ -16,7 +16,7 @@ use crate::loss::{Loss, LossKind};
 use crate::naming::named_choices;
 use crate::network::{Cell, Padding, Pooling};
 use crate::optimizer::{Optimizer, OptimizerKind};
-use crate::schedule::Schedule;
+use crate::schedule::{LearningRate, PlateauSettings, Schedule};
 use fields::field_named;
 
 named_choices! {
@@ -528,6 +528,27 @@ impl Settings {
             LossKind::AbsoluteError => Loss::AbsoluteError,
             LossKind::Huber => Loss::Huber { delta: self.huber_delta },
             LossKind::Poisson => Loss::Poisson,
+        }
+    }
+
+    /// How the learning rate changes, with its numbers. Reduce on plateau ends at `end_factor`, too.
+    pub fn learning_rate_plan(&self) -> LearningRate {
+        LearningRate {
+            schedule: self.schedule,
+            decay_rate: self.decay_rate,
+            decay_epochs: self.decay_epochs as f64,
+            power: self.power,
+            end_factor: self.end_factor,
+            restart_epochs: self.restart_epochs as f64,
+            restart_factor: self.restart_factor,
+            warmup_epochs: self.warmup_epochs,
+            plateau: PlateauSettings {
+                patience: self.plateau_patience,
+                factor: self.plateau_factor,
+                min_factor: self.end_factor,
+                ..PlateauSettings::default()
+            },
+            ..LearningRate::default()
         }
     }
 

@@ -2,7 +2,9 @@
 definitions, written out here with numpy in double precision, and with the outputs of Luthier's own engines.
 
     cargo run -p luthier-nn --example onnx_zoo -- FOLDER
-    python3 onnx_check.py FOLDER      (needs onnxruntime and numpy)
+    python3 onnx_check.py FOLDER [--all-engines]      (needs onnxruntime and numpy)
+
+With --all-engines (after a build with the feature `burn`) it fails if there is a network that no engine has run.
 """
 import json
 import math
@@ -228,7 +230,7 @@ def defined(case):
     return out
 
 
-def main(folder):
+def main(folder, all_engines=False):
     paths = sorted(pathlib.Path(folder).glob("*.onnx"))
     assert paths, f"no .onnx files in {folder}"
     failed, of_engines, worst = [], 0, 0.0
@@ -239,6 +241,8 @@ def main(folder):
         (found,) = session.run(None, {"inputs": inputs})
         told = [dimension if isinstance(dimension, int) else len(found) for dimension in session.get_outputs()[0].shape]
         wanted = {"its definition": defined(case)}
+        if case["predictions"] is None and all_engines:
+            failed.append(f"{path.stem}: no engine has run it")
         if case["predictions"] is not None:
             wanted["the engine"] = np.array(case["predictions"]).reshape(wanted["its definition"].shape)
             of_engines += 1
@@ -259,4 +263,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], "--all-engines" in sys.argv[2:])

@@ -132,17 +132,6 @@ impl Preprocessing {
         }
     }
 
-    /// What turns the mean loss that an engine sees into that of the data: the variance of the target. 1 for several
-    /// targets, whose units differ.
-    pub(crate) fn loss_scale(&self) -> f64 {
-        match self.target {
-            TargetEncoding::Value { deviation, .. } => deviation * deviation,
-            TargetEncoding::Classes { .. }
-            | TargetEncoding::Values { .. }
-            | TargetEncoding::Labels { .. } => 1.0,
-        }
-    }
-
     /// Reads a file of new examples, and returns a network's inputs and how many examples there are. Columns are found
     /// by name if the first table had names, else by position; the targets may be there or not, further columns are
     /// ignored. A time series gives an example for each window, a running text too.
