@@ -12,13 +12,16 @@ use luthier::log::{Log, LogError, Options as SqliteOptions, Record, SqliteLog};
 use luthier::process::{ProcessTag, is_alive};
 use luthier::session::Session;
 use luthier::study_file::StudyFile;
-use luthier_nn::Settings;
+use luthier_nn::{Model, Settings};
 
 /// How long a trial that somebody runs by hand stays theirs after their last word.
 const BY_HAND: Duration = Duration::from_hours(24);
 
 /// The extension of a study's log.
 pub(crate) const EXTENSION: &str = "luthier";
+
+/// Where a study leaves its best model, among the trials' files.
+pub(crate) const BEST: &str = "best";
 
 /// Which study a command is about.
 #[derive(clap::Args, Clone)]
@@ -125,6 +128,27 @@ pub(crate) fn find(study: &StudyPath) -> anyhow::Result<PathBuf> {
 /// Whether a path names a log rather than a study file.
 pub(crate) fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == EXTENSION)
+}
+
+/// Where the trials of a study keep their files, unless told otherwise.
+pub(crate) fn trials_of(log: &Path) -> PathBuf {
+    log.with_extension("trials")
+}
+
+/// The model in a folder, or the best of a study.
+pub(crate) fn model_at(path: &Path) -> anyhow::Result<Model> {
+    if path.is_dir() {
+        return Ok(Model::load(path)?);
+    }
+    let log = find(&StudyPath::at(Some(path.to_owned())))?;
+    let folder = trials_of(&log).join(BEST);
+    if !folder.is_dir() {
+        bail!(
+            "there is no model at {}: a study of networks leaves its best there when `luthier tune` ends; name the folder if it is elsewhere",
+            folder.display()
+        );
+    }
+    Ok(Model::load(&folder)?)
 }
 
 /// Reads a study file.

@@ -46,10 +46,12 @@ mod elementary;
 mod engine;
 mod engines;
 mod evaluation;
+mod export;
 mod fit;
 mod hypermodel;
 mod initializer;
 mod kernels;
+mod limits;
 mod loss;
 mod matmul;
 mod metrics;
@@ -68,6 +70,7 @@ mod schedule;
 mod sequential;
 mod settings;
 mod store;
+mod summary;
 mod target;
 mod trainer;
 mod update;
@@ -80,16 +83,18 @@ pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
     Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
-    Fold, Format, KnownTargets, MissingCategory, NetworkSpec, Part, Place, Preprocessing, Problem, SplitKind,
-    TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
+    Fold, Format, KnownTargets, LabelError, MissingCategory, NetworkSpec, Part, Place, Preprocessing,
+    Problem, SplitKind, TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
 };
 pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};
 pub use engine::{Batch, Engine, OptimizerMemory, StateError, Targets, Tensor};
 pub use engines::{EngineError, for_inference, for_training};
 pub use evaluation::Evaluation;
+pub use export::{ExportError, Outputs, onnx};
 pub use fit::{Compile, Compiled, Fit, History};
 pub use initializer::{Initializer, InitializerKind};
+pub use limits::{Bytes, LimitError, Limits};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
 pub use model::{Model, ModelError, Prediction};
@@ -117,6 +122,7 @@ pub use settings::{
     Architecture, ClassWeights, Gathering, Normalization, ParamValue, PerLayer, Settings, SettingsError,
 };
 pub use store::StoreError;
+pub use summary::{LayerSummary, Memory, Summary};
 pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
 pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};

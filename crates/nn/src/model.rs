@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataError, Preprocessing, Problem, TargetEncoding};
+use crate::data::{DataError, LabelError, Preprocessing, Problem, TargetEncoding};
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE};
@@ -184,6 +184,11 @@ impl Model {
         &self.description.preprocessing
     }
 
+    /// Its weights, in the order and with the names of [`Network::parameters`].
+    pub fn weights(&self) -> &[Tensor] {
+        &self.weights
+    }
+
     /// Predicts every example of a file or folder. A table's columns are found by name if the training table had names,
     /// else by position; the target may be there or not, further columns are ignored.
     pub fn predict_file(&mut self, path: &Path) -> Result<Vec<Prediction>, DataError> {
@@ -220,6 +225,19 @@ impl Model {
     /// whether each label holds, or numbers in the target's unit.
     pub fn answers(&mut self, inputs: &[f32], rows: usize) -> Answers {
         self.evaluator.answers(self.engine.as_mut(), inputs, rows)
+    }
+
+    /// Measures it on examples with their answers, which are found as [`Model::predict_file`] finds them. `labels` is a
+    /// second file (NumPy or IDX) with the answers, for arrays that have none beside them.
+    ///
+    /// # Errors
+    ///
+    /// Examples that cannot be read, lack answers, or have a class that the model has not learned.
+    pub fn evaluate_file(&mut self, path: &Path, labels: Option<&Path>) -> Result<Evaluation, LabelError> {
+        let preprocessing = &self.description.preprocessing;
+        let part = preprocessing.read_labelled(path, labels)?;
+        let metrics = Evaluation::final_metrics(self.description.network.loss.target_kind());
+        Ok(self.evaluator.evaluate(self.engine.as_mut(), (&part).into(), &metrics))
     }
 
     /// Measures the held-out rows of the problem it was trained on: to be done once, with the model that is chosen.

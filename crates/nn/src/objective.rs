@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use luthier::core::event::Failure;
 use luthier::core::metric::{CurveValue, Metrics};
 use luthier::core::rng::{Purpose, Rng};
-use luthier::core::space::{Params, Value};
+use luthier::core::space::{Params, Space, Value};
 use luthier::core::spec::Spec;
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
@@ -31,9 +31,10 @@ pub use crate::hypermodel::{
 use crate::replicates::{base_name, is_reported};
 use crate::winner::named;
 use crate::{
-    AnewError, Checkpoint, DataError, Diagnosis, MeasuredReplicates, Metric, Model, ModelError, Network,
-    NetworkSpec, ParamValue, Problem, QualityError, Replicates, Replication, Settings, SettingsError,
-    StoreError, TargetError, TrainError, Trainer, WinnerReport, diagnose, store, train_anew,
+    AnewError, Checkpoint, DataError, Diagnosis, Limits, MeasuredReplicates, Metric, Model, ModelError,
+    Network, NetworkSpec, ParamValue, Problem, QualityError, Replicates, Replication, Settings,
+    SettingsError, ShapeError, StoreError, Summary, TargetError, TrainError, Trainer, WinnerReport, diagnose,
+    store, train_anew,
 };
 
 /// Seconds between checkpoints of a trial that runs on.
@@ -44,7 +45,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(10);
 pub enum NetworkError {
     /// A key or a value of the table.
     #[error("[network]: {0}")]
-    Table(#[from] serde_json::Error),
+    Table(serde_json::Error),
     /// The data.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -68,6 +69,9 @@ pub enum NetworkError {
     /// A model that does not fit the data.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Layers that do not fit together.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// The table `[network.quality]`.
     #[error(transparent)]
     Quality(#[from] QualityError),
@@ -119,7 +123,7 @@ impl NetworkObjective {
     /// Reads the `[network]` table of a study file and its data; paths start at `base`. The space's names and the
     /// metrics are checked before anything is trained.
     pub fn from_table(table: serde_json::Value, spec: &Spec, base: &Path) -> Result<Self, NetworkError> {
-        let network: NetworkSpec = serde_json::from_value(table)?;
+        let network: NetworkSpec = serde_json::from_value(table).map_err(NetworkError::Table)?;
         if let Some(quality) = &network.quality {
             quality.check_objective(&names_of(&spec.metrics).collect::<Vec<_>>())?;
         }
@@ -154,6 +158,34 @@ impl NetworkObjective {
     /// What was noticed about the data, and how trials will be trained, for the user: one sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What the network of some params has and costs. Parameters of the space that `params` does not name are at their
+    /// defaults, or in the middle of their ranges; `params` may also name settings that are not tuned.
+    pub fn summary(&self, space: &Space, params: &[(String, Value)]) -> Result<Summary, NetworkError> {
+        let given = |name: &str| params.iter().find(|(given, _)| given == name).map(|(_, value)| value);
+        let point = space.complete(|index| {
+            let parameter = &space.parameters()[index];
+            let wanted = given(&parameter.name).or(parameter.default.as_ref());
+            let coded = wanted.and_then(|value| parameter.distribution.encode(value).ok());
+            coded.unwrap_or_else(|| parameter.distribution.from_unit(0.5))
+        });
+        let mut settings = self.settings.clone();
+        for (index, parameter) in space.parameters().iter().enumerate() {
+            if let Some(coded) = point.get(index) {
+                settings.set(&parameter.name, param_value(&parameter.distribution.decode(coded)))?;
+            }
+        }
+        // Again, for values outside the ranges.
+        for (name, value) in params {
+            settings.set(name, param_value(value))?;
+        }
+        Ok(Trainer::summary(&self.problem, &settings)?)
+    }
+
+    /// What a trial's network may cost.
+    pub fn limits(&self) -> &Limits {
+        self.problem.limits()
     }
 
     /// Saves the model of a study's best trial into `out` and measures it on the rows that were held out; the files of

@@ -154,7 +154,7 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), StoreError> {
 
 /// Writes a file so that at every moment either the old or the new content is there: a temporary file beside it is
 /// filled, forced to disk and renamed over it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);

@@ -5,11 +5,15 @@ mod best;
 mod completions;
 mod data;
 mod enqueue;
+mod evaluate;
 mod export;
 mod init;
+mod model;
+mod predict;
 mod quality;
 mod show;
 mod stop;
+mod summary;
 mod tell;
 mod trials;
 mod tune;
@@ -36,6 +40,14 @@ pub(crate) enum Command {
     Quality(quality::Arguments),
     /// Write all trials as CSV or JSON
     Export(export::Arguments),
+    /// Show a network's layers, parameters, memory and arithmetic before training
+    Summary(summary::Arguments),
+    /// Predict new rows with a trained model
+    Predict(predict::Arguments),
+    /// Measure a trained model on rows whose answers are known
+    Evaluate(evaluate::Arguments),
+    /// Write a study's best network into a folder, also as ONNX
+    Model(model::Arguments),
     /// Take the next trial by hand: prints its params
     Ask(ask::Arguments),
     /// Report the values of a trial taken by `ask`
@@ -60,6 +72,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Show(arguments) => show::run(&arguments),
         Command::Quality(arguments) => quality::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Summary(arguments) => summary::run(&arguments),
+        Command::Predict(arguments) => predict::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Ask(arguments) => ask::run(&arguments),
         Command::Tell(arguments) => tell::run(&arguments),
         Command::Enqueue(arguments) => enqueue::run(&arguments),

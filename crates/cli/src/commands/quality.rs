@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use luthier_nn::{Consistency, Quality, WinnerReport};
 
-use crate::opening::{StudyPath, find};
+use crate::opening::{BEST, StudyPath, find, trials_of};
 use crate::report;
 
 /// Which study, and how to print.
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 /// Prints it.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let log = find(&arguments.study)?;
-    let folder = arguments.folder.clone().unwrap_or_else(|| log.with_extension("trials")).join("best");
+    let folder = arguments.folder.clone().unwrap_or_else(|| trials_of(&log)).join(BEST);
     if !WinnerReport::file(&folder).exists() {
         bail!(
             "{} does not exist: a study of networks with [network.quality] or `retrain = true` writes it when it ends",

@@ -25,7 +25,9 @@ use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::objective::NetworkObjective;
 
 use super::data::{self, Data};
-use crate::opening::{folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, with_hint};
+use crate::opening::{
+    BEST, folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, trials_of, with_hint,
+};
 use crate::progress::{Mode, Progress};
 use crate::report;
 
@@ -125,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let arguments = &on_data(arguments)?;
     let target = Target::find(arguments)?;
     let Opened { mut session, objective: under_study, base, created } = target.open(arguments)?;
-    let folder = arguments.folder.clone().unwrap_or_else(|| target.log.with_extension("trials"));
+    let folder = arguments.folder.clone().unwrap_or_else(|| trials_of(&target.log));
     let kind = prepare(&mut session, &under_study, &base, arguments)?;
     greet(&session, created, arguments);
 
@@ -621,7 +623,7 @@ fn finish(
         }
         if let Kind::Network(network) = kind {
             let ended = !matches!(end, End::Stopped);
-            match network.save_best(study, folder, &folder.join("best"), ended) {
+            match network.save_best(study, folder, &folder.join(BEST), ended) {
                 Ok(winner) => {
                     result["held_out"] = serde_json::to_value(&winner.held_out)?;
                     result["model"] = winner.model.as_ref().map(|model| model.display().to_string()).into();

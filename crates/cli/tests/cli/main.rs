@@ -11,5 +11,6 @@ mod commands;
 mod continued;
 mod interrupts;
 mod messages;
+mod models;
 mod processes;
 mod quality;

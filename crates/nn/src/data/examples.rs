@@ -356,7 +356,11 @@ fn groups(table: &Table, column: usize) -> Result<Vec<u32>, DataError> {
 }
 
 /// Brings a series into order, groups one after another; returns the group of each row.
-fn put_in_order(table: &mut Table, own: usize, spec: &DataSpec) -> Result<Option<Vec<u32>>, DataError> {
+pub(super) fn put_in_order(
+    table: &mut Table,
+    own: usize,
+    spec: &DataSpec,
+) -> Result<Option<Vec<u32>>, DataError> {
     if let Some(time) = &spec.time {
         let time = table.column(time)?;
         let order = [in_order(table, time, 0..own)?, in_order(table, time, own..table.len())?].concat();

@@ -16,7 +16,7 @@ mod split;
 mod table;
 
 pub use error::{DataError, Place};
-pub use preprocessing::{EmbeddedColumn, Preprocessing, TargetEncoding};
+pub use preprocessing::{EmbeddedColumn, LabelError, Preprocessing, TargetEncoding};
 use problem::PartTargets;
 pub use problem::{KnownTargets, Part, Problem};
 pub use spec::{

@@ -12,6 +12,7 @@ use super::{
     Channels, DataError, DataSpec, EmbeddedColumn, Fold, NetworkSpec, Preprocessing, TargetEncoding, Task,
 };
 use crate::engine::Targets;
+use crate::limits::Limits;
 use crate::quality::Answers;
 
 /// Data made ready: the examples as numbers, in three parts. Immutable; share it between threads in an
@@ -28,12 +29,13 @@ pub struct Problem {
     held_out: Part,
     fingerprint: String,
     notes: Vec<String>,
+    limits: Limits,
 }
 
 impl Problem {
     /// Reads and prepares the data of `spec`; a relative file name is looked up in `base`.
     pub fn load(spec: &NetworkSpec, base: &Path) -> Result<Self, DataError> {
-        Self::prepare(&spec.data, base)
+        Ok(Self::prepare(&spec.data, base)?.with_limits(spec.limits))
     }
 
     /// Reads and prepares data; a relative file name is looked up in `base`.
@@ -117,7 +119,19 @@ impl Problem {
             preprocessing,
             fingerprint,
             notes,
+            limits: Limits::default(),
         })
+    }
+
+    /// The same data with other limits on the networks that are trained on them; default [`Limits::default`].
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What a network that is trained on these data may cost.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Ways to cross-validate: each divides training and validation rows anew, and none touches the held-out ones. `k`
@@ -138,7 +152,7 @@ impl Problem {
     pub fn fold(&self, fold: &Fold) -> Result<Self, DataError> {
         let rows = Split { train: fold.train.clone(), validation: fold.validation.clone(), test: Vec::new() };
         let fingerprint = derived_fingerprint(&self.fingerprint, &[&rows.train, &rows.validation]);
-        Self::of_parts(Arc::clone(&self.examples), &rows, fingerprint)
+        Ok(Self::of_parts(Arc::clone(&self.examples), &rows, fingerprint)?.with_limits(self.limits))
     }
 
     /// Which split [`DataSpec::seed`] asks for.
@@ -155,7 +169,8 @@ impl Problem {
         train.sort_unstable();
         let (validation, test) = (self.validation.rows().to_vec(), self.held_out.rows().to_vec());
         let fingerprint = derived_fingerprint(&self.fingerprint, &[&train, &validation]);
-        Self::of_parts(Arc::clone(&self.examples), &Split { train, validation, test }, fingerprint)
+        let rows = Split { train, validation, test };
+        Ok(Self::of_parts(Arc::clone(&self.examples), &rows, fingerprint)?.with_limits(self.limits))
     }
 
     /// What is to be predicted, for every example up to the last that is not held out: class numbers, or numbers in the
@@ -207,6 +222,7 @@ impl Problem {
             held_out: self.held_out.clone(),
             fingerprint: derived_fingerprint(&self.fingerprint, &[&rows.train, &rows.validation]),
             notes: self.notes.clone(),
+            limits: self.limits,
         })
     }
 
@@ -317,6 +333,11 @@ pub(crate) enum PartTargets {
 }
 
 impl Part {
+    /// Examples of other data than a problem's.
+    pub(super) fn new(inputs: Vec<f32>, targets: PartTargets, rows: usize) -> Self {
+        Self { rows: (0..rows as u32).collect(), inputs, targets }
+    }
+
     /// Number of examples.
     pub fn len(&self) -> usize {
         self.rows.len()

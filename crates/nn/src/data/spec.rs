@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::metrics::Metric;
 use crate::naming::named_choices;
 use crate::replicates::QualitySpec;
@@ -29,6 +30,9 @@ pub struct NetworkSpec {
     /// Hyperparameters; tuned values are laid over them.
     #[serde(default)]
     pub settings: Settings,
+    /// What a network may cost; one that costs more is refused before it is trained.
+    #[serde(default)]
+    pub limits: Limits,
     /// Metrics to report in every epoch beside the cheap ones and those that the study names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric>,

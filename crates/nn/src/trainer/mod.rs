@@ -16,15 +16,17 @@ use crate::data::Problem;
 use crate::engine::{Engine, Tensor};
 use crate::engines::{self, EngineError};
 use crate::evaluation::{Evaluation, Evaluator, ROWS_AT_ONCE, joined};
+use crate::limits::LimitError;
 use crate::loss::total_weight;
 use crate::metrics::Metric;
 use crate::model::Model;
-use crate::network::Network;
+use crate::network::{Network, ShapeError};
 use crate::quality::Answers;
 use crate::rng::{Purpose, Stream};
 use crate::schedule::{LearningRate, Plateau};
 use crate::settings::{Settings, SettingsError};
 use crate::store::StoreError;
+use crate::summary::Summary;
 use crate::target::TargetError;
 use batches::Batches;
 pub use report::EpochReport;
@@ -97,20 +99,9 @@ pub enum TrainError {
         /// Rows of the training part.
         rows: usize,
     },
-    /// The network would not fit into memory.
-    #[error(
-        "the network needs about {gibibytes:.1} GiB for {parameters} parameters and batches of {rows} rows, above the limit of {limit} GiB: use fewer `units` or `layers`, or a smaller `batch_size`"
-    )]
-    TooLarge {
-        /// Weights and biases.
-        parameters: usize,
-        /// Rows per batch.
-        rows: usize,
-        /// Estimated memory.
-        gibibytes: f64,
-        /// What is allowed.
-        limit: usize,
-    },
+    /// The network is above a limit.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// A loss was infinite or not a number.
     #[error(
         "diverged at step {step} (epoch {epoch}): the {loss} is no longer finite; a smaller `learning_rate` may help"
@@ -136,11 +127,18 @@ pub enum ResumeError {
     Store(#[from] StoreError),
 }
 
-/// Networks that need more memory than this are refused before training.
-const MEMORY_LIMIT_GIB: usize = 16;
-
 impl Trainer {
-    /// A run at its beginning, of the network that the settings describe.
+    /// What the network of these settings has and costs on these data.
+    ///
+    /// # Errors
+    ///
+    /// Names the first layer that cannot take what comes into it.
+    pub fn summary(problem: &Problem, settings: &Settings) -> Result<Summary, ShapeError> {
+        problem.network(settings).summary(settings.batch_size.min(problem.train().len()), settings.optimizer)
+    }
+
+    /// A run at its beginning, of the network that the settings describe. A network above [`Problem::limits`] is refused
+    /// before anything is made for it.
     pub fn new(problem: &Arc<Problem>, settings: Settings, seed: [u8; 32]) -> Result<Self, TrainError> {
         let network = problem.network(&settings);
         Self::with_network(problem, network, settings, seed)
@@ -184,8 +182,10 @@ impl Trainer {
         network.shapes().map_err(EngineError::Shape)?;
         problem.check_network(&network)?;
         let (stopping, training) = Stopping::new(problem, &settings, &seed)?;
-        let rows = settings.batch_size.min(training.len()).max(ROWS_AT_ONCE);
-        check_size(&network, rows)?;
+        let batch = settings.batch_size.min(training.len());
+        let summary = network.summary(batch, settings.optimizer).map_err(EngineError::Shape)?;
+        problem.limits().check(&summary)?;
+        let rows = batch.max(ROWS_AT_ONCE);
         let evaluator = Evaluator::new(problem.preprocessing().target(), network.loss);
         Ok(Self {
             engine: make_engine(&network, &settings, rows)?,
@@ -520,20 +520,6 @@ fn put(engine: &mut dyn Engine, weights: &[Tensor]) {
     engine
         .load_weights(weights)
         .unwrap_or_else(|error| unreachable!("weights that this engine gave, of finite loss: {error}"));
-}
-
-/// Weights, gradients and two optimiser slots; outputs and slopes of each layer; two gradients of the widest.
-fn check_size(network: &Network, rows: usize) -> Result<(), TrainError> {
-    let parameters = network.parameter_count();
-    let shapes = network.shapes().map_err(EngineError::Shape)?;
-    let sizes = || shapes.iter().map(|shape| shape.iter().map(|&n| n as f64).product::<f64>());
-    let (outputs, widest) = (sizes().sum::<f64>(), sizes().fold(network.inputs() as f64, f64::max));
-    let numbers = 4.0 * parameters as f64 + 2.0 * rows as f64 * (outputs + widest);
-    let gibibytes = numbers * 4.0 / f64::from(1 << 30);
-    if gibibytes > MEMORY_LIMIT_GIB as f64 {
-        return Err(TrainError::TooLarge { parameters, rows, gibibytes, limit: MEMORY_LIMIT_GIB });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

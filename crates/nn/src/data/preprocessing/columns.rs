@@ -62,6 +62,11 @@ impl Places {
         Self { by_name: table.has_header(), width: table.width(), targets: targets.to_vec() }
     }
 
+    /// Whether another table can have its targets where the first had them.
+    pub(super) fn has_targets(&self, table: &Table) -> bool {
+        self.by_name || table.width() == self.width
+    }
+
     /// Where a column of the first table is in another, which may lack the targets.
     pub(super) fn find(&self, table: &Table, name: &str, index: usize) -> Result<usize, DataError> {
         if self.by_name {

@@ -2,6 +2,7 @@
 //! with the model, so that new files become numbers in the same way.
 
 mod columns;
+mod labelled;
 mod scaling;
 mod targets;
 mod tokens;
@@ -11,6 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use self::columns::{Columns, Places};
+pub use self::labelled::LabelError;
 use self::scaling::Scaling;
 pub use self::targets::TargetEncoding;
 pub(super) use self::targets::{Column, Labels};

@@ -53,6 +53,17 @@ impl TargetEncoding {
         }
     }
 
+    /// Mean and deviation of each number; empty for classes and labels.
+    pub(crate) fn scales(&self) -> Vec<(f64, f64)> {
+        match self {
+            Self::Classes { .. } | Self::Labels { .. } => Vec::new(),
+            Self::Value { mean, deviation } => vec![(*mean, *deviation)],
+            Self::Values { means, deviations, .. } => {
+                means.iter().copied().zip(deviations.iter().copied()).collect()
+            }
+        }
+    }
+
     /// What is predicted.
     pub fn task(&self) -> Task {
         match self {
