@@ -145,7 +145,7 @@ impl NetworkObjective {
         if objective.plan.is_none() {
             let (together, note) = population::choose(network.population, &objective.problem, &middle);
             objective.together = together;
-            objective.notes.extend(note);
+            objective.notes.splice(0..0, note);
         }
         Ok(objective)
     }

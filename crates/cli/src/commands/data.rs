@@ -16,7 +16,7 @@ pub(crate) const TRIALS: u64 = 50;
 
 /// Which data.
 #[derive(clap::Args, Clone)]
-pub(crate) struct Data {
+pub(crate) struct OnData {
     /// Tune networks on this data, with a space made for its kind and size
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub(crate) struct Data {
     read: Vec<String>,
 }
 
-impl Data {
+impl OnData {
     /// The data file, if one was given.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.data.as_deref()

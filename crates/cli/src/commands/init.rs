@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use luthier::objective::command::PLACEHOLDERS;
 
-use super::data::{Data, TRIALS};
+use super::data::{OnData, TRIALS};
 
 /// The command, and where to write.
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     #[arg(long, short, default_value = "study.toml", value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
-    data: Data,
+    data: OnData,
     /// Trials that the space is made for; with --data
     #[arg(long, default_value_t = TRIALS, value_name = "N", requires = "data")]
     trials: u64,

@@ -24,7 +24,7 @@ use luthier::session::{LEASE, Session, SessionError, Turn};
 use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::objective::NetworkObjective;
 
-use super::data::{self, Data};
+use super::data::{self, OnData};
 use crate::opening::{
     BEST, folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, trials_of, with_hint,
 };
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "STUDY", default_value = "study.toml")]
     file: PathBuf,
     #[command(flatten)]
-    data: Data,
+    data: OnData,
     /// Trials to finish in all, over the study's life
     #[arg(long, short = 'n', value_name = "N")]
     trials: Option<u64>,
@@ -129,7 +129,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Opened { mut session, objective: under_study, base, created } = target.open(arguments)?;
     let folder = arguments.folder.clone().unwrap_or_else(|| trials_of(&target.log));
     let kind = prepare(&mut session, &under_study, &base, arguments)?;
-    greet(&session, created, arguments);
+    greet(&session, created, kind.notes(), arguments);
 
     let stop = Stop::default();
     let on_signal = stop.clone();
@@ -300,6 +300,14 @@ impl Kind {
         match self {
             Self::Command(command) => &**command,
             Self::Network(network) => &**network,
+        }
+    }
+
+    /// What was noticed about the data, and how trials will be trained.
+    fn notes(&self) -> &[String] {
+        match self {
+            Self::Command(_) => &[],
+            Self::Network(network) => network.notes(),
         }
     }
 
@@ -576,7 +584,7 @@ fn policy(base: &PolicySpec, arguments: &Arguments) -> PolicySpec {
     }
 }
 
-fn greet(session: &Session, created: bool, arguments: &Arguments) {
+fn greet(session: &Session, created: bool, notes: &[String], arguments: &Arguments) {
     if arguments.quiet || arguments.json {
         return;
     }
@@ -597,7 +605,16 @@ fn greet(session: &Session, created: bool, arguments: &Arguments) {
     if !created {
         eprintln!("so far: {}", report::line(study));
     }
+    for note in notes.iter().take(MOST_NOTES) {
+        eprintln!("{note}");
+    }
+    if notes.len() > MOST_NOTES {
+        eprintln!("… and {} more such notes on the data", notes.len() - MOST_NOTES);
+    }
 }
+
+/// Notes on the data that are shown when a study begins.
+const MOST_NOTES: usize = 8;
 
 /// Says what came of it, on standard output.
 fn finish(
