@@ -9,6 +9,7 @@ mod changes;
 mod command;
 mod commands;
 mod continued;
+mod data;
 mod interrupts;
 mod messages;
 mod models;
