@@ -3,11 +3,13 @@
 //! Nothing in this crate opens a file, reads a clock, starts a thread or prints. A study is the fold of its
 //! events ([`event`]); the [`engine`] answers what to run next and what a running trial does now.
 
+pub mod acquisition;
 mod coverage;
 pub mod engine;
 pub mod event;
 pub mod memo;
 pub mod metric;
+pub mod observation;
 pub mod registry;
 pub mod rng;
 pub mod sampler;

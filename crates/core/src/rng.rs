@@ -22,6 +22,8 @@ pub enum Purpose {
     Objective = 5,
     /// Something drawn once per study, such as the scrambling of a sequence.
     Study = 6,
+    /// The fit of a surrogate, keyed by how many observations it is fitted to in place of a trial.
+    Surrogate = 7,
 }
 
 /// One stream of random numbers.

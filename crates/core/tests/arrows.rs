@@ -17,8 +17,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("trial", &["event", "metric", "space"]),
     ("study", &["event", "metric", "space", "spec", "trial"]),
     ("coverage", &["event", "space", "study", "trial"]),
-    ("surrogate", &["memo", "rng", "sobol", "space", "study"]),
-    ("acquisition", &["memo", "rng", "sobol", "space", "study", "surrogate"]),
+    ("observation", &["event", "study", "trial"]),
+    ("surrogate", &["memo", "observation", "rng", "sobol", "space", "study"]),
+    ("acquisition", &["memo", "observation", "rng", "sobol", "space", "study", "surrogate"]),
     (
         "sampler",
         &[
@@ -27,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "event",
             "memo",
             "metric",
+            "observation",
             "registry",
             "rng",
             "sobol",
