@@ -318,6 +318,7 @@ struct Past {
     finished: usize,
     /// Losses of completed trials that keep the constraints, ascending. With several objectives, see `rank`.
     results: Vec<f64>,
+    ranked: f64,
     seconds: f64,
     given: f64,
     accounts: Vec<Account>,
@@ -368,13 +369,13 @@ impl Past {
         }
         let Some(loss) = trial.loss(study.metrics(), 0) else { return 0.0 };
         let better = self.results.partition_point(|other| *other < loss);
-        let n = self.finished as f64;
+        self.ranked += 1.0;
         if better >= RANKED {
             return 0.0;
         }
         self.results.insert(better, loss);
         self.results.truncate(RANKED);
-        (-(better as f64) / (n / 20.0).clamp(1.0, 50.0)).exp()
+        (-(better as f64) / (self.ranked / 20.0).clamp(1.0, 50.0)).exp()
     }
 
     fn account(&mut self, arm: &Arc<str>) -> &mut Account {
