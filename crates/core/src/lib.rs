@@ -10,6 +10,7 @@ pub mod event;
 pub mod memo;
 pub mod metric;
 pub mod observation;
+pub mod pareto;
 pub mod registry;
 pub mod rng;
 pub mod sampler;

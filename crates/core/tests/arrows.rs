@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("memo", &[]),
     ("metric", &[]),
+    ("pareto", &[]),
     ("rng", &[]),
     ("sobol", &[]),
     ("space", &[]),
@@ -18,8 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("study", &["event", "metric", "space", "spec", "trial"]),
     ("coverage", &["event", "space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
-    ("surrogate", &["memo", "observation", "rng", "sobol", "space", "study"]),
-    ("acquisition", &["memo", "observation", "rng", "sobol", "space", "study", "surrogate"]),
+    ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
+    ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),
     (
         "sampler",
         &[
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "memo",
             "metric",
             "observation",
+            "pareto",
             "registry",
             "rng",
             "sobol",
@@ -40,7 +42,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("scheduler", &["event", "memo", "metric", "registry", "rng", "spec", "study", "trial"]),
-    ("insight", &["event", "metric", "rng", "sobol", "space", "spec", "study", "surrogate", "trial"]),
+    (
+        "insight",
+        &["event", "metric", "pareto", "rng", "sobol", "space", "spec", "study", "surrogate", "trial"],
+    ),
     (
         "engine",
         &[
