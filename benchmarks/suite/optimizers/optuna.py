@@ -4,9 +4,8 @@ An ordinal is the integer index of its level, as Optuna has no ordered categorie
 AutoSampler is not part of the package: it is loaded from a copy of the OptunaHub registry that LUTHIER_OPTUNAHUB names, else
 from `optunahub-registry` beside the environments (LUTHIER_PEERS), else from the hub, which needs the network.
 
-With several fidelities the sampler is paired with `HyperbandPruner` of default settings, which judges a trial after each unit of budget. Where a
-run cannot go on (the budget is the size of a training set) a trial reports at the fidelities 1/27, 1/9, 1/3 and 1 of full only, and pays
-for each anew.
+With several fidelities the sampler is paired with `HyperbandPruner` of default settings, told how far a full run goes; see `_rungs.py` for when
+it judges.
 """
 
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import optuna
 
+from ._rungs import steps
 from .base import Optimizer as Base
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -123,11 +123,3 @@ def suggest_one(trial, parameter):
     if kind == "int":
         return trial.suggest_int(name, parameter["low"], parameter["high"], step=parameter.get("step") or 1, log=log)
     return trial.suggest_float(name, parameter["low"], parameter["high"], step=parameter.get("step"), log=log)
-
-
-def steps(fidelity):
-    """{step that Optuna is told: budget}."""
-    low, high = fidelity["low"], fidelity["high"]
-    if fidelity["continues"]:
-        return {step: step for step in range(int(low), int(high) + 1)}
-    return {27 // part: high / part for part in (27, 9, 3, 1) if high / part >= low}
