@@ -30,6 +30,7 @@ def main():
     command_check(commands)
     command_record(commands)
     command_pack(commands)
+    command_dev(commands)
     arguments = parser.parse_args()
     os.nice(arguments.nice if hasattr(arguments, "nice") else 10)
     sys.exit(arguments.run(arguments))
@@ -210,6 +211,61 @@ def command_pack(commands):
 def run_pack(arguments):
     for name in traces.recorded(arguments.folder):
         traces.pack(name, arguments.folder)
+
+
+# dev
+
+
+def command_dev(commands):
+    command = commands.add_parser(
+        "dev",
+        help="run optimisers fresh on the development half and print a table with the recorded peers beside them",
+        description="LUTHIER_LIBRARY may name a built library of Luthier's Python module, to measure a working copy.",
+    )
+    command.add_argument("--optimizers", default="luthier:auto", help="joined by commas (default: %(default)s)")
+    command.add_argument("--peers", default="all", help="recorded optimisers to show: all, none, or names (default: %(default)s)")
+    command.add_argument("--draws", type=int, default=0, help="bootstrap draws for intervals (default: none)")
+    command.add_argument("--details", action="store_true", help="regret task by task, and paired tests by family")
+    slices_arguments(command, tasks="development")
+    command.set_defaults(run=run_dev)
+
+
+def run_dev(arguments):
+    import report
+
+    fresh = run_fresh(arguments.optimizers.split(","), slices_of(arguments), arguments)
+    runs = fresh | peers_of(arguments.peers, without=fresh, fidelity=arguments.fidelity)
+    seeds = seeds_of(arguments.seeds)
+    chosen = tasks_of(arguments.tasks)
+    grids = {"": chosen}
+    slow = [task for task in chosen if task in problems.core()]
+    if len(slow) < len(chosen) and slow:
+        grids["of them the core, where slow peers are recorded too"] = slow
+    for title, tasks in grids.items():
+        report.print_table(title or f"{arguments.tasks}", runs, tasks, seeds, arguments.trials, arguments.draws, arguments.details, list(fresh))
+
+
+def run_fresh(names, slices, arguments):
+    """{optimiser: {(task, seed): Slice}}, run now and not kept."""
+    fresh = {}
+    for name in names:
+        kind, variant = optimizers.find(name)
+        name = f"{name.partition(':')[0]}:{variant}"
+        jobs = [(name, task, seed, arguments.trials, None, arguments.fidelity) for task, seed in slices]
+        name = f"{name}+fidelity" if arguments.fidelity else name
+        fresh[name] = {}
+        for run, error in outcomes(jobs, arguments.jobs):
+            if error:
+                print(f"{name}: {error}", file=sys.stderr, flush=True)
+            elif run is not None:
+                fresh[name][run.task, run.seed] = run
+    return fresh
+
+
+def peers_of(wanted, without=(), fidelity=False):
+    """{optimiser: {(task, seed): Slice}} of the recorded ones; `wanted` is "all", "none", or names joined by commas."""
+    names = traces.recorded() if wanted == "all" else [] if wanted == "none" else wanted.split(",")
+    return {name: traces.read(name) for name in names if name not in without and name.endswith("+fidelity") == fidelity}
 
 
 # what the commands share
