@@ -84,8 +84,11 @@ impl Scales {
     }
 }
 
-/// The most plausible scales for these rows, and ln of their likelihood times their prior.
-pub(super) fn most_plausible(rows: &Rows, prior: Prior) -> (Scales, f64) {
+/// The most plausible scales for these rows; without rows, the prior's mode.
+pub(super) fn most_plausible(rows: &Rows, prior: Prior) -> Scales {
+    if rows.len() == 0 {
+        return prior.mode(rows.kernel.len());
+    }
     let mut best: Option<(Vec<f64>, f64)> = None;
     for start in starts(rows.kernel.len(), prior) {
         let (theta, density) = climb(rows, prior, start);
@@ -93,9 +96,7 @@ pub(super) fn most_plausible(rows: &Rows, prior: Prior) -> (Scales, f64) {
             best = Some((theta, density));
         }
     }
-    let (theta, density) =
-        best.unwrap_or_else(|| (prior.mode(rows.kernel.len()).logarithms(), f64::NEG_INFINITY));
-    (Scales::from_logarithms(&theta), density)
+    best.map_or_else(|| prior.mode(rows.kernel.len()), |(theta, _)| Scales::from_logarithms(&theta))
 }
 
 fn starts(features: usize, prior: Prior) -> Vec<Vec<f64>> {

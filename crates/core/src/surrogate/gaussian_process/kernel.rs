@@ -90,6 +90,15 @@ impl Kernel {
         })
     }
 
+    /// The correlation of the noise-free losses at two points, given the length of each feature.
+    pub fn correlation(&self, lengths: &[f64], a: &[f64], b: &[f64]) -> f64 {
+        let mut square = [0.0];
+        for (f, length) in lengths.iter().enumerate() {
+            self.add_squares(f, length.powi(-2), self.embed(f, a), &[self.embed(f, b)], &mut square);
+        }
+        matern(square[0])
+    }
+
     /// The parameter whose unit coordinate feature `f` is, if it is one that moves evenly.
     pub(super) fn line(&self, f: usize) -> Option<usize> {
         match self.features[f] {

@@ -14,12 +14,13 @@ mod fit;
 mod kernel;
 mod outputs;
 mod success;
+mod thin;
 
 use std::sync::Arc;
 
 pub use fit::Prior;
 pub use kernel::Kernel;
-pub use outputs::Outputs;
+pub use outputs::{Outputs, Power};
 pub use success::Success;
 
 use super::{Belief, Slope, Surrogate};
@@ -67,13 +68,15 @@ pub struct Settings {
     /// Whether losses are made more normal by a power transform where that helps, and far outliers on the bad side are
     /// drawn in. Otherwise they are only standardised.
     pub transform: bool,
-    /// Of more rows, so many are kept: some of the best, some of the latest, and others spread over time.
+    /// Of more rows, so many are kept: a third the best, a third the latest, a third spread evenly over the others.
     pub most_rows: usize,
+    /// Scales are learned from so many rows at most, chosen in the same way from those that are kept.
+    pub most_fitted: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { transform: true, most_rows: 1000 }
+        Self { transform: true, most_rows: 1000, most_fitted: 300 }
     }
 }
 
@@ -119,9 +122,13 @@ pub struct GaussianProcess {
 impl GaussianProcess {
     /// The model with the most plausible scales for these rows; without rows, the prior.
     pub fn fit(kernel: &Arc<Kernel>, rows: &[Row], settings: &Settings) -> Self {
-        let losses: Vec<f64> = rows.iter().map(|row| row.loss).collect();
+        let kept: Vec<Row> = thin::chosen(rows.iter().map(|row| row.loss), settings.most_rows)
+            .into_iter()
+            .map(|k| rows[k])
+            .collect();
+        let losses: Vec<f64> = kept.iter().map(|row| row.loss).collect();
         let outputs = if settings.transform { Outputs::of(&losses) } else { Outputs::linear(&losses) };
-        fit_with(kernel, rows, outputs, settings)
+        fit_with(kernel, &kept, outputs, settings)
     }
 
     /// The model with given scales.
@@ -200,6 +207,12 @@ impl GaussianProcess {
     /// Variance of the noise-free loss where nothing is known.
     pub fn prior_variance(&self) -> f64 {
         self.scales.signal + MEAN_VARIANCE
+    }
+
+    /// What had to be added to the diagonal of the covariance matrix for it to have a factor; 0 unless rows are all but
+    /// the same and noise is tiny.
+    pub fn jitter(&self) -> f64 {
+        self.factor.jitter
     }
 
     /// ln of the likelihood of its rows.
@@ -297,11 +310,18 @@ impl GaussianProcess {
 }
 
 /// The model with the most plausible scales for rows whose outputs are known.
-fn fit_with(kernel: &Arc<Kernel>, rows: &[Row], outputs: Outputs, _settings: &Settings) -> GaussianProcess {
-    let rows = Rows::of(kernel, rows, &outputs);
-    let prior = rows.prior();
-    let scales = if rows.len() == 0 { prior.mode(kernel.len()) } else { fit::most_plausible(&rows, prior).0 };
-    GaussianProcess::condition(rows, outputs, prior, scales)
+fn fit_with(kernel: &Arc<Kernel>, rows: &[Row], outputs: Outputs, settings: &Settings) -> GaussianProcess {
+    let all = Rows::of(kernel, rows, &outputs);
+    let scales = if rows.len() <= settings.most_fitted {
+        fit::most_plausible(&all, all.prior())
+    } else {
+        let few = thin::chosen(rows.iter().map(|row| row.loss), settings.most_fitted);
+        let few: Vec<Row> = few.into_iter().map(|k| rows[k]).collect();
+        let few = Rows::of(kernel, &few, &outputs);
+        fit::most_plausible(&few, all.prior())
+    };
+    let prior = all.prior();
+    GaussianProcess::condition(all, outputs, prior, scales)
 }
 
 /// How many of `finished` rows a model is fitted to: the fit is made anew with every row up to 20, and then whenever
