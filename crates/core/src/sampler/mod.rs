@@ -4,6 +4,7 @@
 //! benchmark rows follow from the entry.
 
 pub mod auto;
+pub mod cma_es;
 mod grid;
 mod manual;
 mod random;
@@ -20,7 +21,7 @@ use crate::study::Study;
 
 /// Every sampler there is.
 pub static SAMPLERS: &[Entry<dyn Sampler>] =
-    &[auto::ENTRY, tpe::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
+    &[auto::ENTRY, tpe::ENTRY, cma_es::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]
