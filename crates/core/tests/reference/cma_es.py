@@ -4,7 +4,8 @@
 
 Each case is a strategy with its start, and for each of 30 generations the points it ranked (best first, as drawn),
 and after some of them the distribution. Points are drawn by cmaes, so both implementations learn from the same ones; all continuous
-coordinates lie in the unit interval, so that no rule for bounds takes part. Cells of the unit interval stand for integers.
+coordinates lie in the unit interval, so that no rule for bounds takes part. Cells of the unit interval stand for integers,
+as many on each axis: cmaes pads shorter lists with their last value, which takes that value for a threshold.
 """
 
 import json
@@ -169,9 +170,9 @@ def made():
         "plain": plains,
         "separable": plain("separable", separable, np.full(8, 0.5), 0.1),
         "mixed": [
-            mixed("integers", 0, [5, 11, 9], [], 1),
-            mixed("numbers and integers", 3, [7, 21], [], 2),
-            mixed("everything", 3, [9, 5], [3, 2, 6], 3),
+            mixed("integers", 0, [9, 9, 9], [], 1),
+            mixed("numbers and integers", 3, [21, 21], [], 2),
+            mixed("everything", 3, [5, 5], [3, 2, 6], 3),
             mixed("choices", 0, [], [3, 4, 2], 4),
             mixed("numbers and choices", 4, [], [5, 3], 5),
         ],
