@@ -8,7 +8,7 @@
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share.
 //! 3. **Credit**: a trial that ranks `r`-th (from 0) of the `n` results there were when it finished earns
-//!    `exp(−r / max(1, n / 20))`; a failed, stopped or infeasible one earns nothing. Earnings fade, so that an arm that was good early
+//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. Earnings fade, so that an arm that was good early
 //!    may lose its share later.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
@@ -125,6 +125,9 @@ const EXPECTED_FOR: f64 = 4.0;
 const EXPECTED: f64 = 0.15;
 /// No arm that takes part has less than this share of its starting share.
 const LEAST: f64 = 0.15;
+
+/// Results beyond this rank earn nothing that counts.
+const RANKED: usize = 600;
 
 /// The mixing sampler.
 struct Auto {
@@ -315,6 +318,7 @@ struct Past {
     finished: usize,
     /// Losses of completed trials that keep the constraints, ascending. With several objectives, see `rank`.
     results: Vec<f64>,
+    ranked: f64,
     seconds: f64,
     given: f64,
     accounts: Vec<Account>,
@@ -365,9 +369,13 @@ impl Past {
         }
         let Some(loss) = trial.loss(study.metrics(), 0) else { return 0.0 };
         let better = self.results.partition_point(|other| *other < loss);
-        let n = self.results.len() as f64;
+        self.ranked += 1.0;
+        if better >= RANKED {
+            return 0.0;
+        }
         self.results.insert(better, loss);
-        (-(better as f64) / (n / 20.0).max(1.0)).exp()
+        self.results.truncate(RANKED);
+        (-(better as f64) / (self.ranked / 20.0).clamp(1.0, 50.0)).exp()
     }
 
     fn account(&mut self, arm: &Arc<str>) -> &mut Account {
