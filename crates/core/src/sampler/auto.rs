@@ -106,6 +106,12 @@ struct Kind {
 
 const KINDS: &[Kind] = &[
     Kind {
+        name: "gp",
+        weight: |_| 3.0,
+        cost: |s| 2e-3 + 5e-5 * s.seen.min(600) as f64,
+        words: "a Gaussian process's best guess",
+    },
+    Kind {
         name: "tpe",
         weight: |_| 1.0,
         cost: |s| 2e-4 + 2e-7 * s.seen as f64,

@@ -4,6 +4,7 @@
 //! benchmark rows follow from the entry.
 
 pub mod auto;
+pub mod cma_es;
 mod comparable;
 pub mod gp;
 mod grid;
@@ -21,8 +22,16 @@ use crate::spec::Spec;
 use crate::study::Study;
 
 /// Every sampler there is.
-pub static SAMPLERS: &[Entry<dyn Sampler>] =
-    &[auto::ENTRY, tpe::ENTRY, gp::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
+pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
+    auto::ENTRY,
+    tpe::ENTRY,
+    gp::ENTRY,
+    cma_es::ENTRY,
+    random::ENTRY,
+    sobol::ENTRY,
+    grid::ENTRY,
+    manual::ENTRY,
+];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]
