@@ -7,7 +7,7 @@
 //! 2. **Shares**: each arm has a share of the trials. It begins with a weight that follows from what is known of the
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share.
-//! 3. **Credit**: a trial that ranks `r`-th (from 0) of the `n` results there were when it finished earns
+//! 3. **Credit**: a trial that is better than all but `r` of the `n` results there were when it finished earns
 //!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. Earnings fade, so that an arm that was good early
 //!    may lose its share later. With several objectives, a trial that no earlier one dominates earns 1.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
@@ -381,7 +381,7 @@ impl Past {
             return self.reach(study, trial, objectives);
         }
         let Some(loss) = trial.loss(study.metrics(), 0) else { return 0.0 };
-        let better = self.results.partition_point(|other| *other < loss);
+        let better = self.results.partition_point(|other| *other <= loss);
         self.ranked += 1.0;
         if better >= RANKED {
             return 0.0;
