@@ -27,7 +27,8 @@ const LEVY10: Function = Function {
         let pi = std::f64::consts::PI;
         let w: Vec<f64> = x.iter().map(|x| 1.0 + (x - 1.0) / 4.0).collect();
         let n = w.len();
-        let inner = w[..n - 1].iter().map(|w| (w - 1.0).powi(2) * (1.0 + 10.0 * (pi * w + 1.0).sin().powi(2)));
+        let inner =
+            w[..n - 1].iter().map(|w| (w - 1.0).powi(2) * (1.0 + 10.0 * (pi * w + 1.0).sin().powi(2)));
         let last = (w[n - 1] - 1.0).powi(2) * (1.0 + (2.0 * pi * w[n - 1]).sin().powi(2));
         (pi * w[0]).sin().powi(2) + inner.sum::<f64>() + last
     },
@@ -90,7 +91,11 @@ fn main() {
                     _ => break,
                 }
             }
-            println!("  {} seed {seed}: {:?}", function.name, [30, 50, 100].map(|n| best[n.min(best.len()) - 1]));
+            println!(
+                "  {} seed {seed}: {:?}",
+                function.name,
+                [30, 50, 100].map(|n| best[n.min(best.len()) - 1])
+            );
             rows.push(best);
         }
         let median = |n: usize| {

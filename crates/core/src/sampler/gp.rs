@@ -522,16 +522,12 @@ impl<'a> Proposer<'a> {
         }
         let (model, best) = (&self.objectives[0], self.best());
         match self.gp.acquisition {
-            Goal::LogEi => {
-                factors.maximise(&search, &Over::new(model, LogExpectedImprovement { best }), rng)
-            }
+            Goal::LogEi => factors.maximise(&search, &Over::new(model, LogExpectedImprovement { best }), rng),
             Goal::NoisyLogEi => {
                 let bests = self.possible_bests(rng);
                 factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
             }
-            Goal::LogPi => {
-                factors.maximise(&search, &Over::new(model, self.improvement(best)), rng)
-            }
+            Goal::LogPi => factors.maximise(&search, &Over::new(model, self.improvement(best)), rng),
             Goal::Bound => factors.maximise(&search, &Over::new(model, self.bound()), rng),
             Goal::Ensemble => self.compromise(&search, &factors, best, rng),
         }
@@ -601,8 +597,7 @@ impl<'a> Proposer<'a> {
             return None;
         }
         let lengths = &self.objectives[0].scales().lengths;
-        let length =
-            |k: usize| self.models.kernel.feature_of(k).map_or(f64::NAN, |feature| lengths[feature]);
+        let length = |k: usize| self.models.kernel.feature_of(k).map_or(f64::NAN, |feature| lengths[feature]);
         let lengths: Vec<f64> = (0..space.len()).map(length).collect();
         Some(self.models.region.around(&self.centers[0], &lengths))
     }
