@@ -11,7 +11,7 @@ use std::sync::Arc;
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::space::{Condition, Space};
 use luthier_core::surrogate::gaussian_process::{
-    GaussianProcess, Kernel, Outputs, Power, Row, Scales, Settings, Success, rows_at_fit,
+    GaussianProcess, Kernel, Outputs, Power, Row, Scales, Settings, Success, Warp, rows_at_fit,
 };
 use luthier_core::surrogate::{Belief, Surrogate};
 use proptest::prelude::*;
@@ -57,7 +57,7 @@ fn reference() -> Reference {
     serde_json::from_str(include_str!("reference/gaussian_process.json")).unwrap()
 }
 
-const LINEAR: Settings = Settings { transform: false, most_rows: 1000, most_fitted: 300 };
+const LINEAR: Settings = Settings { transform: false, warp: false, most_rows: 1000, most_fitted: 300 };
 
 impl ModelCase {
     fn kernel(&self) -> Arc<Kernel> {
@@ -138,7 +138,12 @@ fn check_beliefs(name: &str, found: &[Belief], expected: &[Belief], tolerance: f
 fn beliefs_and_likelihoods_are_those_of_scikit_learn_and_numpy() {
     for case in reference().models {
         let units = case.units();
-        let scales = Scales { lengths: case.lengths.clone(), signal: case.signal, noise: case.noise };
+        let scales = Scales {
+            lengths: case.lengths.clone(),
+            signal: case.signal,
+            noise: case.noise,
+            warps: Vec::new(),
+        };
         let model =
             GaussianProcess::with(&case.kernel(), &case.rows(&units), Outputs::linear(&case.losses), scales);
         check(&case.name, model.log_posterior(), case.log_posterior, 1e-8 * case.log_posterior.abs());
@@ -358,7 +363,7 @@ proptest! {
         let units = draws(&space, 14, seed);
         let lengths: Vec<f64> = (0..kernel.len()).map(|f| 10f64.powf(scale * (f as f64 * 0.7).cos())).collect();
         let rows = rows(&units, |_| 0.0);
-        let scales = Scales { lengths, signal: 1.0, noise: 1e-9 };
+        let scales = Scales { lengths, signal: 1.0, noise: 1e-9, warps: Vec::new() };
         let model = GaussianProcess::with(&kernel, &rows, Outputs::identity(), scales);
         // A matrix with a negative eigenvalue has no factor without jitter.
         prop_assert!(model.jitter() == 0.0, "jitter {}", model.jitter());
@@ -393,6 +398,37 @@ fn a_parameter_without_effect_gets_a_long_length() {
     let model = fitted(&space, &draws(&space, 40, 2), |unit| (7.0 * unit[0]).sin());
     let lengths = &model.scales().lengths;
     assert!(lengths[1] > 5.0 * lengths[0], "{lengths:?}");
+}
+
+#[test]
+fn coordinates_are_bent_where_losses_change_at_one_end_only() {
+    let space = Space::builder().float("x", 0.0..=1.0).float("y", 0.0..=1.0).build().unwrap();
+    let units = draws(&space, 60, 2);
+    let early = |unit: &[f64]| (6.0 * (unit[0] + 0.01).ln()).sin() + unit[1];
+    let warped = Settings { warp: true, ..LINEAR };
+    let straight = GaussianProcess::fit(&kernel(&space), &rows(&units, early), &LINEAR);
+    let bent = GaussianProcess::fit(&kernel(&space), &rows(&units, early), &warped);
+    let [Warp { a, .. }, _] = bent.scales().warps[..] else { panic!("no warps: {:?}", bent.scales()) };
+    assert!(a < 0.7, "{:?}", bent.scales());
+    assert!(bent.log_likelihood() > straight.log_likelihood() + 3.0);
+    let even = |unit: &[f64]| (6.0 * unit[0]).sin() + unit[1];
+    let even = GaussianProcess::fit(&kernel(&space), &rows(&units, even), &warped);
+    assert!(even.scales().warps.is_empty(), "{:?}", even.scales());
+
+    for unit in draws(&space, 10, 3) {
+        let slope = bent.slope(&unit).unwrap();
+        for k in 0..2 {
+            let moved = |by: f64| {
+                let mut unit = unit.clone();
+                unit[k] += by;
+                bent.belief(&unit)
+            };
+            let (up, down) = (moved(1e-6), moved(-1e-6));
+            check("mean", slope.mean[k], (up.mean - down.mean) / 2e-6, 1e-4 * (1.0 + slope.mean[k].abs()));
+            let deviation = (up.deviation - down.deviation) / 2e-6;
+            check("deviation", slope.deviation[k], deviation, 1e-4 * (1.0 + deviation.abs()));
+        }
+    }
 }
 
 #[test]
