@@ -3,11 +3,22 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SAMPLERS`]. Help, docs, contract tests and
 //! benchmark rows follow from the entry.
 
+pub mod coarse_to_fine;
+pub mod differential_evolution;
+mod genetic;
 mod grid;
+mod halton;
+pub mod latin_hypercube;
 mod manual;
+pub mod nsga2;
+pub mod nsga3;
+mod population;
 mod random;
+pub mod regularized_evolution;
+mod sequence;
 mod sobol;
 pub mod tpe;
+pub mod variation;
 
 use crate::memo::Memo;
 use crate::registry::Entry;
@@ -17,8 +28,20 @@ use crate::spec::Spec;
 use crate::study::Study;
 
 /// Every sampler there is.
-pub static SAMPLERS: &[Entry<dyn Sampler>] =
-    &[tpe::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
+pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
+    tpe::ENTRY,
+    random::ENTRY,
+    sobol::ENTRY,
+    halton::ENTRY,
+    latin_hypercube::ENTRY,
+    coarse_to_fine::ENTRY,
+    differential_evolution::ENTRY,
+    regularized_evolution::ENTRY,
+    nsga2::ENTRY,
+    nsga3::ENTRY,
+    grid::ENTRY,
+    manual::ENTRY,
+];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]
