@@ -5,7 +5,7 @@
 //!
 //! Stage 0 is the first `every` finished trials: points that cover the whole space evenly. Each `every` further trials begin
 //! the next stage, and in stage `s` regions are `shrink`ˢ as wide as the space, not narrower than `finest`. Without `every`,
-//! a stage is a fifth of the study's limit of trials, or 20 where there is none.
+//! a stage is a tenth of the study's limit of trials, 50 at most, or 20 where there is none.
 //!
 //! # A region
 //!
@@ -34,7 +34,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     options: &[
         OptionDoc {
             name: "every",
-            doc: "finished trials per stage, from 1; none means a fifth of the limit of trials, or 20 without one",
+            doc: "finished trials per stage, from 1; none means a tenth of the limit of trials, 50 at most, or 20 without one",
         },
         OptionDoc { name: "shrink", doc: "how much narrower regions become with each stage, in (0, 1)" },
         OptionDoc {
@@ -57,8 +57,11 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 /// Trials per stage where the limit of trials is not known.
 const EVERY: u64 = 20;
 
-/// Stages in a study whose limit of trials is known.
-const STAGES: u64 = 5;
+/// Stages in a study whose limit of trials is known, unless they would be longer than [`LONGEST`].
+const STAGES: u64 = 10;
+
+/// Trials of the longest stage where the limit is known.
+const LONGEST: u64 = 50;
 
 /// The sampler's options.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,7 +81,7 @@ pub struct CoarseToFine {
 
 impl Default for CoarseToFine {
     fn default() -> Self {
-        Self { every: None, shrink: 0.5, finest: 0.01, keep: 3, global: 0.1 }
+        Self { every: None, shrink: 0.7, finest: 0.001, keep: 3, global: 0.1 }
     }
 }
 
@@ -122,7 +125,7 @@ impl CoarseToFine {
 
     /// How wide regions are after `finished` trials, as a share of each range.
     pub fn width(&self, study: &Study, finished: usize) -> f64 {
-        let by_limit = || study.spec().limits.trials.map_or(EVERY, |limit| (limit / STAGES).max(1));
+        let by_limit = || study.spec().limits.trials.map_or(EVERY, |limit| (limit / STAGES).clamp(1, LONGEST));
         let stage = finished as u64 / self.every.unwrap_or_else(by_limit);
         self.shrink.powi(stage.min(10_000) as i32).max(self.finest)
     }
