@@ -21,6 +21,8 @@ class Optimizer:
 
     # CPU seconds spent for this run in another process so far, where an optimiser has one.
     cpu_elsewhere = 0.0
+    # Set by the loop before each `tell`: what the trial took, as recorded or modelled, in seconds.
+    seconds = None
 
     def __init__(self, space, objectives, seed, budget_trials, variant):
         """space: see `problems/space.py`. objectives: list of {"name", "direction"}. seed: whole number >= 0, the only source of
