@@ -4,6 +4,8 @@
 //! benchmark rows follow from the entry.
 
 pub mod auto;
+mod comparable;
+pub mod gp;
 mod grid;
 mod manual;
 mod random;
@@ -20,7 +22,7 @@ use crate::study::Study;
 
 /// Every sampler there is.
 pub static SAMPLERS: &[Entry<dyn Sampler>] =
-    &[auto::ENTRY, tpe::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
+    &[auto::ENTRY, tpe::ENTRY, gp::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]

@@ -33,12 +33,7 @@ const LOOKED_AT: u32 = 64;
 
 impl Sampler for Sobol {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
-        let space = study.space();
-        if request.draw > 0 {
-            return Proposal::Point(space.draw(&rng.uniforms(space.len())));
-        }
-        let next = memo.get::<Place>().after(study);
-        Proposal::Point(search(study, next).1)
+        Proposal::Point(memo.get::<Place>().propose(study, request, rng))
     }
 }
 
@@ -59,15 +54,24 @@ fn point(study: &Study, index: u32) -> Point {
     space.draw(&cube)
 }
 
-/// The memo: where in the sequence the next trial begins to look.
+/// The memo: where in the sequence the next trial begins to look. Model-based samplers start with it, too.
 #[derive(Default)]
-struct Place {
+pub(super) struct Place {
     space_version: u32,
     seen: usize,
     next: u32,
 }
 
 impl Place {
+    /// The next point of the sequence, or an independent draw where that one was refused.
+    pub(super) fn propose(&mut self, study: &Study, request: &Request, rng: &mut Rng) -> Point {
+        if request.draw > 0 {
+            return study.space().draw(&rng.uniforms(study.space().len()));
+        }
+        let next = self.after(study);
+        search(study, next).1
+    }
+
     fn after(&mut self, study: &Study) -> u32 {
         if self.space_version != study.space_version() {
             *self = Self { space_version: study.space_version(), ..Self::default() };
