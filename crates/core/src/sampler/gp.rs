@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::comparable::comparable_losses;
-use super::sobol::Place;
+use super::sequence::Place;
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use crate::acquisition::cost::{LogCost, differs};
@@ -53,6 +53,7 @@ use crate::memo::Memo;
 use crate::observation::{Observation, Observations, Standing};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
+use crate::sobol::scrambled;
 use crate::space::{Point, Space};
 use crate::study::Study;
 use crate::surrogate::gaussian_process::{GaussianProcess, Kernel, Row, Settings, Success, rows_at_fit};
@@ -170,7 +171,7 @@ impl Sampler for Gp {
         let memory: &mut Memory = memo.get();
         memory.advance(study);
         if memory.kernel(study.space()).is_empty() || !self.is_started(study, memory) {
-            return Proposal::Point(memory.place.propose(study, request, rng));
+            return Proposal::Point(memory.place.propose(scrambled, study, request, rng));
         }
         let drawn = |rng: &mut Rng| study.space().draw(&rng.uniforms(study.space().len()));
         if request.draw > 0 {
