@@ -217,8 +217,11 @@ fn climb(rows: &Rows, prior: Prior, start: Vec<f64>, patience: Patience) -> Foun
         .with_absolute_projected_gradient_tolerance(patience.slope)
         .with_relative_cost_reduction_tolerance(patience.rise);
     match Executor::new(hill, solver, FirstOrderState::new(start.clone())).max_iter(100).run() {
-        Ok(result) => Found { logs: result.best_param().clone(), density: -result.best_cost() },
-        Err(_) => Found { logs: start, density: f64::NEG_INFINITY },
+        // Each accepted step goes up, so the last place is the best.
+        Ok(result) if result.cost().is_finite() => {
+            Found { logs: result.param().clone(), density: -result.cost() }
+        }
+        Ok(_) | Err(_) => Found { logs: start, density: f64::NEG_INFINITY },
     }
 }
 
