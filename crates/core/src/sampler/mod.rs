@@ -7,6 +7,7 @@ pub mod auto;
 pub mod cma_es;
 mod grid;
 mod manual;
+pub mod nelder_mead;
 mod random;
 mod sobol;
 pub mod tpe;
@@ -21,7 +22,7 @@ use crate::study::Study;
 
 /// Every sampler there is.
 pub static SAMPLERS: &[Entry<dyn Sampler>] =
-    &[auto::ENTRY, tpe::ENTRY, cma_es::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
+    &[auto::ENTRY, tpe::ENTRY, cma_es::ENTRY, nelder_mead::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]
