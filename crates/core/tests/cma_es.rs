@@ -76,14 +76,8 @@ fn constants_are_those_of_cmaes() {
         let found = Constants::full(n, size);
         all_close(&found.weights, &case["weights"], &what);
         close(found.mu_eff, case["mu_eff"].as_f64().unwrap(), &what);
-        let rates = [
-            found.rank_one,
-            found.rank_mu,
-            found.step_path,
-            found.damping,
-            found.path,
-            found.expected_norm,
-        ];
+        let rates =
+            [found.rank_one, found.rank_mu, found.step_path, found.damping, found.path, found.expected_norm];
         all_close(&rates, &case["rates"], &what);
     }
 }
@@ -162,8 +156,11 @@ fn margins_and_probabilities_are_those_of_cmaes() {
                 check_normal(&strategy, after, &what);
                 all_close(strategy.stretch(), &after["stretch"], &format!("{what}, stretch"));
             }
-            for (found, expected) in
-                strategy.choices().probabilities().iter().zip(after["probabilities"].as_array().unwrap_or(&vec![]))
+            for (found, expected) in strategy
+                .choices()
+                .probabilities()
+                .iter()
+                .zip(after["probabilities"].as_array().unwrap_or(&vec![]))
             {
                 all_close(found, expected, &format!("{what}, probabilities"));
             }
@@ -232,7 +229,8 @@ fn a_coordinate_follows_only_points_in_which_it_was_active() {
 fn an_injected_step_is_bounded() {
     let mut rng = Rng::stream(2, 0, Purpose::Sampler, 0);
     let strategy = at_the_middle(4);
-    let mut points: Vec<Member> = (0..strategy.population()).map(|_| member(strategy.draw(&mut rng))).collect();
+    let mut points: Vec<Member> =
+        (0..strategy.population()).map(|_| member(strategy.draw(&mut rng))).collect();
     points[0] = Member { injected: true, ..member(vec![1.0; 4]) };
     let mut learnt = strategy.clone();
     learnt.learn(points.clone());
@@ -261,10 +259,7 @@ fn no_cell_and_no_choice_is_ever_out_of_reach() {
     // The same cell and the same choice are best in each of 300 generations.
     let axes = vec![Axis::Cells(int(1, 9, Scale::Linear)); 2];
     let probabilities = vec![vec![0.25; 4]];
-    let begin = Start {
-        probabilities,
-        ..start(vec![0.5; 2], 0.1, Covariance::diagonal(&[1.0; 2], false))
-    };
+    let begin = Start { probabilities, ..start(vec![0.5; 2], 0.1, Covariance::diagonal(&[1.0; 2], false)) };
     let mut strategy = Strategy::new(axes, begin);
     let middle = |x: f64| ((x.clamp(0.0, 0.999) * 9.0).floor() + 0.5) / 9.0;
     let mut rng = Rng::stream(3, 0, Purpose::Sampler, 0);
@@ -279,7 +274,8 @@ fn no_cell_and_no_choice_is_ever_out_of_reach() {
             + f64::from(u8::from(member.choices[0] != Some(2)))
     };
     for _ in 0..300 {
-        let mut points: Vec<Member> = (0..strategy.population()).map(|_| point(&strategy, &mut rng)).collect();
+        let mut points: Vec<Member> =
+            (0..strategy.population()).map(|_| point(&strategy, &mut rng)).collect();
         points.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
         strategy.learn(points);
     }
@@ -434,7 +430,11 @@ fn many_workers_waste_few_trials() {
 #[test]
 fn a_kept_memo_changes_no_proposal_and_the_log_verifies() {
     const DROPOUT: usize = 6;
-    for (scheduler, options) in [("run_all", cma_es()), ("asha", cma_es().with("lr_adapt", true)), ("median", cma_es().with("separable", true))] {
+    for (scheduler, options) in [
+        ("run_all", cma_es()),
+        ("asha", cma_es().with("lr_adapt", true)),
+        ("median", cma_es().with("separable", true)),
+    ] {
         let mut spec = spec_of(&BRANCHES, options, 5);
         spec.policy.scheduler = Component::named(scheduler);
         if scheduler == "asha" {
@@ -510,9 +510,8 @@ fn it_begins_where_the_best_trials_of_others_are() {
     let (mean, sigma, covariance) = warm_start(&good, &[0.5; 6], false);
     assert_eq!((strategy.mean(), strategy.sigma()), (&*mean, sigma));
     assert_eq!(strategy.covariance().entries(), covariance.entries());
-    let regret = |warm: bool, seed| {
-        best(&after_random(&SPHERE, seed, 100, 40, cma_es().with("warm_start", warm)))
-    };
+    let regret =
+        |warm: bool, seed| best(&after_random(&SPHERE, seed, 100, 40, cma_es().with("warm_start", warm)));
     let wins = (0..SEEDS).filter(|seed| regret(true, *seed) < regret(false, *seed)).count();
     println!("warm start: {wins}");
     assert!(wins >= WINS, "{wins} of {SEEDS}");
@@ -531,7 +530,8 @@ fn good_trials_of_others_are_taken_up() {
                 let params = (0..5).map(|k| Some(Value::Float(NEAR[k] + 0.05 * f64::from(others)))).collect();
                 let trial = study.trials().len() as u32;
                 let why = Origin::Enqueued;
-                let started = Event::Started { trial, space: 0, params, budget: None, parent: None, by: None, why };
+                let started =
+                    Event::Started { trial, space: 0, params, budget: None, parent: None, by: None, why };
                 study.apply(&started).unwrap();
                 others += 1;
             }
@@ -585,7 +585,8 @@ fn a_search_that_has_converged_is_followed_by_another() {
         let told = sampler.explain(&study, &mut Memo::default()).unwrap();
         assert_eq!(told.contains("restart"), again, "{restart}: {told}");
         // Branin's function has three minima of the same depth. A search finds one of them.
-        let minima = [[-std::f64::consts::PI, 12.275], [std::f64::consts::PI, 2.275], [9.424_777_960_769_38, 2.475]];
+        let minima =
+            [[-std::f64::consts::PI, 12.275], [std::f64::consts::PI, 2.275], [9.424_777_960_769_38, 2.475]];
         let found = minima.iter().filter(|minimum| {
             let near = |p: &[f64]| (p[0] - minimum[0]).hypot(p[1] - minimum[1]) < 1e-3;
             study.trials().iter().any(|trial| near(&trial.point.0))
@@ -599,7 +600,8 @@ fn a_search_that_has_converged_is_followed_by_another() {
 #[test]
 fn a_space_of_integers_is_searched_to_its_end() {
     let parameters = (0..2).map(|k| Parameter::new(format!("n{k}"), int(0, 14, Scale::Linear))).collect();
-    let mut spec = Spec::new("s", Space::new(parameters, vec![]).unwrap(), Metrics::single("loss", Direction::Minimize));
+    let mut spec =
+        Spec::new("s", Space::new(parameters, vec![]).unwrap(), Metrics::single("loss", Direction::Minimize));
     spec.policy.sampler = cma_es();
     let study = run(spec, 1_000, |p| (p[0] - 12.0).powi(2) + (p[1] - 3.0).powi(2));
     assert_eq!(study.finished().len(), 225);
@@ -635,7 +637,8 @@ fn with_prior(center: Option<[f64; 5]>, seed: u64, trials: usize) -> f64 {
 fn priors_are_followed_and_wrong_ones_outgrown() {
     let right = Some([1.8, -1.6, 0.9, 2.5, -1.2]);
     let wrong = Some([-3.7, 2.9, -4.6, -2.0, 4.3]);
-    let regrets = |center, trials| (0..SEEDS).map(|seed| with_prior(center, seed, trials)).collect::<Vec<_>>();
+    let regrets =
+        |center, trials| (0..SEEDS).map(|seed| with_prior(center, seed, trials)).collect::<Vec<_>>();
     let (with, without) = (regrets(right, 20), regrets(None, 20));
     let wins = with.iter().zip(&without).filter(|(with, without)| with < without).count();
     let (early, late) = (median(regrets(wrong, 15)), median(regrets(wrong, 200)));
@@ -664,7 +667,8 @@ fn conditional_parameters_are_found_on_the_branch_that_counts() {
         float("x", 0.0, 1.0, Scale::Linear),
         Parameter { when: on(), ..float("y", 0.0, 1.0, Scale::Linear) },
     ];
-    let mut spec = Spec::new("s", Space::new(parameters, vec![]).unwrap(), Metrics::single("loss", Direction::Minimize));
+    let mut spec =
+        Spec::new("s", Space::new(parameters, vec![]).unwrap(), Metrics::single("loss", Direction::Minimize));
     spec.policy.sampler = cma_es();
     let loss = |p: &[f64]| (p[1] - 0.2).powi(2) + if p[2].is_nan() { 1.0 } else { (p[2] - 0.9).powi(2) };
     let study = run(spec, 250, loss);
@@ -674,7 +678,8 @@ fn conditional_parameters_are_found_on_the_branch_that_counts() {
 #[test]
 fn a_hundred_and_more_numbers_are_searched_without_correlations() {
     let parameters = (0..120).map(|k| float(&format!("x{k}"), 0.0, 1.0, Scale::Linear)).collect();
-    let mut spec = Spec::new("s", Space::new(parameters, vec![]).unwrap(), Metrics::single("loss", Direction::Minimize));
+    let mut spec =
+        Spec::new("s", Space::new(parameters, vec![]).unwrap(), Metrics::single("loss", Direction::Minimize));
     spec.policy.sampler = cma_es();
     let loss = |p: &[f64]| p.iter().map(|x| (x - 0.4).powi(2)).sum();
     let study = run(spec, 1_000, loss);

@@ -7,7 +7,9 @@ mod simulate;
 
 use std::collections::HashSet;
 
-use functions::{BRANCHES, BRANIN, Function, HARTMANN6, LEVY, SKEWED, SPHERE, TEN, best, float, int, run, study_of};
+use functions::{
+    BRANCHES, BRANIN, Function, HARTMANN6, LEVY, SKEWED, SPHERE, TEN, best, float, int, run, study_of,
+};
 use luthier_core::engine::{Engine, Next, resolve, verify};
 use luthier_core::event::{Event, Failure, Origin, Outcome, Work};
 use luthier_core::metric::{Direction, Metrics};
@@ -34,7 +36,11 @@ fn spec_over(space: Space, seed: u64) -> Spec {
 
 /// The method as Nelder and Mead tell it, for two parameters in the unit square, from a simplex of known costs. The
 /// adaptive coefficients are the usual ones there.
-fn by_the_book(mut simplex: Vec<([f64; 2], f64)>, loss: &dyn Fn([f64; 2]) -> f64, count: usize) -> Vec<[f64; 2]> {
+fn by_the_book(
+    mut simplex: Vec<([f64; 2], f64)>,
+    loss: &dyn Fn([f64; 2]) -> f64,
+    count: usize,
+) -> Vec<[f64; 2]> {
     let mut asked = Vec::new();
     let mut value = |x: [f64; 2]| {
         asked.push(x);
@@ -76,7 +82,8 @@ fn by_the_book(mut simplex: Vec<([f64; 2], f64)>, loss: &dyn Fn([f64; 2]) -> f64
 fn its_trials_are_those_of_the_method() {
     // A valley along a bent line, its floor well inside the square.
     let loss = |p: &[f64]| 10.0 * (p[1] - 0.3 - p[0] * p[0] / 2.0).powi(2) + (p[0] - 0.55).powi(2);
-    let space = Space::new(vec![float("x", 0.0, 1.0, Scale::Linear), float("y", 0.0, 1.0, Scale::Linear)], vec![]);
+    let space =
+        Space::new(vec![float("x", 0.0, 1.0, Scale::Linear), float("y", 0.0, 1.0, Scale::Linear)], vec![]);
     let study = run(spec_over(space.unwrap(), 6), 60, loss);
     let point = |k: usize| -> [f64; 2] { [study.trials()[k].point.0[0], study.trials()[k].point.0[1]] };
     let value = |x: [f64; 2]| loss(&x);
@@ -90,7 +97,10 @@ fn its_trials_are_those_of_the_method() {
     let asked = by_the_book(simplex, &value, 40);
     for (k, expected) in asked.iter().take(48).enumerate() {
         let found = point(12 + k);
-        assert!((found[0] - expected[0]).hypot(found[1] - expected[1]) < 1e-9, "{k}: {found:?} is not {expected:?}");
+        assert!(
+            (found[0] - expected[0]).hypot(found[1] - expected[1]) < 1e-9,
+            "{k}: {found:?} is not {expected:?}"
+        );
     }
 }
 
@@ -192,9 +202,8 @@ fn parallel_workers_do_what_one_would_do_next() {
     let shared = alone.iter().skip(15).filter(|point| three.contains(*point)).count();
     println!("{shared} of 45");
     assert!(shared > 30, "{shared} of 45");
-    let regret = |seed| {
-        best(&run_at_once(Study::new(spec_over((SPHERE.space)(), seed)), 3, 150, &SPHERE.regret))
-    };
+    let regret =
+        |seed| best(&run_at_once(Study::new(spec_over((SPHERE.space)(), seed)), 3, 150, &SPHERE.regret));
     let late = (0..SEEDS).filter(|seed| regret(*seed) < 0.1).count();
     println!("{late} of {SEEDS}");
     assert!(late >= WINS, "{late} of {SEEDS}");
@@ -203,7 +212,8 @@ fn parallel_workers_do_what_one_would_do_next() {
 #[test]
 fn a_simplex_that_has_collapsed_is_followed_by_another() {
     let study = study_of(&BRANIN, nelder_mead(), 3, 400);
-    let minima = [[-std::f64::consts::PI, 12.275], [std::f64::consts::PI, 2.275], [9.424_777_960_769_38, 2.475]];
+    let minima =
+        [[-std::f64::consts::PI, 12.275], [std::f64::consts::PI, 2.275], [9.424_777_960_769_38, 2.475]];
     for minimum in minima {
         let near = |p: &[f64]| (p[0] - minimum[0]).hypot(p[1] - minimum[1]) < 1e-2;
         assert!(study.trials().iter().any(|trial| near(&trial.point.0)), "{minimum:?}");
@@ -212,8 +222,10 @@ fn a_simplex_that_has_collapsed_is_followed_by_another() {
 
 #[test]
 fn a_minimum_at_the_edge_is_found() {
-    let space = Space::new((0..3).map(|k| float(&format!("x{k}"), 0.0, 1.0, Scale::Linear)).collect(), vec![]);
-    let study = run(spec_over(space.unwrap(), 1), 150, |p| p[0] + (p[1] - 1.0).powi(2) + (p[2] - 0.5).powi(2));
+    let space =
+        Space::new((0..3).map(|k| float(&format!("x{k}"), 0.0, 1.0, Scale::Linear)).collect(), vec![]);
+    let study =
+        run(spec_over(space.unwrap(), 1), 150, |p| p[0] + (p[1] - 1.0).powi(2) + (p[2] - 0.5).powi(2));
     assert!(best(&study) < 1e-3, "{}", best(&study));
 }
 
@@ -245,7 +257,8 @@ fn points_that_constraints_forbid_are_walked_around() {
 
 #[test]
 fn failed_trials_are_the_worst_vertices() {
-    let space = Space::new((0..2).map(|k| float(&format!("x{k}"), 0.0, 1.0, Scale::Linear)).collect(), vec![]);
+    let space =
+        Space::new((0..2).map(|k| float(&format!("x{k}"), 0.0, 1.0, Scale::Linear)).collect(), vec![]);
     let mut study = Study::new(spec_over(space.unwrap(), 2));
     let mut engine = Engine::new(&study).unwrap();
     while study.finished().len() < 120 {
@@ -271,7 +284,8 @@ fn a_kept_memo_changes_no_proposal_and_the_log_verifies() {
         spec.policy.scheduler = Component::named(scheduler);
         (spec.max_budget, spec.limits.trials) = (Some(9), Some(120));
         spec.policy = resolve(&spec).unwrap();
-        let value = |point: &[f64], moment: simulate::Moment| (BRANCHES.regret)(point) + 3.0 / moment.step as f64;
+        let value =
+            |point: &[f64], moment: simulate::Moment| (BRANCHES.regret)(point) + 3.0 / moment.step as f64;
         let ticks = |work: Work| 1 + u64::from(work.trial * 7 % 5);
         let mishap = |moment: simulate::Moment| match (moment.work.trial * 13 + moment.attempt) % 23 {
             0 if moment.step == 2 => Some(simulate::Mishap::Fails),

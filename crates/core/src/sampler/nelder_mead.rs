@@ -169,7 +169,8 @@ impl History {
     fn advance(&mut self, study: &Study, options: &Options) {
         if self.space != Some(study.space_version()) || self.taken > study.finished().len() {
             let cover = std::mem::take(&mut self.cover);
-            *self = Self { space: Some(study.space_version()), due: options.n_startup, cover, ..Self::default() };
+            *self =
+                Self { space: Some(study.space_version()), due: options.n_startup, cover, ..Self::default() };
         }
         while self.taken < study.finished().len() {
             self.take(study);
@@ -221,9 +222,10 @@ impl History {
             };
             self.ends.iter().all(|end| distance(end) >= options.size)
         };
-        let left = self.rows.iter().filter(|row| {
-            row.cost < PARTIAL && !self.visited.contains(&row.point) && far(row)
-        });
+        let left = self
+            .rows
+            .iter()
+            .filter(|row| row.cost < PARTIAL && !self.visited.contains(&row.point) && far(row));
         let best = left.fold(None, |best: Option<&Row>, row| match best {
             Some(best) if best.cost <= row.cost => Some(best),
             _ => Some(row),
@@ -326,9 +328,8 @@ impl Simplex {
 
 /// The largest distance along one axis from the first vertex.
 fn side(vertices: &[Vec<f64>]) -> f64 {
-    let apart = |vertex: &Vec<f64>| {
-        vertex.iter().zip(&vertices[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    };
+    let apart =
+        |vertex: &Vec<f64>| vertex.iter().zip(&vertices[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     vertices.iter().map(apart).fold(0.0, f64::max)
 }
 

@@ -63,7 +63,8 @@ impl Choices {
     pub fn learn(&mut self, ranked: &[(f64, &[Option<u32>])]) {
         let gradients: Vec<Vec<f64>> =
             (0..self.probabilities.len()).map(|k| self.gradient(k, ranked)).collect();
-        let normal: Vec<f64> = gradients.iter().enumerate().flat_map(|(k, g)| self.normalised(k, g)).collect();
+        let normal: Vec<f64> =
+            gradients.iter().enumerate().flat_map(|(k, g)| self.normalised(k, g)).collect();
         let norm = normal.iter().map(|x| x * x).sum::<f64>().sqrt();
         if norm == 0.0 {
             return;

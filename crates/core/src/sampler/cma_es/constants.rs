@@ -40,8 +40,8 @@ impl Constants {
         let mu_eff = effective(&raw[..parents]);
         let mu_eff_minus = effective(&raw[parents..]);
         let rank_one = 2.0 / ((n + 1.3).powi(2) + mu_eff);
-        let rank_mu = (1.0 - rank_one - 1e-8)
-            .min(2.0 * (mu_eff - 2.0 + 1.0 / mu_eff) / ((n + 2.0).powi(2) + mu_eff));
+        let rank_mu =
+            (1.0 - rank_one - 1e-8).min(2.0 * (mu_eff - 2.0 + 1.0 / mu_eff) / ((n + 2.0).powi(2) + mu_eff));
         let limit = if coordinates == 0 {
             0.0
         } else {
@@ -92,7 +92,8 @@ impl Constants {
     /// What both forms have in common.
     fn shared(n: f64, mu_eff: f64, step_path: f64) -> Self {
         let damping = 1.0 + 2.0 * (((mu_eff - 1.0) / (n + 1.0)).max(0.0).sqrt() - 1.0).max(0.0) + step_path;
-        let expected_norm = if n > 0.0 { n.sqrt() * (1.0 - 1.0 / (4.0 * n) + 1.0 / (21.0 * n * n)) } else { 1.0 };
+        let expected_norm =
+            if n > 0.0 { n.sqrt() * (1.0 - 1.0 / (4.0 * n) + 1.0 / (21.0 * n * n)) } else { 1.0 };
         Self {
             weights: Vec::new(),
             parents: 0,

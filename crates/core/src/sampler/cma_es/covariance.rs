@@ -156,7 +156,8 @@ fn eigen(n: usize, matrix: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let symmetric = Mat::from_fn(n, n, |i, j| f64::midpoint(matrix[i * n + j], matrix[j * n + i]));
     let Ok(found) = symmetric.self_adjoint_eigen(Side::Lower) else {
         // Only numbers that are not finite do not decompose: the variances alone are what is left of them.
-        let variance = |k: usize| if matrix[k * n + k].is_finite() { matrix[k * n + k].max(LEAST) } else { 1.0 };
+        let variance =
+            |k: usize| if matrix[k * n + k].is_finite() { matrix[k * n + k].max(LEAST) } else { 1.0 };
         let unit = |k: usize| f64::from(u8::from(k / n == k % n));
         return ((0..n).map(variance).collect(), (0..n * n).map(unit).collect());
     };

@@ -172,8 +172,7 @@ impl Layout {
         let chosen = |((k, _), choice): (&(usize, u64), &u32)| {
             point.get(*k).is_none_or(|coded| cell(space, *k, coded) == *choice)
         };
-        self.axes.iter().zip(&sample.latent).all(same)
-            && self.choices.iter().zip(&sample.choices).all(chosen)
+        self.axes.iter().zip(&sample.latent).all(same) && self.choices.iter().zip(&sample.choices).all(chosen)
     }
 
     /// What a trial says to the strategy; `sample` is what was drawn for it, where that is known.
@@ -318,8 +317,7 @@ impl Search {
         let distributions = std::iter::once(&self.strategy).chain(&self.earlier);
         distributions.enumerate().find_map(|(age, strategy)| {
             let drawn = (0..draws).map(|draw| {
-                let mut rng =
-                    Rng::stream(study.spec().seed, u64::from(row.trial), Purpose::Sampler, draw);
+                let mut rng = Rng::stream(study.spec().seed, u64::from(row.trial), Purpose::Sampler, draw);
                 self.layout.sample(strategy, space, &mut rng)
             });
             let mut drawn = drawn.filter(|sample| self.layout.is_of(space, sample, row, &trial.point));

@@ -180,7 +180,8 @@ impl Sampler for CmaEs {
             return Proposal::Point(space.draw(&rng.uniforms(space.len())));
         }
         // Its own copy of the trial's stream, which a mix of samplers may have drawn from: the trial is recognised by it.
-        let mut own = Rng::stream(study.spec().seed, u64::from(request.trial), Purpose::Sampler, request.draw);
+        let mut own =
+            Rng::stream(study.spec().seed, u64::from(request.trial), Purpose::Sampler, request.draw);
         match history.sample(space, &mut own) {
             Some(point) => Proposal::Point(point),
             None => Proposal::Point(space.draw(&rng.uniforms(space.len()))),

@@ -45,9 +45,8 @@ impl Progress {
             return false;
         }
         let latest = self.generations.iter().rev().take(recent);
-        let (low, high) = latest.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), g| {
-            (low.min(g[0]), high.max(g[2]))
-        });
+        let (low, high) =
+            latest.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), g| (low.min(g[0]), high.max(g[2])));
         high - low <= TOLERANCE.max(4.0 * f64::EPSILON * low.abs())
     }
 

@@ -57,10 +57,8 @@ impl Rates {
             .map(|(new, old)| new_square * new - old_square * old)
             .collect();
         let local_shift: Vec<f64> = old.whiten(&shift).iter().map(|x| x / old_sigma).collect();
-        let local_change: Vec<f64> = whiten_both(&old, &change)
-            .iter()
-            .map(|x| x / (old_square * std::f64::consts::SQRT_2))
-            .collect();
+        let local_change: Vec<f64> =
+            whiten_both(&old, &change).iter().map(|x| x / (old_square * std::f64::consts::SQRT_2)).collect();
         let before = self.mean.rate;
         self.mean.follow(&local_shift);
         self.covariance.follow(&local_change);
@@ -68,7 +66,8 @@ impl Rates {
             *mean = old + self.mean.rate * shift;
         }
         let rate = self.covariance.rate;
-        let tempered = old.entries().iter().zip(&change).map(|(old, change)| old_square * old + rate * change);
+        let tempered =
+            old.entries().iter().zip(&change).map(|(old, change)| old_square * old + rate * change);
         covariance.replace(tempered.collect());
         let volume = covariance.log_determinant() / mean.len() as f64;
         *sigma = (volume / 2.0).exp();
