@@ -506,7 +506,9 @@ fn first_deviation(prior: Option<&Prior>, options: &CmaEs) -> f64 {
 
 /// Shares of the choices among the best trials; the first probabilities count as two more of them.
 fn learn_shares(best: &[&Observation], parameter: usize, count: u64, shares: &mut [f64]) {
-    shares.iter_mut().for_each(|share| *share *= 2.0);
+    for share in shares.iter_mut() {
+        *share *= 2.0;
+    }
     for row in best {
         let unit = row.unit[parameter];
         if !unit.is_nan() {
@@ -514,7 +516,9 @@ fn learn_shares(best: &[&Observation], parameter: usize, count: u64, shares: &mu
         }
     }
     let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
+    for share in shares.iter_mut() {
+        *share /= sum;
+    }
 }
 
 /// Mean, step size and shape of a search that begins where good points are (WS-CMA-ES: Nomura et al. 2021,
