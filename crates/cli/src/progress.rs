@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use console::{Term, measure_text_width, truncate_str};
+use luthier::core::engine::Engine;
 use luthier::core::event::{Outcome, Work};
 use luthier::core::study::Study;
 use luthier::core::trial::{CurvePoint, TrialState, WorkState};
@@ -42,6 +43,8 @@ pub(crate) struct Progress {
     form: Form,
     stop: Stop,
     begun: Instant,
+    /// Knows what the sampler is about to do.
+    engine: Option<Engine>,
     finished_before: u64,
     /// What this process runs.
     own: BTreeSet<Work>,
@@ -75,6 +78,7 @@ impl Progress {
             form,
             stop,
             begun: Instant::now(),
+            engine: Engine::new(study).ok(),
             finished_before,
             own: BTreeSet::new(),
             waiting: None,
@@ -143,14 +147,16 @@ impl Progress {
     fn draw(&mut self, study: &Study) {
         self.drawn = Some(Instant::now());
         let Form::Block(block) = &self.form else { return };
-        let texts = self.block(study, block.width());
+        let width = block.width();
+        let plan = self.engine.as_mut().and_then(|engine| engine.explain(study).ok().flatten());
+        let texts = self.block(study, plan, width);
         if let Form::Block(block) = &mut self.form {
             block.draw(&texts);
         }
     }
 
     /// The block's lines: counts, incumbent, rate, the last failure, and each running trial.
-    fn block(&self, study: &Study, width: usize) -> Vec<String> {
+    fn block(&self, study: &Study, plan: Option<String>, width: usize) -> Vec<String> {
         let mut lines = vec![head(study, width)];
         lines.push(match study.incumbent() {
             Some(best) => {
@@ -161,6 +167,7 @@ impl Progress {
             None => "best  -".into(),
         });
         lines.push(self.rate(study));
+        lines.extend(plan.map(|plan| format!("next  {plan}")));
         let finished = study.finished().iter().rev().take(RECENT).filter_map(|number| study.trial(*number));
         let mut failed = finished.filter(|trial| trial.state() == TrialState::Failed);
         if let Some(trial) = failed.next() {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use luthier::core::engine::Engine;
 use luthier::core::event::{Failure, Origin, Outcome};
 use luthier::core::metric::Direction;
 use luthier::core::study::Study;
@@ -107,7 +108,15 @@ pub(crate) fn other_values(study: &Study, trial: &Trial) -> Vec<(Arc<str>, f64)>
     others
 }
 
-/// Who chose a trial's params.
+/// Who chose a trial's params, and by which arm where it has several.
+fn chooser(trial: &Trial) -> String {
+    match &trial.by {
+        Some(choice) => format!("{}'s arm {}", origin(trial), safe(&choice.arm)),
+        None => origin(trial).into(),
+    }
+}
+
+/// Who chose a trial's params, in a word.
 pub(crate) fn origin(trial: &Trial) -> &'static str {
     match trial.origin {
         Origin::Sampler => "sampler",
@@ -161,7 +170,7 @@ pub(crate) fn params_words(study: &Study, trial: &Trial) -> String {
 /// One trial with all there is to know.
 pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     let mut text =
-        format!("trial {} ({}, params by {})\n", trial.number, trial.state().name(), origin(trial));
+        format!("trial {} ({}, params by {})\n", trial.number, trial.state().name(), chooser(trial));
     text.push_str(&params_block(study, trial));
     if trial.values().is_some() {
         text.push_str(&format!("{}\n", objective_values(study, trial)));
@@ -217,6 +226,7 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
         "{} + {}, seed {}\n",
         spec.policy.sampler.name, spec.policy.scheduler.name, spec.seed
     ));
+    text.extend(plan(study).map(|plan| format!("next: {plan}\n")));
     text.push_str(&format!("{}\n", counts(study)));
     text.push_str(&format!("{} of work, {} steps\n", duration(study.tally().seconds), study.tally().steps));
     if let Some(best) = study.incumbent() {
@@ -229,6 +239,11 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
         text.push_str(&format!("last failure: trial {}, {}\n", trial.number, safe(&failure(trial))));
     }
     text
+}
+
+/// What the sampler would do next and why, where its name does not say it all.
+fn plan(study: &Study) -> Option<String> {
+    Engine::new(study).and_then(|mut engine| engine.explain(study)).ok().flatten()
 }
 
 /// What is known about the winner of a study of networks.
@@ -340,6 +355,7 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "trial": trial.number,
         "state": trial.state().name(),
         "origin": origin(trial),
+        "arm": trial.by.as_ref().map(|choice| &*choice.arm),
         "params": study.params(trial),
         "values": values,
         "step": trial.step(),

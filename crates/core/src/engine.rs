@@ -4,7 +4,7 @@
 //! of the study; the engine's own fields are memos. [`Verifier`] re-derives the decisions of a log.
 
 use crate::coverage::Coverage;
-use crate::event::{Decision, Event, Origin, Wish, Within, Work};
+use crate::event::{Choice, Decision, Event, Origin, Wish, Within, Work};
 use crate::memo::Memo;
 use crate::registry::{self, PolicyError};
 use crate::rng::{Purpose, Rng};
@@ -72,6 +72,9 @@ pub enum Done {
     #[error("a queued trial does not fit the space: {0}")]
     Queue(SpaceError),
 }
+
+/// A new trial's point, who chose it, and by which arm.
+type Chosen = (Point, Origin, Option<Choice>);
 
 /// The machine for one study.
 pub struct Engine {
@@ -180,6 +183,12 @@ impl Engine {
         })
     }
 
+    /// What the sampler would do for the next trial and why, in one line; none where its name says it all.
+    pub fn explain(&mut self, study: &Study) -> Result<Option<String>, PolicyError> {
+        self.follow(study)?;
+        Ok(self.sampler.explain(study, &mut self.sampler_memo))
+    }
+
     /// Keeps up with changes of policy and space.
     fn follow(&mut self, study: &Study) -> Result<(), PolicyError> {
         if self.policy != study.spec().policy {
@@ -196,18 +205,22 @@ impl Engine {
         let space = study.space();
         let trial = study.trials().len() as u32;
         let chosen = match study.queue().front() {
-            Some(wish) => self.enqueued(study, wish, Request { trial, draw: 0, budget }),
+            Some(wish) => {
+                let queued = self.enqueued(study, wish, Request { trial, draw: 0, budget });
+                queued.map(|(point, why)| (point, why, None))
+            }
             None if self.sampler.waits_for_queue() => return Next::Wait,
             None => self.chosen(study, trial, budget),
         };
         match chosen {
-            Ok((point, why)) => Next::Decide(Event::Started {
+            Ok((point, why, by)) => Next::Decide(Event::Started {
                 trial,
                 space: study.space_version(),
                 params: written(space, &point),
                 budget,
                 parent: None,
                 why,
+                by,
             }),
             // A traced trial that runs may still ask for a parameter nobody knows, or turn out to differ from another.
             Err(Done::Exhausted)
@@ -219,13 +232,13 @@ impl Engine {
         }
     }
 
-    fn chosen(&mut self, study: &Study, trial: u32, budget: Option<u64>) -> Result<(Point, Origin), Done> {
+    fn chosen(&mut self, study: &Study, trial: u32, budget: Option<u64>) -> Result<Chosen, Done> {
         let space = study.space();
         let has_defaults = space.parameters().iter().any(|p| p.default.is_some() && !p.retired);
         if trial == 0 && has_defaults && self.sampler.starts_with_defaults() {
             let point = space.default_point();
             if space.allows(&point.0) {
-                return Ok((point, Origin::Default));
+                return Ok((point, Origin::Default, None));
             }
         }
         let unique = self.sampler.avoids_repeats() && !space.is_empty();
@@ -239,8 +252,9 @@ impl Engine {
         while repeats < REPEATS && refusals < REFUSALS {
             let mut rng = Rng::stream(study.spec().seed, u64::from(trial), Purpose::Sampler, draw);
             let request = Request { trial, draw, budget };
-            let point = match self.sampler.propose(study, &request, &mut self.sampler_memo, &mut rng) {
-                Proposal::Point(point) => point,
+            let (point, by) = match self.sampler.propose(study, &request, &mut self.sampler_memo, &mut rng) {
+                Proposal::Point(point) => (point, None),
+                Proposal::Chosen(point, by) => (point, Some(by)),
                 Proposal::Exhausted => return Err(Done::Exhausted),
             };
             if !space.allows(&point.0) {
@@ -248,11 +262,11 @@ impl Engine {
             } else if unique && self.tried.contains(&point) {
                 repeats += 1;
             } else {
-                return Ok((point, Origin::Sampler));
+                return Ok((point, Origin::Sampler, by));
             }
             draw += 1;
         }
-        self.fallback(study, trial, draw).map(|point| (point, Origin::Fallback))
+        self.fallback(study, trial, draw).map(|point| (point, Origin::Fallback, None))
     }
 
     /// A point when the sampler finds none that is allowed and new: one of the untried if they can be listed, else
@@ -302,8 +316,10 @@ impl Engine {
             let request = Request { draw, ..request };
             let rest = match self.sampler.propose(study, &request, &mut self.sampler_memo, &mut rng) {
                 _ if draw >= REFUSALS / 2 => space.draw(&rng.uniforms(space.len())),
-                Proposal::Point(point) if !self.sampler.waits_for_queue() => point,
-                Proposal::Point(_) | Proposal::Exhausted => fill.clone(),
+                proposal if !self.sampler.waits_for_queue() => {
+                    proposal.point().unwrap_or_else(|| fill.clone())
+                }
+                _ => fill.clone(),
             };
             let point = space.complete(|k| {
                 let own = Some(given[k]).filter(|x| !x.is_nan());
@@ -602,10 +618,11 @@ impl Verifier {
 fn same(expected: &Event, found: &Event, space: &Space) -> bool {
     match (expected, found) {
         (
-            Event::Started { trial: a, space: va, params: pa, budget: ba, parent: qa, why: wa },
-            Event::Started { trial: b, space: vb, params: pb, budget: bb, parent: qb, why: wb },
+            Event::Started { trial: a, space: va, params: pa, budget: ba, parent: qa, why: wa, by: ca },
+            Event::Started { trial: b, space: vb, params: pb, budget: bb, parent: qb, why: wb, by: cb },
         ) => {
-            (a, va, ba, qa, wa) == (b, vb, bb, qb, wb)
+            let arm = |by: &Option<Choice>| by.as_ref().map(|choice| choice.arm.clone());
+            (a, va, ba, qa, wa, arm(ca)) == (b, vb, bb, qb, wb, arm(cb))
                 && pa.len() == pb.len()
                 && pa.iter().zip(pb).enumerate().all(|(k, (x, y))| close(space, k, x.as_ref(), y.as_ref()))
         }

@@ -58,6 +58,9 @@ pub enum Event {
         parent: Option<(u32, u64)>,
         /// Who chose the params.
         why: Origin,
+        /// Which of a sampler's arms chose them, where a sampler mixes several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Choice>,
     },
     /// Decision: a paused piece of work may go on to a larger budget.
     Resumed {
@@ -264,6 +267,16 @@ pub enum Origin {
     Enqueued,
     /// A uniform draw, because the sampler's proposals broke a constraint or had been tried.
     Fallback,
+}
+
+/// Which arm of a mixing sampler chose a point, and what that took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// The arm's name.
+    pub arm: Arc<str>,
+    /// Seconds of computing that the arm is reckoned to take, by a model of its cost: no clock is read.
+    pub effort: f64,
 }
 
 /// What a running piece of work does now.

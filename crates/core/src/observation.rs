@@ -112,14 +112,12 @@ fn so_far(study: &Study, trial: &Trial) -> (Box<[f64]>, Box<[f64]>) {
 /// The losses that a curve stands for; NaN for an objective it has not reported.
 fn curve_losses(study: &Study, piece: &Piece) -> Vec<f64> {
     let metrics = study.metrics();
-    match study.curve_values(piece) {
-        Ok(values) => values.iter().zip(&metrics.objectives).map(|(v, m)| m.direction.turn(*v)).collect(),
-        Err(_) => {
-            let mut losses = vec![f64::NAN; metrics.objectives.len()];
-            losses[0] = piece.last_loss().map_or(f64::NAN, |(_, loss)| loss);
-            losses
-        }
+    if let Ok(values) = study.curve_values(piece) {
+        return values.iter().zip(&metrics.objectives).map(|(v, m)| m.direction.turn(*v)).collect();
     }
+    let mut losses = vec![f64::NAN; metrics.objectives.len()];
+    losses[0] = piece.last_loss().map_or(f64::NAN, |(_, loss)| loss);
+    losses
 }
 
 fn constraints(study: &Study, trial: &Trial) -> Box<[f64]> {

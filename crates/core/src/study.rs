@@ -366,11 +366,12 @@ impl Study {
     pub fn apply(&mut self, event: &Event) -> Result<(), FoldError> {
         match event {
             Event::Created(_) => return Err(FoldError::Created),
-            Event::Started { trial, space, params, budget, parent, why } => {
+            Event::Started { trial, space, params, budget, parent, why, by } => {
                 self.start(*trial, *space, params, *budget)?;
                 let started = &mut self.trials[*trial as usize];
                 started.parent = *parent;
                 started.origin = *why;
+                started.by.clone_from(by);
                 if *why == crate::event::Origin::Enqueued {
                     self.queue.pop_front();
                 }

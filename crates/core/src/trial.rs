@@ -1,6 +1,6 @@
 //! One trial: its point, its pieces of work with their learning curves, and its outcome.
 
-use crate::event::{Origin, Outcome, Work};
+use crate::event::{Choice, Origin, Outcome, Work};
 use crate::metric::{CurveValue, Metrics};
 use crate::space::Point;
 
@@ -120,6 +120,8 @@ pub struct Trial {
     pub outside: bool,
     /// Who chose the params.
     pub origin: Origin,
+    /// Which arm of a mixing sampler chose them, if one did.
+    pub by: Option<Choice>,
     /// The trial and step whose checkpoint it began with.
     pub parent: Option<(u32, u64)>,
     first: Piece,
@@ -185,6 +187,7 @@ impl Trial {
             space,
             outside: false,
             origin,
+            by: None,
             parent: None,
             first: Piece::new(budget),
             rest: (1..replicates).map(|_| Piece::new(budget)).collect(),

@@ -75,7 +75,7 @@ proptest! {
                     let (again, _) = build("sampler", SAMPLERS, &study.spec().policy.sampler).unwrap();
                     let fresh = ask(&*again, &study, &mut Memo::default(), draw);
                     prop_assert_eq!(&fresh, &proposal, "{}: without a memo", who);
-                    if let Proposal::Point(point) = proposal {
+                    if let Some(point) = proposal.point() {
                         check_point(&space, &point, &who);
                     }
                 }

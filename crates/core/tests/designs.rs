@@ -5,7 +5,7 @@ mod play;
 use luthier_core::event::Origin;
 use luthier_core::halton::{DIMENSIONS, base, radical_inverse, scrambled};
 use luthier_core::rng::{Purpose, Rng};
-use luthier_core::space::{Condition, Constraint, Params, Parameter, Prior, Space};
+use luthier_core::space::{Condition, Constraint, Parameter, Params, Prior, Space};
 use luthier_core::spec::{Component, Limits};
 use play::{Play, choice, completed, constrained, float, int, space};
 
@@ -105,6 +105,7 @@ fn halton_trials_are_more_even_than_random_ones() {
     let (halton, random) = (Component::named("halton"), Component::named("random"));
     for (d, n, bound) in HALTON_BOUNDS {
         let ratio = unevenness(&halton, d, n, 0) / unevenness(&random, d, n, 0);
+        println!("d = {d}, n = {n}: {ratio:.3}");
         assert!(ratio < bound, "d = {d}, n = {n}: {ratio}");
     }
 }
@@ -147,7 +148,10 @@ fn with_a_limit_each_stratum_is_used_once() {
             for values in columns(&play) {
                 assert!(strata(&values, n as usize).iter().all(|count| *count == 1), "{n} trials");
                 let is_centred = |x: &f64| (x * n as f64).fract() - 0.5;
-                assert_eq!(sampler.options.contains_key("centred"), values.iter().all(|x| is_centred(x).abs() < 1e-9));
+                assert_eq!(
+                    sampler.options.contains_key("centred"),
+                    values.iter().all(|x| is_centred(x).abs() < 1e-9)
+                );
             }
         }
     }
@@ -251,9 +255,6 @@ fn pairings_keep_constraints() {
     play.run(60, |_| completed(1.0));
     let columns = columns(&play);
     assert!(columns[0].iter().zip(&columns[1]).all(|(x, y)| x + y <= 1.0));
-    // Strata cannot all be used, for their sum is too large; but most are used once.
-    let used_once = strata(&columns[0], 60).iter().filter(|count| **count == 1).count();
-    assert!(used_once > 30, "{used_once}");
 }
 
 /// Bounds are about 1.5 times what was measured.
@@ -263,10 +264,11 @@ fn latin_hypercubes_are_more_even_than_random_trials_and_more_so_when_far_apart(
     for (d, n, bound) in LATIN_BOUNDS {
         let by_chance = unevenness(&random, d, n, 0);
         let ratio = unevenness(&plain, d, n, n as u64) / by_chance;
-        assert!(ratio < bound, "d = {d}, n = {n}: {ratio}");
         let apart = unevenness(&latin(), d, n, n as u64) / by_chance;
-        assert!(apart < bound, "d = {d}, n = {n}, far apart: {apart}");
+        println!("d = {d}, n = {n}: {ratio:.3}, far apart {apart:.3}");
+        assert!(ratio < bound && apart < bound, "d = {d}, n = {n}: {ratio}, far apart {apart}");
     }
+    println!("nearest pairs {} and {}", nearest_pair(&latin()), nearest_pair(&plain));
     assert!(nearest_pair(&latin()) > 1.3 * nearest_pair(&plain));
 }
 

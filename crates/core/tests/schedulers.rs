@@ -97,7 +97,7 @@ impl ByHand {
             let trial = self.study.trials().len() as u32;
             let params = vec![Some(Value::Float(0.5))];
             let why = Origin::Sampler;
-            self.add(&Event::Started { trial, space: 0, params, budget: None, parent: None, why });
+            self.add(&Event::Started { trial, space: 0, params, budget: None, parent: None, why, by: None });
             self.add(&Event::Claimed { work: Work::of(trial), attempt: 1 });
         }
     }

@@ -247,7 +247,7 @@ fn record(study: &mut Study, params: Vec<Option<Value>>, trial: &Json) {
 fn begin(study: &mut Study, trial: u32, params: Vec<Option<Value>>) -> Work {
     let why = Origin::Sampler;
     let space = study.space_version();
-    study.apply(&Event::Started { trial, space, params, budget: None, parent: None, why }).unwrap();
+    study.apply(&Event::Started { trial, space, params, budget: None, parent: None, why, by: None }).unwrap();
     let work = Work::of(trial);
     study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
     work

@@ -125,7 +125,8 @@ impl CoarseToFine {
 
     /// How wide regions are after `finished` trials, as a share of each range.
     pub fn width(&self, study: &Study, finished: usize) -> f64 {
-        let by_limit = || study.spec().limits.trials.map_or(EVERY, |limit| (limit / STAGES).clamp(1, LONGEST));
+        let by_limit =
+            || study.spec().limits.trials.map_or(EVERY, |limit| (limit / STAGES).clamp(1, LONGEST));
         let stage = finished as u64 / self.every.unwrap_or_else(by_limit);
         self.shrink.powi(stage.min(10_000) as i32).max(self.finest)
     }

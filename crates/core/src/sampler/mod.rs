@@ -3,6 +3,7 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SAMPLERS`]. Help, docs, contract tests and
 //! benchmark rows follow from the entry.
 
+pub mod auto;
 pub mod coarse_to_fine;
 pub mod differential_evolution;
 mod genetic;
@@ -20,6 +21,7 @@ mod sobol;
 pub mod tpe;
 pub mod variation;
 
+use crate::event::Choice;
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
@@ -29,6 +31,7 @@ use crate::study::Study;
 
 /// Every sampler there is.
 pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
+    auto::ENTRY,
     tpe::ENTRY,
     random::ENTRY,
     sobol::ENTRY,
@@ -59,8 +62,20 @@ pub struct Request {
 pub enum Proposal {
     /// Try this.
     Point(Point),
+    /// Try this; one of several arms chose it.
+    Chosen(Point, Choice),
     /// Nothing is left to try.
     Exhausted,
+}
+
+impl Proposal {
+    /// The point, whoever chose it.
+    pub fn point(self) -> Option<Point> {
+        match self {
+            Self::Point(point) | Self::Chosen(point, _) => Some(point),
+            Self::Exhausted => None,
+        }
+    }
 }
 
 /// Proposes params.
@@ -76,6 +91,11 @@ pub trait Sampler: Send + Sync {
     /// What of the study this sampler cannot work with; an error says what to change.
     fn check(&self, _spec: &Spec) -> Result<(), String> {
         Ok(())
+    }
+
+    /// What it would do for the next trial and why, in one line; none where its name says it all.
+    fn explain(&self, _study: &Study, _memo: &mut Memo) -> Option<String> {
+        None
     }
 
     /// Whether trial 0 should be the user's defaults, where there are any. Samplers with an order of their own say no.

@@ -208,7 +208,15 @@ impl Past {
             let point = if self == Self::Duplicated { one.clone() } else { some_point(space, &mut rng) };
             let params = written(space, &point);
             let why = Origin::Sampler;
-            events.push(Event::Started { trial, space: 0, params, budget: None, parent: None, why });
+            events.push(Event::Started {
+                trial,
+                space: 0,
+                params,
+                budget: None,
+                parent: None,
+                why,
+                by: None,
+            });
             self.spend(trial, rng.uniform(), &mut events);
         }
         events

@@ -1,0 +1,48 @@
+"""The optimisers, one file each, found by file name. See `README.md` for how to add one."""
+
+import importlib
+from functools import partial
+from pathlib import Path
+
+from .base import Optimizer
+
+__all__ = ["Optimizer", "available", "find"]
+
+NOT_OPTIMIZERS = {"__init__", "base"}
+
+
+def files():
+    """Names of all optimisers, installed or not."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in NOT_OPTIMIZERS and not p.stem.startswith("_"))
+
+
+def find(name):
+    """(class, variant) of "file" or "file:variant"; `ValueError` if there is no such one, `ImportError` if it is not installed."""
+    file, _, variant = name.partition(":")
+    if file not in files():
+        raise ValueError(f"no optimiser {file!r}; there are: {', '.join(files())}")
+    kind = importlib.import_module(f"{__name__}.{file}").Optimizer
+    variant = variant or kind.variants[0]
+    if not kind.has(variant):
+        raise ValueError(f"{file} has no variant {variant!r}; it has: {', '.join(kind.variants)}")
+    return kind, variant
+
+
+def factory(name):
+    """A function (space, objectives, seed, budget_trials) -> Optimizer."""
+    kind, variant = find(name)
+    return partial(kind, variant=variant)
+
+
+def available():
+    """{"file:variant": version} of what can be imported here, and {file: reason} of what cannot."""
+    found, missing = {}, {}
+    for file in files():
+        try:
+            kind, _ = find(file)
+            version = kind.version()
+        except Exception as error:  # whatever a third package raises on import
+            missing[file] = f"{type(error).__name__}: {error}"
+            continue
+        found |= {f"{file}:{variant}": version for variant in kind.variants}
+    return found, missing

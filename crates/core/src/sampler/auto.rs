@@ -1,0 +1,410 @@
+//! The default: a mix of samplers in which those that find good trials in *this* study get more of the next ones.
+//!
+//! Samplers of different kinds win on different problems, and nobody knows beforehand on which (Benjamins et al. 2025,
+//! arXiv:2506.06143). So several *arms* share the study. All arms learn from all trials, whoever proposed them.
+//!
+//! 1. **Start-up**: the defaults, or the middle of the space, then scrambled Sobol points.
+//! 2. **Shares**: each arm has a share of the trials. It begins with a weight that follows from what is known of the
+//!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
+//!    behind its share.
+//! 3. **Credit**: a trial that ranks `r`-th (from 0) of the `n` results there were when it finished earns
+//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. Earnings fade, so that an arm that was good early
+//!    may lose its share later.
+//! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
+//!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
+//!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, so that a short study is still a
+//!    thorough one.
+//!
+//! What it knows of a study is a fold of the log, so `luthier verify` derives every choice of an arm again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Proposal, Request, SAMPLERS, Sampler};
+use crate::event::{Choice, Origin, Outcome};
+use crate::memo::Memo;
+use crate::registry::{self, Entry, OptionDoc, configure};
+use crate::rng::Rng;
+use crate::spec::{Component, Spec};
+use crate::study::Study;
+use crate::trial::Trial;
+
+pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
+    name: "auto",
+    summary: "mixes samplers by what they earn in this study, within a share of its time; nothing to choose",
+    options: &[
+        OptionDoc {
+            name: "arms",
+            doc: "the samplers to mix, a table of names and weights (1 for the usual one); some take part in some studies only",
+        },
+        OptionDoc {
+            name: "n_startup",
+            doc: "trials spread evenly before any model is asked; none: by the number of parameters",
+        },
+        OptionDoc {
+            name: "overhead",
+            doc: "share of a trial's time that choosing the next one may take, above 0",
+        },
+    ],
+    build: |options| {
+        let (config, complete) = configure::<AutoOptions>(options)?;
+        Ok((Box::new(Auto::new(config)?) as _, complete))
+    },
+};
+
+/// The sampler's options.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoOptions {
+    /// The samplers to mix, each with a factor on its usual weight.
+    pub arms: BTreeMap<String, f64>,
+    /// Trials before any model is asked; none: by the number of parameters.
+    pub n_startup: Option<usize>,
+    /// Share of a trial's time that choosing may take.
+    pub overhead: f64,
+}
+
+impl Default for AutoOptions {
+    fn default() -> Self {
+        let arms = KINDS.iter().map(|kind| (kind.name.to_owned(), 1.0)).collect();
+        Self { arms, n_startup: None, overhead: 0.1 }
+    }
+}
+
+/// What is known of a problem before and while it is searched; weights and costs of arms follow from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Situation {
+    /// Parameters that have more than one value.
+    pub parameters: usize,
+    /// Those with choices that have no order.
+    pub categorical: usize,
+    /// Those that are active only sometimes.
+    pub conditional: usize,
+    /// Objectives.
+    pub objectives: usize,
+    /// Constraints on metrics.
+    pub constraints: usize,
+    /// Trials that have said something.
+    pub seen: usize,
+    /// Trials still to be started, where the study has a limit.
+    pub left: Option<u64>,
+}
+
+/// A kind of arm: a registered sampler, its weight and its cost by the situation.
+struct Kind {
+    name: &'static str,
+    /// Its share relative to the others before anything is earned; 0 for taking no part.
+    weight: fn(&Situation) -> f64,
+    /// Seconds of computing per trial, averaged over refits; twice what was measured on one core of a server.
+    cost: fn(&Situation) -> f64,
+    /// A word on what it does.
+    words: &'static str,
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "tpe",
+        weight: |_| 1.0,
+        cost: |s| 2e-4 + 2e-7 * s.seen as f64,
+        words: "resembling good trials",
+    },
+    Kind { name: "random", weight: |_| 0.05, cost: |_| 1e-5, words: "looking everywhere" },
+];
+
+/// Trials that take less, or an unknown time, count as this long.
+const QUICK: f64 = 0.1;
+/// What such trials count as, in seconds.
+const QUICK_AS: f64 = 0.3;
+/// Earnings keep this share with each further trial of the arm.
+const FADING: f64 = 0.93;
+/// The weight of an arm's first expectation, in trials.
+const EXPECTED_FOR: f64 = 4.0;
+/// What an arm is expected to earn at first.
+const EXPECTED: f64 = 0.15;
+/// No arm that takes part has less than this share of its starting share.
+const LEAST: f64 = 0.15;
+
+/// Results beyond this rank earn nothing that counts.
+const RANKED: usize = 600;
+
+/// The mixing sampler.
+struct Auto {
+    options: AutoOptions,
+    arms: Vec<Arm>,
+    cover: Box<dyn Sampler>,
+}
+
+struct Arm {
+    kind: &'static Kind,
+    weight: f64,
+    sampler: Box<dyn Sampler>,
+}
+
+impl Auto {
+    fn new(options: AutoOptions) -> Result<Self, String> {
+        if !(options.overhead > 0.0 && options.overhead.is_finite()) {
+            return Err(format!("overhead is a share above 0, not {}", options.overhead));
+        }
+        if options.arms.is_empty() {
+            return Err(format!("arms must name at least one sampler; there are {}", known()));
+        }
+        let named = |name: &str| registry::build("sampler", SAMPLERS, &Component::named(name));
+        if let Some(name) = options.arms.keys().find(|name| KINDS.iter().all(|kind| kind.name != **name)) {
+            return Err(format!("there is no arm {name:?}; there are {}", known()));
+        }
+        let mut arms = Vec::with_capacity(options.arms.len());
+        for kind in KINDS {
+            let Some(&weight) = options.arms.get(kind.name) else { continue };
+            if !(weight > 0.0 && weight.is_finite()) {
+                return Err(format!("the weight of arm {:?} must be above 0, not {weight}", kind.name));
+            }
+            let (sampler, _) = named(kind.name).map_err(|e| e.to_string())?;
+            arms.push(Arm { kind, weight, sampler });
+        }
+        let (cover, _) = named("sobol").map_err(|e| e.to_string())?;
+        Ok(Self { options, arms, cover })
+    }
+
+    /// Trials spread evenly before any model is asked.
+    fn startup(&self, situation: &Situation) -> usize {
+        let by_size = (situation.parameters + 2).clamp(4, 10);
+        self.options.n_startup.unwrap_or(by_size)
+    }
+
+    /// The arms that may choose the next trial with their shares, which sum to 1.
+    fn shares(&self, situation: &Situation, past: &Past) -> Vec<f64> {
+        let allowed = self.options.overhead * past.trial_seconds();
+        let weights: Vec<f64> = self
+            .arms
+            .iter()
+            .map(|arm| {
+                let dear = (arm.kind.cost)(situation) > allowed;
+                if dear { 0.0 } else { arm.weight * (arm.kind.weight)(situation) }
+            })
+            .collect();
+        let total: f64 = weights.iter().sum();
+        if total <= 0.0 {
+            return self.cheapest(situation);
+        }
+        let earning: Vec<f64> = self.arms.iter().map(|arm| past.earning(arm.kind.name)).collect();
+        let mean: f64 = weights.iter().zip(&earning).map(|(w, e)| w * e).sum::<f64>() / total;
+        let raised = |(w, e): (&f64, &f64)| w / total * (e / mean).max(LEAST);
+        let raised: Vec<f64> = weights.iter().zip(&earning).map(raised).collect();
+        let sum: f64 = raised.iter().sum();
+        raised.into_iter().map(|share| share / sum).collect()
+    }
+
+    /// All to the cheapest arm, where none is cheap enough.
+    fn cheapest(&self, situation: &Situation) -> Vec<f64> {
+        let cost = |k: usize| (self.arms[k].kind.cost)(situation);
+        let cheapest = (1..self.arms.len()).fold(0, |best, k| if cost(k) < cost(best) { k } else { best });
+        (0..self.arms.len()).map(|k| f64::from(u8::from(k == cheapest))).collect()
+    }
+
+    fn choose(&self, shares: &[f64], past: &Past, request: &Request, rng: &mut Rng) -> usize {
+        if request.draw > 0 {
+            // The first choice repeated a trial or broke a constraint: anyone may try.
+            let at = rng.uniform();
+            let mut sum = 0.0;
+            let found = shares.iter().position(|share| {
+                sum += share;
+                at < sum
+            });
+            return found.unwrap_or(0);
+        }
+        let behind = |k: usize| shares[k] * (past.given + 1.0) - past.given_to(self.arms[k].kind.name);
+        let among = (0..shares.len()).filter(|&k| shares[k] > 0.0);
+        among
+            .fold(None, |best, k| match best {
+                Some(best) if behind(best) >= behind(k) => Some(best),
+                _ => Some(k),
+            })
+            .unwrap_or(0)
+    }
+}
+
+fn known() -> String {
+    KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
+}
+
+impl Sampler for Auto {
+    fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
+        let kept: &mut Kept = memo.get();
+        kept.advance(study, self);
+        let situation = Situation::of(study);
+        if study.trials().len() < self.startup(&situation) || kept.past.results.is_empty() {
+            if study.trials().is_empty() && request.draw == 0 {
+                return Proposal::Point(study.space().default_point());
+            }
+            return self.cover.propose(study, request, &mut kept.cover, rng);
+        }
+        let shares = self.shares(&situation, &kept.past);
+        let chosen = self.choose(&shares, &kept.past, request, rng);
+        let arm = &self.arms[chosen];
+        match arm.sampler.propose(study, request, &mut kept.arms[chosen], rng) {
+            Proposal::Point(point) => {
+                let effort = (arm.kind.cost)(&situation);
+                Proposal::Chosen(point, Choice { arm: arm.kind.name.into(), effort })
+            }
+            other => other,
+        }
+    }
+
+    fn check(&self, spec: &Spec) -> Result<(), String> {
+        self.arms.iter().try_for_each(|arm| arm.sampler.check(spec))
+    }
+
+    fn explain(&self, study: &Study, memo: &mut Memo) -> Option<String> {
+        let kept: &mut Kept = memo.get();
+        kept.advance(study, self);
+        let situation = Situation::of(study);
+        let startup = self.startup(&situation);
+        if study.trials().len() < startup || kept.past.results.is_empty() {
+            return Some(format!("covering the space evenly for the first {startup} trials"));
+        }
+        let shares = self.shares(&situation, &kept.past);
+        let mut order: Vec<usize> = (0..shares.len()).filter(|&k| shares[k] > 0.0).collect();
+        order.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]).then(a.cmp(&b)));
+        let words = |k: &usize| {
+            let kind = self.arms[*k].kind;
+            format!("{} {:.0} % ({})", kind.name, 100.0 * shares[*k], kind.words)
+        };
+        let told: Vec<String> = order.iter().take(3).map(words).collect();
+        Some(format!("shares by what earned most: {}", told.join(", ")))
+    }
+}
+
+impl Situation {
+    /// The situation of a study.
+    pub fn of(study: &Study) -> Self {
+        let space = study.space();
+        let live = || space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed());
+        let metrics = study.metrics();
+        let tally = study.tally();
+        let started = study.trials().len() as u64 - tally.replaced;
+        Self {
+            parameters: live().count(),
+            categorical: live().filter(|p| p.distribution.is_categorical()).count(),
+            conditional: live().filter(|p| p.when.is_some()).count(),
+            objectives: metrics.objectives.len(),
+            constraints: metrics.constraints.len(),
+            seen: study.finished().len(),
+            left: study.spec().limits.trials.map(|limit| limit.saturating_sub(started)),
+        }
+    }
+}
+
+/// The memo: the past of the mix, and the arms' own memos.
+#[derive(Default)]
+struct Kept {
+    past: Past,
+    arms: Vec<Memo>,
+    cover: Memo,
+}
+
+impl Kept {
+    fn advance(&mut self, study: &Study, auto: &Auto) {
+        self.arms.resize_with(auto.arms.len(), Memo::default);
+        self.past.advance(study);
+    }
+}
+
+/// What the arms were given and have earned: a fold of the study.
+#[derive(Default)]
+struct Past {
+    started: usize,
+    finished: usize,
+    /// Losses of completed trials that keep the constraints, ascending. With several objectives, see `rank`.
+    results: Vec<f64>,
+    ranked: f64,
+    seconds: f64,
+    given: f64,
+    accounts: Vec<Account>,
+}
+
+struct Account {
+    arm: Arc<str>,
+    /// Faded counts: trials started, trials finished, and what those earned.
+    given: f64,
+    finished: f64,
+    earned: f64,
+}
+
+impl Past {
+    fn advance(&mut self, study: &Study) {
+        let (started, finished) = (study.trials().len(), study.finished().len());
+        if self.started > started || self.finished > finished {
+            *self = Self::default();
+        }
+        for trial in &study.trials()[self.started..] {
+            if let (Origin::Sampler, Some(choice)) = (trial.origin, &trial.by) {
+                self.given = self.given * FADING + 1.0;
+                for account in &mut self.accounts {
+                    account.given *= FADING;
+                }
+                self.account(&choice.arm).given += 1.0;
+            }
+        }
+        self.started = started;
+        for number in &study.finished()[self.finished..] {
+            let trial = &study.trials()[*number as usize];
+            self.seconds += trial.seconds();
+            let reward = self.rank(study, trial);
+            if let Some(choice) = &trial.by {
+                let account = self.account(&choice.arm);
+                account.finished = account.finished * FADING + 1.0;
+                account.earned = account.earned * FADING + reward;
+            }
+        }
+        self.finished = finished;
+    }
+
+    /// Enters a finished trial among the results, and returns what it earns.
+    fn rank(&mut self, study: &Study, trial: &Trial) -> f64 {
+        let Some(Outcome::Completed { .. }) = trial.outcome() else { return 0.0 };
+        if study.violation(trial) > 0.0 {
+            return 0.0;
+        }
+        let Some(loss) = trial.loss(study.metrics(), 0) else { return 0.0 };
+        let better = self.results.partition_point(|other| *other < loss);
+        self.ranked += 1.0;
+        if better >= RANKED {
+            return 0.0;
+        }
+        self.results.insert(better, loss);
+        self.results.truncate(RANKED);
+        (-(better as f64) / (self.ranked / 20.0).clamp(1.0, 50.0)).exp()
+    }
+
+    fn account(&mut self, arm: &Arc<str>) -> &mut Account {
+        let known = self.accounts.iter().position(|account| account.arm == *arm);
+        let at = known.unwrap_or_else(|| {
+            self.accounts.push(Account { arm: arm.clone(), given: 0.0, finished: 0.0, earned: 0.0 });
+            self.accounts.len() - 1
+        });
+        &mut self.accounts[at]
+    }
+
+    fn find(&self, arm: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| &*account.arm == arm)
+    }
+
+    fn given_to(&self, arm: &str) -> f64 {
+        self.find(arm).map_or(0.0, |account| account.given)
+    }
+
+    /// What a trial of this arm is expected to earn.
+    fn earning(&self, arm: &str) -> f64 {
+        let (earned, finished) =
+            self.find(arm).map_or((0.0, 0.0), |account| (account.earned, account.finished));
+        (EXPECTED * EXPECTED_FOR + earned) / (EXPECTED_FOR + finished)
+    }
+
+    /// Seconds that a trial takes, as far as effort is concerned.
+    fn trial_seconds(&self) -> f64 {
+        let mean = self.seconds / self.finished.max(1) as f64;
+        if mean < QUICK { QUICK_AS } else { mean }
+    }
+}
