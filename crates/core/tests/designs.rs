@@ -32,7 +32,9 @@ fn columns(play: &Play) -> Vec<Vec<f64>> {
 /// How many of the values lie in each of `n` equal parts of [0, 1).
 fn strata(values: &[f64], n: usize) -> Vec<usize> {
     let mut counts = vec![0; n];
-    values.iter().for_each(|x| counts[((x * n as f64) as usize).min(n - 1)] += 1);
+    for x in values {
+        counts[((x * n as f64) as usize).min(n - 1)] += 1;
+    }
     counts
 }
 
@@ -111,7 +113,7 @@ fn halton_trials_are_more_even_than_random_ones() {
 }
 
 const HALTON_BOUNDS: [(usize, usize, f64); 6] =
-    [(2, 60, 0.06), (2, 500, 0.02), (5, 100, 0.2), (5, 1000, 0.05), (10, 100, 0.6), (10, 1000, 0.3)];
+    [(2, 60, 0.05), (2, 500, 0.017), (5, 100, 0.14), (5, 1000, 0.033), (10, 100, 0.54), (10, 1000, 0.23)];
 
 #[test]
 fn halton_trials_are_the_points_of_the_sequence_in_order_and_queued_ones_use_up_none() {
@@ -272,7 +274,7 @@ fn latin_hypercubes_are_more_even_than_random_trials_and_more_so_when_far_apart(
     assert!(nearest_pair(&latin()) > 1.3 * nearest_pair(&plain));
 }
 
-const LATIN_BOUNDS: [(usize, usize, f64); 3] = [(2, 50, 0.3), (5, 100, 0.6), (10, 100, 0.9)];
+const LATIN_BOUNDS: [(usize, usize, f64); 3] = [(2, 50, 0.075), (5, 100, 0.37), (10, 100, 0.76)];
 
 /// The distance of the nearest pair among 40 trials in 3 dimensions, mean over 10 seeds.
 fn nearest_pair(sampler: &Component) -> f64 {

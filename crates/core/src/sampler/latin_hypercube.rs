@@ -1,4 +1,4 @@
-//! Latin hypercube sampling (McKay, Beckman and Conover 1979): with `n` trials planned, each parameter's range is cut into
+//! Latin hypercube sampling (`McKay`, Beckman and Conover 1979): with `n` trials planned, each parameter's range is cut into
 //! `n` equally likely strata, and each stratum is used exactly once. It looks at no loss.
 //!
 //! # How many strata
