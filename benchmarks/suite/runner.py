@@ -15,6 +15,10 @@ from problems import load
 from problems.space import check, only_active
 
 
+# What a trial is said to have taken where nothing is recorded.
+NOMINAL_SECONDS = 60.0
+
+
 def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False):
     """One run as a `traces.Slice`; fewer trials if `limit` seconds of wall time have passed. With `fidelity`, `trials` is the budget in
     full evaluations."""
@@ -63,6 +67,7 @@ def run_full(run, problem, task, seed, trials, clock, limit):
         active = only_active(problem.space, params)
         check(problem.space, active)
         result = problem.evaluate(active, seed=noise_seed(seed, trial))
+        run.seconds = result["seconds"] or NOMINAL_SECONDS
         clock.measure(run.tell, params, result["values"], result.get("constraints", ()))
         kept.values.append(score.after(active, result))
         kept.cpu.append(clock.take())
@@ -83,7 +88,8 @@ def run_fidelity(run, problem, task, seed, budget_total, clock, limit):
         before = reached.get(key, 0) if fidelity["continues"] else 0
         reached[key] = max(budget, reached.get(key, 0))
         cost = max(budget - before, 0) / fidelity["high"]
-        value = problem.evaluate(active, budget=budget, seed=noise_seed(seed, len(reached)))["values"]
+        result = problem.evaluate(active, budget=budget, seed=noise_seed(seed, len(reached)))
+        value, run.seconds = result["values"], (result["seconds"] or NOMINAL_SECONDS * budget / fidelity["high"])
         clock.measure(run.tell_fidelity, key, params, budget, value and value[0])
         if value is not None and (budget > furthest or (budget == furthest and problem.loss(value[0]) < best)):
             furthest, best = budget, problem.loss(value[0])

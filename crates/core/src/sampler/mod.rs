@@ -4,9 +4,12 @@
 //! benchmark rows follow from the entry.
 
 pub mod auto;
+pub mod cma_es;
 pub mod coarse_to_fine;
+mod comparable;
 pub mod differential_evolution;
 mod genetic;
+pub mod gp;
 mod grid;
 mod halton;
 pub mod latin_hypercube;
@@ -33,6 +36,8 @@ use crate::study::Study;
 pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
     auto::ENTRY,
     tpe::ENTRY,
+    gp::ENTRY,
+    cma_es::ENTRY,
     random::ENTRY,
     sobol::ENTRY,
     halton::ENTRY,

@@ -26,12 +26,7 @@ pub(super) fn propose(
     memo: &mut Memo,
     rng: &mut Rng,
 ) -> Proposal {
-    let space = study.space();
-    if request.draw > 0 {
-        return Proposal::Point(space.draw(&rng.uniforms(space.len())));
-    }
-    let next = memo.get::<Place>().after(sequence, study);
-    Proposal::Point(search(sequence, study, next).1)
+    Proposal::Point(memo.get::<Place>().propose(sequence, study, request, rng))
 }
 
 /// Point `index` of `sequence` in the study's space, pushed through the priors.
@@ -52,15 +47,31 @@ fn search(sequence: Sequence, study: &Study, from: u32) -> (u32, Point) {
     (index, found)
 }
 
-/// The memo: where in the sequence the next trial begins to look.
+/// The memo: where in the sequence the next trial begins to look. Model-based samplers start with it, too.
 #[derive(Default)]
-struct Place {
+pub(super) struct Place {
     space_version: u32,
     seen: usize,
     next: u32,
 }
 
 impl Place {
+    /// The next point of the sequence, or an independent draw where that one was refused.
+    pub(super) fn propose(
+        &mut self,
+        sequence: Sequence,
+        study: &Study,
+        request: &Request,
+        rng: &mut Rng,
+    ) -> Point {
+        let space = study.space();
+        if request.draw > 0 {
+            return space.draw(&rng.uniforms(space.len()));
+        }
+        let next = self.after(sequence, study);
+        search(sequence, study, next).1
+    }
+
     fn after(&mut self, sequence: Sequence, study: &Study) -> u32 {
         if self.space_version != study.space_version() {
             *self = Self { space_version: study.space_version(), ..Self::default() };
