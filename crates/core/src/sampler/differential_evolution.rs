@@ -38,7 +38,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     options: &[
         OptionDoc {
             name: "population",
-            doc: "members, from 4; none means the square root of the limit of trials, from 8 to 40, and 12 without one. The first so many trials cover the space evenly",
+            doc: "members, from 4; none means the square root of the limit of trials, from 8 to 12, and 12 without one. The first so many trials cover the space evenly",
         },
         OptionDoc {
             name: "strategy",
@@ -167,7 +167,7 @@ impl DifferentialEvolution {
     }
 
     fn members(&self, study: &Study) -> usize {
-        self.population.unwrap_or_else(|| size_by_limit(study, 8..=40, 12))
+        self.population.unwrap_or_else(|| size_by_limit(study, 8..=12, 12))
     }
 }
 
