@@ -1,5 +1,6 @@
 """CPU time per ask and tell on the ten-parameter mixed space (four logarithmic floats, three integers, three categories), Luthier and Optuna
-in turn in one process. Prints and keeps `{name: {"luthier": ms, "optuna": ms}}`; nothing is timed by the wall clock."""
+in turn in one process. Prints and keeps `{name: {"luthier": ms, "optuna": ms, "ratio": [least, greatest of the rounds]}}`; nothing is timed by
+the wall clock."""
 
 import json
 import random
@@ -26,9 +27,13 @@ def main(names, rounds=3, into=FIGURES):
         except Exception as error:  # a sampler that is not there is a missing figure, not the end
             print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
             continue
-        print(f"{name}: " + ", ".join(f"{key} {value:.4g} ms" for key, value in figures[name].items()), flush=True)
+        print(f"{name}: " + ", ".join(described(*entry) for entry in figures[name].items()), flush=True)
         into.parent.mkdir(parents=True, exist_ok=True)
         into.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def described(key, value):
+    return f"{key} {value[0]:.4g} … {value[1]:.4g}" if key == "ratio" else f"{key} {value:.4g} ms"
 
 
 def after(history, asks):
@@ -41,7 +46,8 @@ def after(history, asks):
             if history <= 10_000:
                 optuna.append(filled_optuna("tpe", history, round_).mean(asks))
         found = {"luthier": statistics.median(luthier)}
-        return found | ({"optuna": statistics.median(optuna)} if optuna else {})
+        ratios = [theirs / ours for ours, theirs in zip(luthier, optuna)]
+        return found | ({"optuna": statistics.median(optuna), "ratio": [min(ratios), max(ratios)]} if optuna else {})
 
     return measure
 
