@@ -35,6 +35,10 @@ class Grid:
     def takes(self, name):
         return self.only is None or name in self.only
 
+    def chosen(self, tasks_of):
+        """Names of its problems; on several fidelities, of those that have them."""
+        return [task for task in tasks_of(self.tasks) if not self.fidelity or load(task).fidelity]
+
 
 FORMULAS = "functions,mixed,conditional,constrained,noisy,tables-noisy,bbob"
 
@@ -289,8 +293,8 @@ def write_page(runs, tasks_of, missing, folder=FOLDER):
             parts.append(grid_section(f"{HALVES[half]}: {GRIDS[name].title.lower()}", f"{name}-{half}", runs[False], tasks, GRIDS[name], folder, rows))
     for name in ("fidelity", "formulas", "multiobjective", "training"):
         grid = GRIDS[name]
-        tasks = [task for task in tasks_of(grid.tasks) if not grid.fidelity or load(task).fidelity]
-        parts.append(grid_section(grid.title, name, runs[grid.fidelity], tasks, grid, folder, rows))
+        parts.append(grid_section(grid.title, name, runs[grid.fidelity], grid.chosen(tasks_of), grid, folder, rows))
+    parts.append(pairs_section(runs[False], tasks_of))
     parts.append(losses_section(runs[False], tasks_of))
     parts.append(bars_section(runs[False], tasks_of))
     parts.append(provenance_section(runs, missing))
@@ -355,6 +359,25 @@ def page_table(found):
         cells.append(f"{row['cpu_ms']:.3g}")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def pairs_section(runs, tasks_of):
+    """Auto beside each peer on all the runs that the two have in common, so that peers with few runs are judged by those."""
+    lines = ["### `auto` beside each peer, on all runs that both have", "", "Final mean regret on the core after 100 trials. *p*: Wilcoxon's signed-rank test over runs, two-sided.", ""]
+    lines += ["| peer | half | runs | tasks | auto | peer | auto better / worse | p |", "|---|---|---|---|---|---|---|---|"]
+    grid = GRIDS["core"]
+    for half in ("held_back", "development"):
+        tasks = [task for task in tasks_of(half) if task in tasks_of(grid.tasks)]
+        for peer in sorted(filter(bars.is_peer, runs)):
+            both = bars.pair(runs, bars.AUTO, peer, tasks, list(range(grid.seeds)), grid.trials, problems_of(tasks))
+            if both is None:
+                continue
+            regret = measure.at_fraction(both, 1.0)
+            test, means = measure.paired(peer, regret[0], regret[1]), measure.mean_over_tasks(both, regret)
+            lines.append(
+                f"| {peer} | {HALVES[half].lower()} | {test.pairs} | {len(both.tasks)} | {means[0]:.4f} | {means[1]:.4f} | {test.wins} / {test.losses} | {test.p:.2g} |"
+            )
+    return "\n".join(lines) if bars.AUTO in runs else ""
 
 
 def losses_section(runs, tasks_of):
