@@ -70,7 +70,7 @@ def run_full(run, problem, task, seed, trials, clock, limit):
         run.seconds = result["seconds"] or NOMINAL_SECONDS
         clock.measure(run.tell, params, result["values"], result.get("constraints", ()))
         kept.values.append(score.after(active, result))
-        kept.cpu.append(clock.take())
+        kept.cpu.append(clock.take(run))
     return kept
 
 
@@ -96,7 +96,7 @@ def run_fidelity(run, problem, task, seed, budget_total, clock, limit):
             score = problem.evaluate(active)["values"][0]
         spent += cost
         kept.values.append(score)
-        kept.cpu.append(clock.take())
+        kept.cpu.append(clock.take(run))
         kept.cost.append(cost)
     return kept
 
@@ -131,10 +131,10 @@ class Score:
 
 
 class Clock:
-    """CPU seconds of this process (all its threads), since last taken."""
+    """CPU seconds of this process (all its threads), and of an optimiser's own process where it has one, since last taken."""
 
     def __init__(self):
-        self.seconds = 0.0
+        self.seconds, self.elsewhere = 0.0, 0.0
 
     def measure(self, function, *arguments):
         begin = time.process_time()
@@ -143,7 +143,8 @@ class Clock:
         finally:
             self.seconds += time.process_time() - begin
 
-    def take(self):
+    def take(self, run):
         """Milliseconds; starts again at zero."""
-        milliseconds, self.seconds = 1000.0 * self.seconds, 0.0
+        milliseconds = 1000.0 * (self.seconds + run.cpu_elsewhere - self.elsewhere)
+        self.seconds, self.elsewhere = 0.0, run.cpu_elsewhere
         return milliseconds

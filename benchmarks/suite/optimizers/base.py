@@ -19,6 +19,8 @@ class Optimizer:
     objectives = 1          # how many at most; None is any number
     fidelity = False        # has `ask_fidelity` and `tell_fidelity`
 
+    # CPU seconds spent for this run in another process so far, where an optimiser has one.
+    cpu_elsewhere = 0.0
     # Set by the loop before each `tell`: what the trial took, as recorded or modelled, in seconds.
     seconds = None
 
