@@ -95,7 +95,9 @@ def run_check(arguments):
 def best_of(task, values):
     problem = problems.load(task)
     finite = [value for value in values if value == value]
-    return (min if problem.direction == "min" else max)(finite, default=float("nan"))
+    if len(problem.objectives) > 1 or problem.direction == "max":
+        return max(finite, default=float("nan"))
+    return min(finite, default=float("nan"))
 
 
 # record
@@ -254,8 +256,12 @@ def run_fresh(names, slices, arguments):
         jobs = [(name, task, seed, arguments.trials, None, arguments.fidelity) for task, seed in slices]
         name = f"{name}+fidelity" if arguments.fidelity else name
         fresh[name] = {}
+        failed = 0
         for run, error in outcomes(jobs, arguments.jobs):
-            if error:
+            failed += error is not None
+            if error and failed == 3:
+                print(f"{name}: and so on; further failures are not shown", file=sys.stderr, flush=True)
+            elif error and failed < 3:
                 print(f"{name}: {error}", file=sys.stderr, flush=True)
             elif run is not None:
                 fresh[name][run.task, run.seed] = run

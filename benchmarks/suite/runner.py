@@ -26,6 +26,8 @@ def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False):
     clock = Clock()
     space = problem.space if kind.conditions else flat(problem.space)
     run = clock.measure(optimizers.factory(optimizer), space, problem.objectives, seed, trials)
+    if problem.constraints:
+        clock.measure(run.expect_constraints, len(problem.constraints))
     if fidelity:
         return run_fidelity(run, problem, task, seed, trials, clock, limit)
     return run_full(run, problem, task, seed, trials, clock, limit)
@@ -62,7 +64,7 @@ def run_full(run, problem, task, seed, trials, clock, limit):
         check(problem.space, active)
         result = problem.evaluate(active, seed=noise_seed(seed, trial))
         clock.measure(run.tell, params, result["values"], result.get("constraints", ()))
-        kept.values.append(score.after(result))
+        kept.values.append(score.after(active, result))
         kept.cpu.append(clock.take())
     return kept
 
@@ -109,7 +111,7 @@ class Score:
 
             self.front = Front(problem.reference)
 
-    def after(self, result):
+    def after(self, params, result):
         values = result["values"]
         feasible = values is not None and all(c <= 0 for c in result.get("constraints", ()))
         if self.front is not None:
@@ -118,7 +120,7 @@ class Score:
         if not self.problem.noisy:
             return values[0] if feasible else float("nan")
         if feasible and (self.best is None or self.problem.loss(values[0]) < self.best):
-            self.best, self.truth = self.problem.loss(values[0]), result["truth"][0]
+            self.best, self.truth = self.problem.loss(values[0]), self.problem.truth(params)[0]
         return self.truth
 
 

@@ -24,10 +24,18 @@ class Optimizer:
         chance. budget_trials: how many trials will be asked for. variant: one of `variants`."""
         raise NotImplementedError
 
+    @classmethod
+    def has(cls, variant):
+        """Whether there is such a variant; for optimisers with more than they list."""
+        return variant in cls.variants
+
     @staticmethod
     def version():
         """Name and version of the package, as in "optuna 5.0.0"."""
         raise NotImplementedError
+
+    def expect_constraints(self, count):
+        """Called once before the first `ask` if the problem has constraints: how many values `tell` will get."""
 
     def ask(self):
         """The next point: a dict with a value for each active parameter (see `problems/space.py`)."""

@@ -40,8 +40,11 @@ class Problem:
             seconds      how long the recorded or modelled run took, where that is known, else None
             curve        [(budget, value), ...] up to `budget` where the problem has curves (else absent)
             constraints  one number per constraint, <= 0 is feasible (else absent)
-            truth        noisy problems: the values without noise (else absent)
         """
+        raise NotImplementedError
+
+    def truth(self, params):
+        """Noisy problems: the values that `params` are judged by, one per objective."""
         raise NotImplementedError
 
     @property
