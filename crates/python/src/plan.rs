@@ -55,7 +55,7 @@ impl Plan {
     }
 
     /// Everything that can be wrong with a new study, found before there is a file.
-    fn check(&self) -> Result<(), Problem> {
+    pub(crate) fn check(&self) -> Result<(), Problem> {
         if self.max_budget == Some(0) {
             return Err(Problem::Study("max_budget must be at least 1".into()));
         }

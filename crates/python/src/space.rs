@@ -205,7 +205,7 @@ pub(crate) struct Space {
 
 #[pymethods]
 impl Space {
-    /// A space of `parameters`; `constraints` are dicts as in space files, or texts that must hold.
+    /// A space of `parameters`; `constraints` are dicts as in space files.
     #[new]
     #[pyo3(signature = (parameters, constraints=None))]
     fn new(parameters: &Bound<'_, PyAny>, constraints: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
@@ -327,16 +327,12 @@ fn space_problem(error: &SpaceError) -> Problem {
     Problem::Space(error.to_string())
 }
 
-/// Constraints as forms; a text is short for `{"require": text}`.
+/// Constraints as forms.
 fn constraint_forms(given: &Bound<'_, PyAny>) -> PyResult<Vec<Json>> {
-    let expected = "a list of texts and dicts";
+    let refused = || wrong("constraints", "a list of dicts", given);
     if given.is_instance_of::<PyDict>() || given.is_instance_of::<PyString>() {
-        return Err(wrong("constraints", expected, given));
+        return Err(refused());
     }
-    let items = given.try_iter().map_err(|_| wrong("constraints", expected, given))?;
-    let forms = items.enumerate().map(|(k, item)| match json(&item?, &format!("constraints[{k}]"), 0)? {
-        Json::String(text) => Ok(serde_json::json!({ "require": text })),
-        form => Ok(form),
-    });
-    forms.collect()
+    let items = given.try_iter().map_err(|_| refused())?.enumerate();
+    items.map(|(k, item)| json(&item?, &format!("constraints[{k}]"), 0)).collect()
 }
