@@ -36,7 +36,9 @@ ENVIRONMENT = {
 }
 
 FAST = ["optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "quasi_random:sobol"]
-SEVERAL_FIDELITIES = ["optuna:tpe", "smac:multifidelity", "dehb", "syne_tune:asha", "syne_tune:bohb", "neps:priorband"]
+SLOW = ["skopt:gp", "skopt:forest", "syne_tune:cqr", "ax", "syne_tune:botorch", "neps:bo"]
+RUST = ["rust_optimizer:tpe", "rust_optimizer:mvtpe", "rust_optimizer:gp", "rust_optimizer:cmaes", "egobox"]
+SEVERAL_FIDELITIES = ["optuna:tpe", "dehb", "syne_tune:asha", "syne_tune:bohb", "neps:priorband", "smac:multifidelity"]
 WITH_FIDELITY = (
     "lcbench-167168-val_accuracy,lcbench-189873-val_accuracy,lcbench-189906-val_accuracy,lcbench-189862-val_cross_entropy,"
     "rbv2_xgboost-12-acc,rbv2_xgboost-16-acc,rbv2_xgboost-1501-acc,rbv2_rpart-14-acc"
@@ -52,28 +54,31 @@ def plan():
     yield "optuna:tpe", "suite", 200, range(5), []
     yield "optuna:cmaes", "suite", 200, range(5), []
     yield "nevergrad:ngopt", "core", 100, range(5), []
-    yield "smac:hpo", "core", 100, range(1), []
-    yield "optuna:gp", "core", 100, range(1), []
+    for optimizer in RUST:
+        yield optimizer, "core", 100, range(5), []
+    yield "smac:hpo", "core", 100, [0], []
+    yield "optuna:gp", "core", 100, [0], []
     yield "hyperopt:tpe", "core", 200, range(5), []
-    yield "hebo", "core", 100, range(1), []
+    yield "hebo", "core", 100, [0], []
+    yield "optuna:gp", "core", 100, [1], []
+    yield "hyperopt:atpe", "core", 100, [0], []
     for optimizer in SEVERAL_FIDELITIES:
         yield optimizer, WITH_FIDELITY, 50, range(2), ["--fidelity"]
-    yield "rust_optimizer:tpe", "core", 100, range(5), []
-    yield "hyperopt:tpe", "suite", 200, range(5), []
+    yield "optuna:gp", "core", 100, [2], []
+    yield "smac:hpo", "core", 100, [1, 2], []
     yield "quasi_random:sobol", "suite", 200, range(5), []
-    yield "hyperopt:atpe", "core", 100, range(1), []
-    yield "optuna:auto", "core", 100, range(1), []
+    yield "hyperopt:tpe", "suite", 200, range(5), []
+    yield "optuna:auto", "core", 100, [0], []
+    for optimizer in SLOW:
+        yield optimizer, "core", 100, [0], []
     for seed in range(1, 5):
-        for optimizer in ("smac:hpo", "optuna:gp", "hebo", "hyperopt:atpe", "optuna:auto"):
+        for optimizer in ("optuna:gp", "smac:hpo", "hebo", "hyperopt:atpe", "optuna:auto", *SLOW):
             yield optimizer, "core", 100, [seed], []
         for optimizer in SEVERAL_FIDELITIES:
             yield optimizer, WITH_FIDELITY, 50, [seed], ["--fidelity"]
-    for seed in range(5):
-        for optimizer in ("skopt:gp", "skopt:forest", "syne_tune:cqr", "ax", "syne_tune:botorch", "neps:bo", "egobox"):
-            yield optimizer, "core", 100, [seed], []
     for optimizer in FAST:
         yield optimizer, "suite", 200, range(20), []
-    for optimizer in ("nevergrad:ngopt", "smac:hpo"):
+    for optimizer in ("nevergrad:ngopt", "smac:hpo", *RUST):
         yield optimizer, "core", 100, range(20), []
 
 

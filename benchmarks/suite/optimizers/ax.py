@@ -1,4 +1,8 @@
-"""Ax: its default generation strategy (the centre, Sobol points, then BoTorch's noisy log EI). Conditions are Ax's dependent parameters."""
+"""Ax: its default generation strategy (the centre, Sobol points, then BoTorch's noisy log EI).
+
+Conditions are Ax's dependent parameters where they form a tree, that is where each parameter depends on one value of its parent; else
+everything is always active, and the loop drops inactive values.
+"""
 
 import logging
 import random
@@ -26,7 +30,8 @@ class Optimizer(Base):
         np.random.seed(seed)
         torch.manual_seed(seed)
         self.client = Client(random_seed=seed)
-        self.client.configure_experiment(parameters=[config(parameter, space) for parameter in space])
+        is_tree = all(len(parameter["condition"]["values"]) == 1 for parameter in space if "condition" in parameter)
+        self.client.configure_experiment(parameters=[config(parameter, space if is_tree else []) for parameter in space])
         self.client.configure_optimization("value" if objectives[0]["direction"] == "max" else "-value")
         self.client.configure_generation_strategy(initialization_random_seed=seed)
 

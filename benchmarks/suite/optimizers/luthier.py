@@ -88,10 +88,10 @@ class Optimizer(Base):
 
     def tell(self, params, values, constraints=()):
         if values is None:
-            self.trial.fail("the trial failed")
+            self.trial.fail("the trial failed", seconds=self.seconds)
             return
         told = {entry["name"]: value for entry, value in zip(self.objectives, values)}
-        self.trial.tell(told | dict(zip(self.names, constraints)))
+        self.trial.tell(told | dict(zip(self.names, constraints)), seconds=self.seconds)
 
     def start_fidelity(self, fidelity, budget_total):
         self.fidelity_of = fidelity

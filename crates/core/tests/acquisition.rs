@@ -3,7 +3,7 @@
 use luthier_core::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use luthier_core::acquisition::cost::{LogCost, differs};
 use luthier_core::acquisition::expected_improvement::{ExpectedImprovement, LogExpectedImprovement};
-use luthier_core::acquisition::feasibility::{Feasibility, Success};
+use luthier_core::acquisition::feasibility::Feasibility;
 use luthier_core::acquisition::hypervolume::{
     LogHypervolumeImprovement, hypervolume, non_dominated, reference_point,
 };
@@ -355,9 +355,9 @@ fn a_sum_adds_values_and_slopes() {
     assert_eq!(value, expected);
     close(slope[0], -2.0 * (0.1 - 0.3), 1e-12, "slope");
     close(slope[1], -2.0 * (0.7 + 0.3), 1e-12, "slope");
-    let success = Success { probability: |_: &[f64]| 0.5, floor: 0.1 };
-    assert_eq!(Sum { parts: vec![&success, &success] }.value(&unit), 2.0 * 0.5_f64.ln());
-    assert!(Sum { parts: vec![&parts[0], &success] }.slope(&unit).is_none());
+    let rough = Bowl { center: vec![0.5, 0.5], rough: true, ..Bowl::default() };
+    let trees = Over::new(&rough, ConfidenceBound { kappa: 1.0 });
+    assert!(Sum { parts: vec![&parts[0], &trees] }.slope(&unit).is_none());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::probability::LogImprovementProbability;
 use super::{Acquisition, Over};
 use crate::surrogate::Surrogate;
+use crate::surrogate::gaussian_process::Success;
 
 /// ln of the probability that every constraint's value is at most its limit, the constraints being independent.
 pub struct Feasibility<'a> {
@@ -45,17 +46,17 @@ impl Acquisition for Feasibility<'_> {
     }
 }
 
-/// ln of a probability of success given as a function, such as a classifier of crashes; a floor keeps one crash from
-/// forbidding a region for ever.
-pub struct Success<P> {
-    /// The probability of success at a point, in \[0, 1\].
-    pub probability: P,
-    /// The smallest probability that counts, in (0, 1).
-    pub floor: f64,
-}
-
-impl<P: Fn(&[f64]) -> f64> Acquisition for Success<P> {
+/// ln of the probability that a trial does not crash, diverge, or run out of memory or time.
+impl Acquisition for Success {
     fn value(&self, unit: &[f64]) -> f64 {
-        (self.probability)(unit).max(self.floor).ln()
+        self.log_probability(unit)
+    }
+
+    fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
+        self.log_probabilities(units)
+    }
+
+    fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
+        Some(Success::slope(self, unit))
     }
 }
