@@ -64,7 +64,7 @@ def test_constraints_hold():
         assert trial["a"] < trial["b"]
         assert trial["a"] + trial["b"] <= 10
     space.check({"a": 2, "b": 3})
-    with pytest.raises(luthier.SpaceError, match=r"^the params break constraint 1$"):
+    with pytest.raises(luthier.SpaceError, match=r"^constraint 1: a=3 b=2 breaks it$"):
         space.check({"a": 3, "b": 2})
 
 

@@ -27,19 +27,19 @@ use crate::value::{Said, from_python, params_from_python, params_to_python, said
 ///
 /// Keywords, all optional:
 ///
-/// * direction: "minimize" (default) or "maximize"; metric: what the value is called, default "value".
-/// * objectives: instead of these two, a list of (name, direction), or a dict of directions by name.
-/// * constraints: names of further metrics that should be at most 0.
-/// * sampler, scheduler: a name, or (name, {option: value}); default as for study files. `luthier.samplers()` and
+/// * `direction`: "minimize" (default) or "maximize"; `metric`: what the value is called, default "value".
+/// * `objectives`: instead of these two, a list of (name, direction), or a dict of directions by name.
+/// * `constraints`: names of further metrics that should be at most 0.
+/// * `sampler`, `scheduler`: a name, or (name, {option: value}); default as for study files. `luthier.samplers()` and
 ///   `luthier.schedulers()` list them.
-/// * seed: of every random choice, default 0.
-/// * trials: how many trials are finished in all; limits: a dict with trials, seconds, steps, target, failures.
-/// * max_budget: the largest step a trial can reach; schedulers with rungs need it. step: what a step is called.
-/// * curve: "last" (default) or "best": which value of a learning curve stands for the trial.
-/// * replicates: folds or seeds per trial, default 1.
-/// * storage: a file ending in .luthier, created or continued; without it the study is in memory.
-/// * lease: seconds for which a trial stays handed out when this process has ended; without it, it is given back at once.
-/// * name: of the study, default that of the file.
+/// * `seed`: of every random choice, default 0.
+/// * `trials`: how many trials are finished in all; `limits`: a dict with trials, seconds, steps, target, failures.
+/// * `max_budget`: the largest step a trial can reach; schedulers with rungs need it. `step`: what a step is called.
+/// * `curve`: "last" (default) or "best": which value of a learning curve stands for the trial.
+/// * `replicates`: folds or seeds per trial, default 1.
+/// * `storage`: a file ending in .luthier, created or continued; without it the study is in memory.
+/// * `lease`: seconds for which a trial stays handed out when this process has ended; without it, it is given back at once.
+/// * `name`: of the study, default that of the file.
 #[pyclass(frozen, module = "luthier")]
 pub(crate) struct Study {
     desk: Mutex<Desk>,
