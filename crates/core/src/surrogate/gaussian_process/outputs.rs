@@ -103,7 +103,7 @@ impl Outputs {
         self.power
     }
 
-    /// A loss in model units. Losses unlike all that it was made for count as if they were [`BEYOND`].
+    /// A loss in model units. Losses unlike all that it was made for count as 100 or −100.
     pub fn forward(&self, loss: f64) -> f64 {
         let value = (self.bend(loss / self.unit).min(self.cap) - self.mean) / self.deviation;
         value.clamp(-BEYOND, BEYOND)
