@@ -9,6 +9,7 @@ pub mod coarse_to_fine;
 mod comparable;
 pub mod differential_evolution;
 mod genetic;
+pub mod forest;
 pub mod gp;
 mod grid;
 mod halton;
@@ -37,6 +38,7 @@ pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
     auto::ENTRY,
     tpe::ENTRY,
     gp::ENTRY,
+    forest::ENTRY,
     cma_es::ENTRY,
     random::ENTRY,
     sobol::ENTRY,
