@@ -179,7 +179,7 @@ fn every_kind_of_tree_of_full_depth_knows_its_rows() {
 }
 
 #[test]
-fn rows_pushed_one_by_one_teach_as_much_as_rows_at_once() {
+fn a_tenth_of_the_rows_pushed_one_by_one_teaches_as_much_as_at_once() {
     let reference = reference().forests;
     let all = rows(&reference.x, &reference.y);
     let error = |grown: usize| {
@@ -193,10 +193,9 @@ fn rows_pushed_one_by_one_teach_as_much_as_rows_at_once() {
         };
         (0..40).map(one).sum::<f64>() / 40.0
     };
-    let (at_once, last_tenth, most) = (error(150), error(136), error(20));
+    let (at_once, last_tenth) = (error(150), error(136));
+    // What the sampler does at most between two fits.
     assert!((last_tenth / at_once - 1.0).abs() < 0.06, "{last_tenth} {at_once}");
-    // Upper splits were chosen from few rows.
-    assert!((most / at_once - 1.0).abs() < 0.25, "{most} {at_once}");
 }
 
 #[test]

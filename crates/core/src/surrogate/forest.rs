@@ -30,8 +30,8 @@ const INACTIVE: f64 = -1.0;
 /// Sets of so many choices, the inactive one included, are listed; larger ones are told by a hash.
 const LISTED: u64 = 64;
 
-/// Random halves of many choices that are tried before they count as inseparable.
-const ATTEMPTS: usize = 8;
+/// Random halves of choices that are tried; that none of them parts two choices has a probability of 2⁻⁶⁴.
+const ATTEMPTS: usize = 64;
 
 /// The smallest standard deviation a belief has, in the units of the rows.
 const SMALLEST_DEVIATION: f64 = 1e-6;
@@ -126,6 +126,8 @@ impl Forest {
 
     /// Takes in one more row: each tree grows the leaf into which it falls. A bootstrapped tree sees it as often as it
     /// would in a large sample, a Poisson number of times (Oza and Russell 2001).
+    ///
+    /// Splits further up stay as they were, so a forest that has doubled by this is worse than one grown at once.
     pub fn push(&mut self, row: Row, rng: &mut Rng) {
         self.add(row, self.settings.bootstrap, rng);
     }
