@@ -525,9 +525,8 @@ impl<'a> Proposer<'a> {
     /// The maximum of what is hoped for times the probability of feasibility and success, and the prior.
     fn maximised(&self, search: &Search, hope: Option<&dyn Acquisition>, rng: &mut Rng) -> Option<Point> {
         let models = self.models;
-        let limit = |(_, model): &'a (usize, Model)| {
-            (&model.forest as &dyn Surrogate, model.target.forward(0.0))
-        };
+        let limit =
+            |(_, model): &'a (usize, Model)| (&model.forest as &dyn Surrogate, model.target.forward(0.0));
         let feasibility = Feasibility::new(models.constraints.iter().map(limit));
         let trees = self.options.trees as f64;
         let success = models.success.as_ref().map(|model| Success { forest: &model.forest, trees });

@@ -338,7 +338,11 @@ impl Sums {
     }
 
     fn without(self, other: Self) -> Self {
-        Self { rows: self.rows - other.rows, weight: self.weight - other.weight, loss: self.loss - other.loss }
+        Self {
+            rows: self.rows - other.rows,
+            weight: self.weight - other.weight,
+            loss: self.loss - other.loss,
+        }
     }
 
     /// Square of the sum over the weight: what parted sums have more of, squared errors have less of.
@@ -504,14 +508,7 @@ impl Grower<'_> {
         None
     }
 
-    fn tried(
-        &self,
-        axis: usize,
-        rule: Rule,
-        weights: &[u32],
-        rows: &[u32],
-        total: Sums,
-    ) -> Option<Parting> {
+    fn tried(&self, axis: usize, rule: Rule, weights: &[u32], rows: &[u32], total: Sums) -> Option<Parting> {
         let left = self.sums(weights, rows.iter().filter(|row| rule.is_left(self.table.at(**row, axis))));
         self.valued(axis, rule, left, total)
     }
@@ -527,7 +524,9 @@ impl Grower<'_> {
         let mut order = std::mem::take(&mut self.scratch.order);
         order.clear();
         order.extend_from_slice(rows);
-        order.sort_unstable_by(|a, b| self.table.at(*a, axis).total_cmp(&self.table.at(*b, axis)).then(a.cmp(b)));
+        order.sort_unstable_by(|a, b| {
+            self.table.at(*a, axis).total_cmp(&self.table.at(*b, axis)).then(a.cmp(b))
+        });
         let (mut left, mut best) = (Sums::default(), None::<Parting>);
         let mut gap = (0.0, 0.0);
         for pair in order.windows(2) {
