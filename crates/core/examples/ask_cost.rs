@@ -1,8 +1,9 @@
 //! Prints what one proposal costs: milliseconds per `ask` of every sampler, on ten mixed parameters, after 100,
-//! 1,000 and 10,000 trials. Run it with `--release`.
+//! 1,000 and 10,000 trials. Run it with `--release`; arguments name the samplers and the numbers of trials to show.
 //!
 //! Each ask is that of a running study: one more trial has finished since the last, and the memo is kept. The time is
-//! the engine's, so the search for repeated points is in it; the median of several asks is shown.
+//! the engine's, so the search for repeated points is in it; medians of several asks and tells are shown, which a busy
+//! machine does not change much.
 
 #[path = "../tests/support/functions.rs"]
 #[allow(dead_code)]
@@ -20,35 +21,60 @@ use luthier_core::study::Study;
 const ASKS: usize = 101;
 
 fn main() {
-    println!("{:10} {:>8} {:>12} {:>12}", "sampler", "trials", "ms per ask", "first ask ms");
-    for entry in SAMPLERS {
-        for trials in [100, 1_000, 10_000] {
+    let (mut names, mut sizes): (Vec<String>, Vec<usize>) = (Vec::new(), Vec::new());
+    for argument in std::env::args().skip(1) {
+        match argument.parse() {
+            Ok(size) => sizes.push(size),
+            Err(_) => names.push(argument),
+        }
+    }
+    if sizes.is_empty() {
+        sizes = vec![100, 1_000, 10_000];
+    }
+    println!("{:12} {:>8} {:>12} {:>12} {:>12}", "sampler", "trials", "ms per ask", "ms per tell", "first ask ms");
+    for entry in SAMPLERS.iter().filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.name)) {
+        for &trials in &sizes {
             // The history is the same for all: half of it random, half of it by the estimator.
-            let Some((median, first)) = cost(entry.name, trials) else {
-                println!("{:10} {trials:>8} {:>12}", entry.name, "waits");
-                continue;
-            };
-            println!("{:10} {trials:>8} {median:>12.4} {first:>12.3}", entry.name);
+            match cost(entry.name, trials) {
+                None => println!("{:12} {trials:>8} {:>12}", entry.name, "waits"),
+                Some(Cost { ask, tell, first }) => {
+                    println!("{:12} {trials:>8} {ask:>12.4} {tell:>12.4} {first:>12.3}", entry.name);
+                }
+            }
         }
     }
 }
 
-fn cost(sampler: &str, trials: usize) -> Option<(f64, f64)> {
+/// Milliseconds.
+struct Cost {
+    ask: f64,
+    tell: f64,
+    first: f64,
+}
+
+fn cost(sampler: &str, trials: usize) -> Option<Cost> {
     let mut study = history(trials);
     let policy = PolicySpec { sampler: Component::named(sampler), ..study.spec().policy.clone() };
     study.apply(&Event::PolicyChanged(policy)).expect("a change of policy follows");
     let mut engine = Engine::new(&study).expect("every sampler has default options");
     let mut times = Vec::with_capacity(ASKS);
+    let mut tells = Vec::with_capacity(ASKS);
     for _ in 0..ASKS {
         let start = Instant::now();
         let Next::Decide(event) = engine.next(&study).expect("the policy is valid") else { return None };
         times.push(start.elapsed().as_secs_f64() * 1e3);
+        let start = Instant::now();
         study.apply(&event).expect("a decision follows");
         finish(&mut study, &mut engine);
+        tells.push(start.elapsed().as_secs_f64() * 1e3);
     }
     let first = times.remove(0);
+    Some(Cost { ask: median(times), tell: median(tells), first })
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
-    Some((times[times.len() / 2], first))
+    times[times.len() / 2]
 }
 
 fn history(trials: usize) -> Study {
