@@ -192,11 +192,6 @@ impl Ledger {
         self.ranking.len()
     }
 
-    /// The places, best first; with several objectives the completed ones are in no useful order.
-    pub(crate) fn ranking(&self) -> &BTreeSet<Rank> {
-        &self.ranking
-    }
-
     /// What a trial says.
     pub(crate) fn standing(&self, number: u32) -> Standing {
         self.standings[number as usize]

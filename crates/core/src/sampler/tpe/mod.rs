@@ -222,7 +222,7 @@ impl Tpe {
     }
 
     fn best_candidate(&self, space: &Space, good: &mut Parzen, bad: &mut Parzen, rng: &mut Rng) -> Point {
-        let mut candidates = candidates(space, good, self.n_candidates, rng);
+        let mut candidates = candidates(space, good, &[], self.n_candidates, rng);
         let located = good.locate(&candidates);
         let (l, g) = (good.log_densities(&located), bad.log_densities(&located));
         candidates.swap_remove(winner(&ratios(&l, &g)))
@@ -279,12 +279,18 @@ impl Tpe {
     }
 }
 
-/// Points of `good` that keep the constraints; one that does not where there is no other.
-pub(crate) fn candidates(space: &Space, good: &Parzen, count: usize, rng: &mut Rng) -> Vec<Point> {
+/// Points of `good` with some values given that keep the constraints; one that does not where there is no other.
+pub(crate) fn candidates(
+    space: &Space,
+    good: &Parzen,
+    given: &[Option<f64>],
+    count: usize,
+    rng: &mut Rng,
+) -> Vec<Point> {
     let mut candidates = Vec::with_capacity(count);
     let mut refused = None;
     for _ in 0..count * PATIENCE {
-        let point = good.draw(space, rng);
+        let point = good.draw_around(space, given, rng);
         if space.allows(&point.0) {
             candidates.push(point);
         } else {
