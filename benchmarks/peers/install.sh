@@ -1,9 +1,56 @@
 #!/bin/sh
-# Makes a virtual environment with the peers that benchmarks and reference numbers are computed with, at pinned
-# versions. The folder is the first argument, else $LUTHIER_PEERS, else .venv beside this script.
-set -eu
+# Makes the environments of the peers, at pinned versions: `install.sh [NAME...]`, by default all of them. They need Python 3.11 ($PYTHON),
+# and lie in $LUTHIER_PEERS, by default target/peers. A peer that fails to install is named at the end, and the others are made all the same.
+#
+# PyTorch is large, so those that need it share one copy, $LUTHIER_PEERS/torch. If LUTHIER_TORCH names the site-packages of an environment of
+# Python 3.11 that has PyTorch 2.15, that copy is taken.
+set -u
 here=$(cd "$(dirname "$0")" && pwd)
-venv=${1:-${LUTHIER_PEERS:-$here/.venv}}
-python3 -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$here/requirements.txt"
-echo "$venv/bin/python"
+peers=${LUTHIER_PEERS:-$here/../../target/peers}
+python=${PYTHON:-python3.11}
+all="reference optuna hyperopt nevergrad smac skopt hebo ax syne-tune dehb neps rust"
+with_torch=" optuna hebo ax syne-tune neps "
+
+mkdir -p "$peers" || exit 1
+peers=$(cd "$peers" && pwd)
+
+shared_torch() {
+    [ -e "$peers/torch/torch" ] && return 0
+    if [ -n "${LUTHIER_TORCH:-}" ]; then
+        mkdir -p "$peers/torch"
+        for name in torch torchgen functorch nvidia triton cuda sympy mpmath networkx filelock fsspec jinja2 markupsafe typing_extensions.py; do
+            [ -e "$LUTHIER_TORCH/$name" ] && ln -sfn "$LUTHIER_TORCH/$name" "$peers/torch/$name"
+        done
+        ln -sfn "$LUTHIER_TORCH"/torch-*.dist-info "$peers/torch/"
+        return 0
+    fi
+    "$python" -m pip install --quiet --target "$peers/torch" torch==2.15.0
+}
+
+environment() {
+    name=$1
+    [ -x "$peers/$name/bin/python" ] || "$python" -m venv "$peers/$name" || return 1
+    case $with_torch in *" $name "*)
+        shared_torch || return 1
+        echo "$peers/torch" > "$peers/$name/lib/python3.11/site-packages/shared_torch.pth" ;;
+    esac
+    set -- --quiet --disable-pip-version-check --no-deps
+    if [ "$name" = hebo ]; then
+        # HEBO's own pins send pip back and forth for a quarter of an hour; and its pymoo has no wheel, and is slow unless compiled.
+        "$peers/$name/bin/python" -m pip install "$@" setuptools==65.5.0 wheel==0.48.0 Cython==0.29.37 numpy==1.24.4 || return 1
+        set -- "$@" --no-build-isolation --no-binary pymoo
+    fi
+    "$peers/$name/bin/python" -m pip install "$@" -r "$here/requirements/$name.txt"
+}
+
+rust() {
+    cargo build --release --locked --manifest-path "$here/rust/Cargo.toml" --target-dir "$peers/rust"
+}
+
+failed=
+for name in ${*:-$all}; do
+    echo "$name" >&2
+    if [ "$name" = rust ]; then rust; else environment "$name"; fi || failed="$failed $name"
+done
+[ -z "$failed" ] || { echo "not installed:$failed" >&2; exit 1; }
+echo "$peers"

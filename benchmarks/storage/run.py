@@ -1,7 +1,7 @@
 """Cost of storage: Luthier's durable finished trial beside Optuna's, in one run, and a cold start on a million trials.
 
     cargo build --release --examples
-    benchmarks/peers/install.sh
+    benchmarks/peers/install.sh reference
     python3 benchmarks/storage/run.py
 
 The contenders take turns (A B C, A B C, ...), so that whatever else the machine does falls on all of them; a ratio is
@@ -29,7 +29,7 @@ FIGURES = ("ms_wall_per_trial", "ms_cpu_per_trial")
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    venv = pathlib.Path(os.environ.get("LUTHIER_PEERS", HERE.parent / "peers" / ".venv"))
+    venv = pathlib.Path(os.environ.get("LUTHIER_PEERS", REPOSITORY / "target" / "peers")) / "reference"
     parser.add_argument("--python", type=pathlib.Path, default=venv / "bin" / "python", help="the peers' interpreter")
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
     parser.add_argument("--examples", type=pathlib.Path, default=target / "release" / "examples")

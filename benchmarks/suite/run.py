@@ -19,8 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import optimizers
 import problems
+import report
 import runner
 import traces
+
+
+RESULTS = Path(__file__).resolve().parents[2] / "target" / "benchmarks"
 
 
 def main():
@@ -30,6 +34,10 @@ def main():
     command_check(commands)
     command_record(commands)
     command_pack(commands)
+    command_dev(commands)
+    command_grid(commands)
+    command_bars(commands)
+    command_cpu(commands)
     arguments = parser.parse_args()
     os.nice(arguments.nice if hasattr(arguments, "nice") else 10)
     sys.exit(arguments.run(arguments))
@@ -94,7 +102,9 @@ def run_check(arguments):
 def best_of(task, values):
     problem = problems.load(task)
     finite = [value for value in values if value == value]
-    return (min if problem.direction == "min" else max)(finite, default=float("nan"))
+    if len(problem.objectives) > 1 or problem.direction == "max":
+        return max(finite, default=float("nan"))
+    return min(finite, default=float("nan"))
 
 
 # record
@@ -210,6 +220,185 @@ def command_pack(commands):
 def run_pack(arguments):
     for name in traces.recorded(arguments.folder):
         traces.pack(name, arguments.folder)
+
+
+# dev
+
+
+def command_dev(commands):
+    command = commands.add_parser(
+        "dev",
+        help="run optimisers fresh on the development half and print a table with the recorded peers beside them",
+        description="LUTHIER_LIBRARY may name a built library of Luthier's Python module, to measure a working copy.",
+    )
+    command.add_argument("--optimizers", default="luthier:auto", help="joined by commas (default: %(default)s)")
+    command.add_argument("--peers", default="all", help="recorded optimisers to show: all, none, or names (default: %(default)s)")
+    command.add_argument("--draws", type=int, default=0, help="bootstrap draws for intervals (default: none)")
+    command.add_argument("--details", action="store_true", help="regret task by task, and paired tests by family")
+    slices_arguments(command, tasks="development")
+    command.set_defaults(run=run_dev)
+
+
+def run_dev(arguments):
+    fresh = run_fresh(arguments.optimizers.split(","), slices_of(arguments), arguments)
+    runs = fresh | peers_of(arguments.peers, without=fresh, fidelity=arguments.fidelity)
+    seeds = seeds_of(arguments.seeds)
+    chosen = tasks_of(arguments.tasks)
+    grids = {"": chosen}
+    slow = [task for task in chosen if task in problems.core()]
+    if len(slow) < len(chosen) and slow:
+        grids["of them the core, where slow peers are recorded too"] = slow
+    for title, tasks in grids.items():
+        report.print_table(title or f"{arguments.tasks}", runs, tasks, seeds, arguments.trials, arguments.draws, arguments.details, list(fresh))
+
+
+def run_fresh(names, slices, arguments):
+    """{optimiser: {(task, seed): Slice}}. What the same build of Luthier has run before is taken from `target/benchmarks`, so an
+    interrupted run goes on; other optimisers are run anew."""
+    fresh = {}
+    for name in names:
+        _, variant = optimizers.find(name)
+        name = f"{name.partition(':')[0]}:{variant}"
+        folder = fresh_folder(name)
+        suffix = "+fidelity" if arguments.fidelity else ""
+        kept = traces.read(name + suffix, folder) if folder else {}
+        jobs = [
+            (name, task, seed, arguments.trials, None, arguments.fidelity)
+            for task, seed in slices
+            if not is_done(kept.get((task, seed)), arguments.trials, None)
+        ]
+        fresh[name + suffix] = kept
+        failed = 0
+        for run, error in outcomes(jobs, arguments.jobs):
+            failed += error is not None
+            if error and failed <= 3:
+                print(f"{name}: {error}" if failed < 3 else f"{name}: and so on", file=sys.stderr, flush=True)
+            elif run is not None:
+                kept[run.task, run.seed] = run
+                if folder:
+                    traces.append(name + suffix, run, problems.load(run.task).best_known, folder)
+    return fresh
+
+
+def fresh_folder(name):
+    """Where this build's runs are kept, or None if the optimiser is not Luthier."""
+    if not name.startswith("luthier:"):
+        return None
+    import hashlib
+
+    from optimizers.luthier import library, luthier
+
+    built = library() or Path(luthier._core.__file__)
+    return RESULTS / hashlib.sha256(Path(built).read_bytes()).hexdigest()[:12]
+
+
+def peers_of(wanted, without=(), fidelity=False):
+    """{optimiser: {(task, seed): Slice}} of the recorded ones; `wanted` is "all", "none", or names joined by commas."""
+    names = traces.recorded() if wanted == "all" else [] if wanted == "none" else wanted.split(",")
+    return {name: traces.read(name) for name in names if name not in without and name.endswith("+fidelity") == fidelity}
+
+
+# quick, full
+
+
+def command_grid(commands):
+    quick = commands.add_parser("quick", help="auto, tpe and gp beside the recorded peers on the core: at most 15 minutes on two idle cores")
+    quick.set_defaults(run=run_grids, grids=["core"], optimizers="luthier:auto,luthier:tpe,luthier:gp", seeds="0-2", page=False, training=False)
+    full = commands.add_parser("full", help="all samplers on everything, then the table, the plots and the page in docs/benchmarks.md")
+    full.set_defaults(run=run_grids, grids=list(report.GRIDS), seeds="0-19", page=True)
+    full.add_argument("--optimizers", default=",".join(report.OURS), help="joined by commas (default: %(default)s)")
+    page = commands.add_parser("page", help="the table, the plots and the page from what has been run, running nothing")
+    page.set_defaults(run=run_page, seeds="0-19")
+    for command in (quick, full):
+        command.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+        command.add_argument("--nice", type=int, default=10, help="added to the niceness (default: %(default)s)")
+        command.add_argument("--into", type=Path, help="where the table and the plots go")
+
+
+def run_grids(arguments):
+    begin = time.monotonic()
+    for name in arguments.grids:
+        run_grid(report.GRIDS[name], arguments)
+        print(f"{name}: {time.monotonic() - begin:.0f} s so far", file=sys.stderr, flush=True)
+    if arguments.page:
+        return run_page(arguments)
+    grid = report.GRIDS["core"]
+    runs = kept_runs() | peers_of("all")
+    shown = [name for name in arguments.optimizers.split(",")]
+    runs = {name: kept for name, kept in runs.items() if not name.startswith("luthier:") or name in shown}
+    report.print_table("core", runs, tasks_of(grid.tasks), seeds_of(arguments.seeds), grid.trials, draws=500, details=True, ours=shown)
+    report.write_tables({"core": (runs, tasks_of(grid.tasks), seeds_of(arguments.seeds), grid.trials)}, arguments.into or RESULTS / "quick")
+
+
+def run_grid(grid, arguments):
+    """Luthier's samplers on one grid, kept by build."""
+    seeds = seeds_of(arguments.seeds)[: grid.seeds]
+    slices = [(task, seed) for seed in seeds for task in tasks_of(grid.tasks)]
+    wanted = [name for name in arguments.optimizers.split(",") if grid.takes(name)]
+    settings = argparse.Namespace(trials=grid.trials, fidelity=grid.fidelity, jobs=arguments.jobs)
+    run_fresh([name for name in wanted if is_there(name)], slices, settings)
+
+
+def is_there(name):
+    try:
+        optimizers.find(name)
+    except (ValueError, ImportError) as reason:
+        print(f"{name} is left out: {reason}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def kept_runs(fidelity=False):
+    """All runs of the present build."""
+    try:
+        folder = fresh_folder("luthier:auto")
+    except ImportError as reason:
+        print(f"no build of Luthier: {reason}", file=sys.stderr)
+        return {}
+    names = [name for name in traces.recorded(folder) if name.endswith("+fidelity") == fidelity]
+    return {name: traces.read(name, folder) for name in names}
+
+
+def run_page(arguments):
+    report.write_page(
+        {fidelity: kept_runs(fidelity) | peers_of("all", fidelity=fidelity) for fidelity in (False, True)},
+        tasks_of,
+        optimizers.available()[1],
+        arguments.into if hasattr(arguments, "into") and arguments.into else report.FOLDER,
+    )
+
+
+# bars
+
+
+def command_bars(commands):
+    command = commands.add_parser("bars", help="each thing Luthier has set itself to reach, with its figures; runs nothing")
+    command.add_argument("--half", default="development", choices=["development", "held_back", "suite"])
+    command.set_defaults(run=run_bars)
+
+
+def run_bars(arguments):
+    runs = kept_runs() | peers_of("all")
+    found = report.all_bars(runs, arguments.half, tasks_of)
+    for bar in found:
+        print(bar.line())
+    return int(any(bar.passed is False for bar in found))
+
+
+# cpu
+
+
+def command_cpu(commands):
+    command = commands.add_parser("cpu", help="CPU time of an ask and a tell, Luthier and Optuna in turn")
+    command.add_argument("figure", nargs="*", help="some of: tpe@1000 tpe@10000 tpe@100000 auto@100ms gp@1-300 (default: all)")
+    command.add_argument("--rounds", type=int, default=3)
+    command.set_defaults(run=run_cpu)
+
+
+def run_cpu(arguments):
+    import cpu
+
+    cpu.main(arguments.figure, arguments.rounds)
 
 
 # what the commands share

@@ -15,6 +15,10 @@ from problems import load
 from problems.space import check, only_active
 
 
+# What a trial is said to have taken where nothing is recorded.
+NOMINAL_SECONDS = 60.0
+
+
 def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False):
     """One run as a `traces.Slice`; fewer trials if `limit` seconds of wall time have passed. With `fidelity`, `trials` is the budget in
     full evaluations."""
@@ -26,6 +30,8 @@ def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False):
     clock = Clock()
     space = problem.space if kind.conditions else flat(problem.space)
     run = clock.measure(optimizers.factory(optimizer), space, problem.objectives, seed, trials)
+    if problem.constraints:
+        clock.measure(run.expect_constraints, len(problem.constraints))
     if fidelity:
         return run_fidelity(run, problem, task, seed, trials, clock, limit)
     return run_full(run, problem, task, seed, trials, clock, limit)
@@ -61,9 +67,10 @@ def run_full(run, problem, task, seed, trials, clock, limit):
         active = only_active(problem.space, params)
         check(problem.space, active)
         result = problem.evaluate(active, seed=noise_seed(seed, trial))
+        run.seconds = result["seconds"] or NOMINAL_SECONDS
         clock.measure(run.tell, params, result["values"], result.get("constraints", ()))
-        kept.values.append(score.after(result))
-        kept.cpu.append(clock.take())
+        kept.values.append(score.after(active, result))
+        kept.cpu.append(clock.take(run))
     return kept
 
 
@@ -81,14 +88,15 @@ def run_fidelity(run, problem, task, seed, budget_total, clock, limit):
         before = reached.get(key, 0) if fidelity["continues"] else 0
         reached[key] = max(budget, reached.get(key, 0))
         cost = max(budget - before, 0) / fidelity["high"]
-        value = problem.evaluate(active, budget=budget, seed=noise_seed(seed, len(reached)))["values"]
+        result = problem.evaluate(active, budget=budget, seed=noise_seed(seed, len(reached)))
+        value, run.seconds = result["values"], (result["seconds"] or NOMINAL_SECONDS * budget / fidelity["high"])
         clock.measure(run.tell_fidelity, key, params, budget, value and value[0])
         if value is not None and (budget > furthest or (budget == furthest and problem.loss(value[0]) < best)):
             furthest, best = budget, problem.loss(value[0])
             score = problem.evaluate(active)["values"][0]
         spent += cost
         kept.values.append(score)
-        kept.cpu.append(clock.take())
+        kept.cpu.append(clock.take(run))
         kept.cost.append(cost)
     return kept
 
@@ -109,7 +117,7 @@ class Score:
 
             self.front = Front(problem.reference)
 
-    def after(self, result):
+    def after(self, params, result):
         values = result["values"]
         feasible = values is not None and all(c <= 0 for c in result.get("constraints", ()))
         if self.front is not None:
@@ -118,15 +126,15 @@ class Score:
         if not self.problem.noisy:
             return values[0] if feasible else float("nan")
         if feasible and (self.best is None or self.problem.loss(values[0]) < self.best):
-            self.best, self.truth = self.problem.loss(values[0]), result["truth"][0]
+            self.best, self.truth = self.problem.loss(values[0]), self.problem.truth(params)[0]
         return self.truth
 
 
 class Clock:
-    """CPU seconds of this process (all its threads), since last taken."""
+    """CPU seconds of this process (all its threads), and of an optimiser's own process where it has one, since last taken."""
 
     def __init__(self):
-        self.seconds = 0.0
+        self.seconds, self.elsewhere = 0.0, 0.0
 
     def measure(self, function, *arguments):
         begin = time.process_time()
@@ -135,7 +143,8 @@ class Clock:
         finally:
             self.seconds += time.process_time() - begin
 
-    def take(self):
+    def take(self, run):
         """Milliseconds; starts again at zero."""
-        milliseconds, self.seconds = 1000.0 * self.seconds, 0.0
+        milliseconds = 1000.0 * (self.seconds + run.cpu_elsewhere - self.elsewhere)
+        self.seconds, self.elsewhere = 0.0, run.cpu_elsewhere
         return milliseconds

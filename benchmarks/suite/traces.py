@@ -7,7 +7,8 @@ concatenation; of two lines for the same slice the longer counts. `versions.json
 Columns: task, seed, trials, values, cpu, cost. `values` are the objective's values, one per trial, separated by blanks, in the
 metric's own direction, `nan` if a trial failed or was not feasible; for noisy problems, several objectives and several fidelities they are the
 incumbent's score after each trial (see `runner.py`). `cpu` is milliseconds of ask and tell. `cost`, for several fidelities only, is what each
-piece of work cost, in full evaluations. Values keep so many digits that four are left of the distance to the best known value.
+piece of work cost, in full evaluations. Values keep so many digits that four are left of the distance to the best known value, or seven of their own
+if that is shorter.
 """
 
 import csv
@@ -17,8 +18,10 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-FOLDER = Path(__file__).resolve().parent / "traces"
+# LUTHIER_TRACES may name another folder, for example that of a recording under way in another working copy.
+FOLDER = Path(os.environ.get("LUTHIER_TRACES") or Path(__file__).resolve().parent / "traces")
 csv.field_size_limit(1 << 30)
 
 
@@ -38,7 +41,7 @@ class Slice:
 
 
 def path(optimizer, folder=None):
-    return (folder or FOLDER) / (optimizer.replace(":", "@") + ".csv")
+    return (folder or FOLDER) / (quote(optimizer.replace(":", "@"), safe="@+=&") + ".csv")
 
 
 def packed(file):
@@ -60,7 +63,7 @@ def read(optimizer, folder=None):
 
 def recorded(folder=None):
     """Names of all optimisers that have traces."""
-    found = {p.name.split(".csv")[0].replace("@", ":") for p in (folder or FOLDER).glob("*.csv*")}
+    found = {unquote(p.name.split(".csv")[0]).replace("@", ":") for p in (folder or FOLDER).glob("*.csv*")}
     return sorted(found)
 
 

@@ -23,7 +23,7 @@ def find(name):
         raise ValueError(f"no optimiser {file!r}; there are: {', '.join(files())}")
     kind = importlib.import_module(f"{__name__}.{file}").Optimizer
     variant = variant or kind.variants[0]
-    if variant not in kind.variants and not getattr(kind, "any_variant", False):
+    if not kind.has(variant):
         raise ValueError(f"{file} has no variant {variant!r}; it has: {', '.join(kind.variants)}")
     return kind, variant
 

@@ -19,15 +19,28 @@ class Optimizer:
     objectives = 1          # how many at most; None is any number
     fidelity = False        # has `ask_fidelity` and `tell_fidelity`
 
+    # CPU seconds spent for this run in another process so far, where an optimiser has one.
+    cpu_elsewhere = 0.0
+    # Set by the loop before each `tell`: what the trial took, as recorded or modelled, in seconds.
+    seconds = None
+
     def __init__(self, space, objectives, seed, budget_trials, variant):
         """space: see `problems/space.py`. objectives: list of {"name", "direction"}. seed: whole number >= 0, the only source of
         chance. budget_trials: how many trials will be asked for. variant: one of `variants`."""
         raise NotImplementedError
 
+    @classmethod
+    def has(cls, variant):
+        """Whether there is such a variant; for optimisers with more than they list."""
+        return variant in cls.variants
+
     @staticmethod
     def version():
         """Name and version of the package, as in "optuna 5.0.0"."""
         raise NotImplementedError
+
+    def expect_constraints(self, count):
+        """Called once before the first `ask` if the problem has constraints: how many values `tell` will get."""
 
     def ask(self):
         """The next point: a dict with a value for each active parameter (see `problems/space.py`)."""

@@ -39,7 +39,8 @@ def names(group="suite"):
 
     suite        the 42 recorded and modelled tasks        core         12 of them, for slow optimisers
     development  half of the suite: to develop against     held_back    the other half: to report on
-    functions, conditional, constrained, noisy, mixed, bbob, training, multiobjective     their families
+    functions, mixed, conditional, noisy, constrained, multiobjective, bbob, bbob10, tables-noisy     made from formulas
+    training     real, small training jobs
     """
     if group in ("suite", "all"):
         return list(SUITE)
@@ -74,6 +75,7 @@ def load(name):
     task = SUITE.get(name, {})
     problem.best_known = task.get("best_known", ends.get("best_known", problem.best_known))
     problem.random_median = task.get("random_median", ends.get("random_median", problem.random_median))
+    problem.reference = ends.get("reference", problem.reference)
     return problem
 
 

@@ -37,11 +37,14 @@ class Problem:
         budget: how far to go on the fidelity's scale; None is full. seed: chooses the noise of noisy problems.
         Returns a dict:
             values       one number per objective, in its own direction; None if the trial failed
-            seconds      how long the recorded or modelled run took, where that is known, else None
+            seconds      how long the recorded or modelled run took, where that is known, else None: the loop then takes a minute
             curve        [(budget, value), ...] up to `budget` where the problem has curves (else absent)
             constraints  one number per constraint, <= 0 is feasible (else absent)
-            truth        noisy problems: the values without noise (else absent)
         """
+        raise NotImplementedError
+
+    def truth(self, params):
+        """Noisy problems: the values that `params` are judged by, one per objective."""
         raise NotImplementedError
 
     @property

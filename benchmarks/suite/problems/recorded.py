@@ -145,8 +145,11 @@ class Table(Problem):
         result = {"values": [mean], "seconds": float(self.seconds[row])}
         if self.noisy:
             recorded = [value for value in self.values[row] if not math.isnan(value)]
-            result |= {"values": [float(recorded[seed % len(recorded)])], "truth": [mean]}
+            result["values"] = [float(recorded[seed % len(recorded)])]
         return result
+
+    def truth(self, params):
+        return [float(self.means[self.row(params)])]
 
 
 def table_parameter(name, entry):

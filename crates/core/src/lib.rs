@@ -7,6 +7,7 @@ pub mod acquisition;
 mod coverage;
 pub mod engine;
 pub mod event;
+pub mod halton;
 pub mod memo;
 pub mod metric;
 pub mod observation;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module with the modules it may use. Nothing is below `space` but `space`; only the crate's users use `engine`.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("halton", &[]),
     ("memo", &[]),
     ("metric", &[]),
     ("pareto", &[]),
@@ -27,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "acquisition",
             "coverage",
             "event",
+            "halton",
             "memo",
             "metric",
             "observation",

@@ -120,10 +120,10 @@ fn volumes_on_a_grid_are_the_cells_counted() {
         let counted = (0..cells).filter(|cell| is_covered(*cell)).count() as f64;
         close(hypervolume(&losses, &corner), counted * 0.2f64.powi(objectives as i32), "volume");
         let alone = contributions(&losses, &corner);
-        for k in 0..losses.len() {
+        for (k, alone) in alone.into_iter().enumerate() {
             let others: Vec<&Vec<f64>> = (0..losses.len()).filter(|j| *j != k).map(|j| &losses[j]).collect();
             let gain = hypervolume(&losses, &corner) - hypervolume(&others, &corner);
-            assert!((alone[k] - gain).abs() < 1e-9, "{} is not {gain}", alone[k]);
+            assert!((alone - gain).abs() < 1e-9, "{alone} is not {gain}");
         }
     }
 }

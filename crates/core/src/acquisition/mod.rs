@@ -1,4 +1,23 @@
 //! What a sampler maximises over a surrogate, and how the maximum is found.
+//!
+//! Most acquisitions look at a point only through the [`Belief`] there: those implement [`Worth`], a few lines of
+//! mathematics with its slopes, and become an [`Acquisition`] as [`Over`] a surrogate. What multiplies them (feasibility,
+//! cost, priors) is added to their logarithm by [`Sum`]. [`search::Search`] finds the maximum in any space. None of them
+//! knows trials or studies.
+
+pub mod confidence_bound;
+pub mod cost;
+pub mod expected_improvement;
+pub mod feasibility;
+pub mod hypervolume;
+pub mod noisy;
+pub mod pareto;
+pub mod prior;
+pub mod probability;
+pub mod search;
+pub mod trust_region;
+
+use crate::surrogate::{Belief, Surrogate};
 
 /// A function over the unit cube whose maximum is the next point to try; larger is better, logarithms where the value
 /// itself would vanish.
@@ -8,8 +27,99 @@ pub trait Acquisition {
     /// Its value at `unit`.
     fn value(&self, unit: &[f64]) -> f64;
 
+    /// Its value at many points; the same as one by one, only faster.
+    fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
+        units.iter().map(|unit| self.value(unit)).collect()
+    }
+
     /// Its value and slope by each unit coordinate, or `None` if it has no slope there.
     fn slope(&self, _unit: &[f64]) -> Option<(f64, Vec<f64>)> {
         None
+    }
+}
+
+/// What a belief about the loss is worth; larger is better. Losses are to be small.
+pub trait Worth {
+    /// The value of trying a point about which this is believed.
+    fn worth(&self, belief: Belief) -> f64;
+
+    /// The value, and its change by the belief's mean and deviation.
+    fn partials(&self, belief: Belief) -> Partials;
+}
+
+/// A value with its partial derivatives by the mean and the deviation of a belief.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Partials {
+    /// The value.
+    pub value: f64,
+    /// Its change per unit of the mean.
+    pub mean: f64,
+    /// Its change per unit of the deviation.
+    pub deviation: f64,
+}
+
+/// A [`Worth`] as a function of the point, through a surrogate's beliefs.
+#[derive(Clone, Copy)]
+pub struct Over<'a, W> {
+    /// Who says what is believed.
+    pub surrogate: &'a dyn Surrogate,
+    /// What that is worth.
+    pub worth: W,
+}
+
+impl<'a, W: Worth> Over<'a, W> {
+    /// `worth` over the beliefs of `surrogate`.
+    pub fn new(surrogate: &'a dyn Surrogate, worth: W) -> Self {
+        Self { surrogate, worth }
+    }
+}
+
+impl<W: Worth> Acquisition for Over<'_, W> {
+    fn value(&self, unit: &[f64]) -> f64 {
+        self.worth.worth(self.surrogate.belief(unit))
+    }
+
+    fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
+        self.surrogate.beliefs(units).into_iter().map(|belief| self.worth.worth(belief)).collect()
+    }
+
+    fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
+        let slope = self.surrogate.slope(unit)?;
+        let by = self.worth.partials(slope.belief);
+        let chained = slope.mean.iter().zip(&slope.deviation).map(|(m, s)| by.mean * m + by.deviation * s);
+        Some((by.value, chained.collect()))
+    }
+}
+
+/// The sum of several acquisitions: the product of what their logarithms stand for.
+///
+/// It has a slope where all of its parts have one.
+#[derive(Default)]
+pub struct Sum<'a> {
+    /// The summands.
+    pub parts: Vec<&'a dyn Acquisition>,
+}
+
+impl Acquisition for Sum<'_> {
+    fn value(&self, unit: &[f64]) -> f64 {
+        self.parts.iter().map(|part| part.value(unit)).sum()
+    }
+
+    fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
+        let mut sums = vec![0.0; units.len()];
+        for part in &self.parts {
+            sums.iter_mut().zip(part.values(units)).for_each(|(sum, value)| *sum += value);
+        }
+        sums
+    }
+
+    fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
+        let (mut value, mut slope) = (0.0, vec![0.0; unit.len()]);
+        for part in &self.parts {
+            let (v, s) = part.slope(unit)?;
+            value += v;
+            slope.iter_mut().zip(s).for_each(|(sum, s)| *sum += s);
+        }
+        Some((value, slope))
     }
 }

@@ -7,9 +7,9 @@
 //! 2. **Shares**: each arm has a share of the trials. It begins with a weight that follows from what is known of the
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share.
-//! 3. **Credit**: a trial that ranks `r`-th (from 0) of the `n` results there were when it finished earns
+//! 3. **Credit**: a trial that is better than all but `r` of the `n` results there were when it finished earns
 //!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. Earnings fade, so that an arm that was good early
-//!    may lose its share later.
+//!    may lose its share later. With several objectives, a trial that no earlier one dominates earns 1.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, so that a short study is still a
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::event::{Choice, Origin, Outcome};
 use crate::memo::Memo;
+use crate::pareto::dominates;
 use crate::registry::{self, Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::spec::{Component, Spec};
@@ -104,6 +105,12 @@ struct Kind {
 }
 
 const KINDS: &[Kind] = &[
+    Kind {
+        name: "gp",
+        weight: |_| 3.0,
+        cost: |s| 2e-3 + 5e-5 * s.seen.min(600) as f64,
+        words: "a Gaussian process's best guess",
+    },
     Kind {
         name: "tpe",
         weight: |_| 1.0,
@@ -234,7 +241,7 @@ impl Sampler for Auto {
         let kept: &mut Kept = memo.get();
         kept.advance(study, self);
         let situation = Situation::of(study);
-        if study.trials().len() < self.startup(&situation) || kept.past.results.is_empty() {
+        if study.trials().len() < self.startup(&situation) || kept.past.is_empty() {
             if study.trials().is_empty() && request.draw == 0 {
                 return Proposal::Point(study.space().default_point());
             }
@@ -261,7 +268,7 @@ impl Sampler for Auto {
         kept.advance(study, self);
         let situation = Situation::of(study);
         let startup = self.startup(&situation);
-        if study.trials().len() < startup || kept.past.results.is_empty() {
+        if study.trials().len() < startup || kept.past.is_empty() {
             return Some(format!("covering the space evenly for the first {startup} trials"));
         }
         let shares = self.shares(&situation, &kept.past);
@@ -316,9 +323,11 @@ impl Kept {
 struct Past {
     started: usize,
     finished: usize,
-    /// Losses of completed trials that keep the constraints, ascending. With several objectives, see `rank`.
+    /// Losses of the best completed trials that keep the constraints, ascending.
     results: Vec<f64>,
     ranked: f64,
+    /// Losses of the latest trials on the front, with several objectives.
+    front: Vec<Vec<f64>>,
     seconds: f64,
     given: f64,
     accounts: Vec<Account>,
@@ -367,8 +376,12 @@ impl Past {
         if study.violation(trial) > 0.0 {
             return 0.0;
         }
+        let objectives = study.metrics().objectives.len();
+        if objectives > 1 {
+            return self.reach(study, trial, objectives);
+        }
         let Some(loss) = trial.loss(study.metrics(), 0) else { return 0.0 };
-        let better = self.results.partition_point(|other| *other < loss);
+        let better = self.results.partition_point(|other| *other <= loss);
         self.ranked += 1.0;
         if better >= RANKED {
             return 0.0;
@@ -378,6 +391,21 @@ impl Past {
         (-(better as f64) / (self.ranked / 20.0).clamp(1.0, 50.0)).exp()
     }
 
+    /// The same with several objectives: 1 for a place on the front of what there was, else nothing.
+    fn reach(&mut self, study: &Study, trial: &Trial, objectives: usize) -> f64 {
+        let losses: Option<Vec<f64>> = (0..objectives).map(|k| trial.loss(study.metrics(), k)).collect();
+        let Some(losses) = losses else { return 0.0 };
+        if self.front.iter().any(|other| *other == losses || dominates(other, &losses)) {
+            return 0.0;
+        }
+        self.front.retain(|other| !dominates(&losses, other));
+        self.front.push(losses);
+        if self.front.len() > RANKED {
+            self.front.remove(0);
+        }
+        1.0
+    }
+
     fn account(&mut self, arm: &Arc<str>) -> &mut Account {
         let known = self.accounts.iter().position(|account| account.arm == *arm);
         let at = known.unwrap_or_else(|| {
@@ -385,6 +413,11 @@ impl Past {
             self.accounts.len() - 1
         });
         &mut self.accounts[at]
+    }
+
+    /// Whether nothing has been learned yet.
+    fn is_empty(&self) -> bool {
+        self.results.is_empty() && self.front.is_empty()
     }
 
     fn find(&self, arm: &str) -> Option<&Account> {

@@ -4,11 +4,25 @@
 //! benchmark rows follow from the entry.
 
 pub mod auto;
+pub mod cma_es;
+pub mod coarse_to_fine;
+mod comparable;
+pub mod differential_evolution;
+mod genetic;
+pub mod gp;
 mod grid;
+mod halton;
+pub mod latin_hypercube;
 mod manual;
+pub mod nsga2;
+pub mod nsga3;
+mod population;
 mod random;
+pub mod regularized_evolution;
+mod sequence;
 mod sobol;
 pub mod tpe;
+pub mod variation;
 
 use crate::event::Choice;
 use crate::memo::Memo;
@@ -19,8 +33,23 @@ use crate::spec::Spec;
 use crate::study::Study;
 
 /// Every sampler there is.
-pub static SAMPLERS: &[Entry<dyn Sampler>] =
-    &[auto::ENTRY, tpe::ENTRY, random::ENTRY, sobol::ENTRY, grid::ENTRY, manual::ENTRY];
+pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
+    auto::ENTRY,
+    tpe::ENTRY,
+    gp::ENTRY,
+    cma_es::ENTRY,
+    random::ENTRY,
+    sobol::ENTRY,
+    halton::ENTRY,
+    latin_hypercube::ENTRY,
+    coarse_to_fine::ENTRY,
+    differential_evolution::ENTRY,
+    regularized_evolution::ENTRY,
+    nsga2::ENTRY,
+    nsga3::ENTRY,
+    grid::ENTRY,
+    manual::ENTRY,
+];
 
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]

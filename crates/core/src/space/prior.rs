@@ -122,12 +122,21 @@ impl Prior {
         }
     }
 
-    fn cumulative(&self, distribution: &Distribution, unit: f64) -> f64 {
-        let Self::Center { spread, .. } = self else { return unit };
-        let mode = self.mode(distribution);
-        let mass =
-            (normal_cdf((unit - mode) / spread) - normal_cdf(-mode / spread)) / self.bell_mass(distribution);
-        DOUBT * unit + (1.0 - DOUBT) * mass
+    /// The share of the prior below `unit` ∈ [0, 1], doubt included: what [`Prior::quantile`] turns back.
+    pub fn cumulative(&self, distribution: &Distribution, unit: f64) -> f64 {
+        match self {
+            Self::Center { spread, .. } => {
+                let mode = self.mode(distribution);
+                let mass = normal_cdf((unit - mode) / spread) - normal_cdf(-mode / spread);
+                DOUBT * unit + (1.0 - DOUBT) * mass / self.bell_mass(distribution)
+            }
+            Self::Weights { weights } => {
+                let (n, sum) = (weights.len() as f64, weights.iter().sum::<f64>());
+                let covered = |k: usize| (unit * n - k as f64).clamp(0.0, 1.0);
+                let share = |k: usize| DOUBT / n + (1.0 - DOUBT) * weights[k] / sum;
+                (0..weights.len()).map(|k| share(k) * covered(k)).sum()
+            }
+        }
     }
 
     fn bell_mass(&self, distribution: &Distribution) -> f64 {

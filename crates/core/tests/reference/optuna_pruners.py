@@ -1,6 +1,6 @@
 """Writes optuna_pruners.json: which running trials Optuna's pruners stop, for the tests of Luthier's schedulers.
 
-Run it with the environment that `benchmarks/peers/install.sh` makes (Optuna's version is pinned there):
+Run it with the environment that `benchmarks/peers/install.sh reference` makes (Optuna's version is pinned there):
 
     python optuna_pruners.py
 

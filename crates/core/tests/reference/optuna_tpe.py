@@ -1,6 +1,6 @@
 """Writes optuna_tpe.json: what Optuna's TPE computes, for the tests of Luthier's TPE to compare with.
 
-Run it with the environment that `benchmarks/peers/install.sh` makes (Optuna's version is pinned there):
+Run it with the environment that `benchmarks/peers/install.sh reference` makes (Optuna's version is pinned there):
 
     python optuna_tpe.py
 

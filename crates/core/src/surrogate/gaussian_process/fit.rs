@@ -1,4 +1,4 @@
-//! The lengths, signal and noise that make the losses most plausible: the maximum of the posterior density.
+//! The lengths, signal, noise and warps that make the losses most plausible: the maximum of the posterior density.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -10,114 +10,220 @@ use faer::linalg::cholesky::llt::inverse::{inverse, inverse_scratch};
 use faer::{MatMut, MatRef, Par};
 
 use super::factor::{Scratch, factorise};
-use super::kernel::{lanes, matern_with_slope};
-use super::{MEAN_VARIANCE, Rows, Scales};
+use super::kernel::{Warp, lanes, matern_with_slope};
+use super::{MEAN_VARIANCE, Rows, Scales, thin};
+use crate::surrogate::normal::LN_SQRT_2PI;
 
-/// The prior of lengths, signal and noise.
+/// The prior of what is learned.
 ///
 /// * Lengths: log-normal(√2 + ½ ln d, √3), d the number of active parameters (Hvarfner et al. 2024, arXiv 2402.02229,
 ///   eq. 8): as likely complex in many dimensions as in one.
 /// * Signal variance: log-normal(1, 1), whose mode is 1, the variance of standardised losses.
 /// * Noise variance: log-normal(−4, 1), the same authors' code.
+/// * Both exponents of a warp: log-normal(0, √½), whose median is no warp (Snoek et al. 2014, arXiv 1402.0929).
 ///
-/// Densities are those of the quantities themselves, not of their logarithms.
+/// Densities are those of the quantities themselves, but for warps those of their logarithms, so that no warp is the mode.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prior {
     /// Parameters active at a point, averaged over points; at least 1.
     pub active: f64,
 }
 
-/// Smallest and largest length, signal variance and noise variance.
+/// Smallest and largest length, signal variance, noise variance and exponent of a warp.
 const LENGTHS: (f64, f64) = (0.01, 1e4);
 const SIGNALS: (f64, f64) = (0.01, 100.0);
 const NOISES: (f64, f64) = (1e-6, 2.0);
+const EXPONENTS: (f64, f64) = (0.1, 10.0);
+
+/// Above so many rows, the climb begins on so many of them.
+const FEW: usize = 100;
+
+/// Warps are kept if they raise ln of the posterior density, with that of the priors of no warp left out, by as much.
+const WORTH: f64 = 3.0;
+
+/// The place of each quantity in a vector of logarithms: lengths, signal, noise, then two exponents per warp.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Length,
+    Signal,
+    Noise,
+    Exponent,
+}
+
+impl Place {
+    fn of(k: usize, features: usize) -> Self {
+        match k {
+            k if k < features => Self::Length,
+            k if k == features => Self::Signal,
+            k if k == features + 1 => Self::Noise,
+            _ => Self::Exponent,
+        }
+    }
+
+    fn bounds(self) -> (f64, f64) {
+        match self {
+            Self::Length => LENGTHS,
+            Self::Signal => SIGNALS,
+            Self::Noise => NOISES,
+            Self::Exponent => EXPONENTS,
+        }
+    }
+}
 
 impl Prior {
-    fn of(self, k: usize, features: usize) -> (f64, f64) {
-        match k {
-            k if k < features => (2_f64.sqrt() + 0.5 * self.active.ln(), 3_f64.sqrt()),
-            k if k == features => (1.0, 1.0),
-            _ => (-4.0, 1.0),
+    /// Mean and deviation of the logarithm.
+    fn of(self, place: Place) -> (f64, f64) {
+        match place {
+            Place::Length => (2_f64.sqrt() + 0.5 * self.active.ln(), 3_f64.sqrt()),
+            Place::Signal => (1.0, 1.0),
+            Place::Noise => (-4.0, 1.0),
+            Place::Exponent => (0.0, 0.5_f64.sqrt()),
         }
     }
 
     /// The most likely scales before any loss is seen.
     pub fn mode(self, features: usize) -> Scales {
-        let mode = |k| {
-            let (mean, deviation) = self.of(k, features);
+        let mode = |place| {
+            let (mean, deviation) = self.of(place);
             (mean - deviation * deviation).exp()
         };
         Scales {
-            lengths: (0..features).map(mode).collect(),
-            signal: mode(features),
-            noise: mode(features + 1),
+            lengths: vec![mode(Place::Length); features],
+            signal: mode(Place::Signal),
+            noise: mode(Place::Noise),
+            warps: Vec::new(),
         }
     }
 
     /// ln of the density of `scales`.
     pub fn log_density(self, scales: &Scales) -> f64 {
-        let theta = scales.logarithms();
-        theta.iter().enumerate().map(|(k, log)| self.log_one(k, theta.len() - 2, *log).0).sum()
+        let features = scales.lengths.len();
+        let logs = scales.logarithms();
+        logs.iter().enumerate().map(|(k, log)| self.log_one(Place::of(k, features), *log).0).sum()
     }
 
     /// ln of the density of exp(log), and its derivative by `log`.
-    fn log_one(self, k: usize, features: usize, log: f64) -> (f64, f64) {
-        let (mean, deviation) = self.of(k, features);
+    fn log_one(self, place: Place, log: f64) -> (f64, f64) {
+        let (mean, deviation) = self.of(place);
         let z = (log - mean) / deviation;
-        let density = -0.5 * z * z - log - deviation.ln() - crate::surrogate::normal::LN_SQRT_2PI;
-        (density, -z / deviation - 1.0)
+        let density = -0.5 * z * z - deviation.ln() - LN_SQRT_2PI;
+        match place {
+            Place::Length | Place::Signal | Place::Noise => (density - log, -z / deviation - 1.0),
+            Place::Exponent => (density, -z / deviation),
+        }
     }
 }
 
 impl Scales {
     fn logarithms(&self) -> Vec<f64> {
-        self.lengths.iter().chain([&self.signal, &self.noise]).map(|x| x.ln()).collect()
+        let warps = self.warps.iter().flat_map(|warp| [warp.a, warp.b]);
+        let all = self.lengths.iter().copied().chain([self.signal, self.noise]).chain(warps);
+        all.map(f64::ln).collect()
     }
 
-    fn from_logarithms(theta: &[f64]) -> Self {
-        let features = theta.len() - 2;
+    fn from_logarithms(logs: &[f64], features: usize) -> Self {
         Self {
-            lengths: theta[..features].iter().map(|x| x.exp()).collect(),
-            signal: theta[features].exp(),
-            noise: theta[features + 1].exp(),
+            lengths: logs[..features].iter().map(|x| x.exp()).collect(),
+            signal: logs[features].exp(),
+            noise: logs[features + 1].exp(),
+            warps: logs[features + 2..]
+                .chunks_exact(2)
+                .map(|pair| Warp { a: pair[0].exp(), b: pair[1].exp() })
+                .collect(),
         }
     }
 }
 
-/// The most plausible scales for these rows, and ln of their likelihood times their prior.
-pub(super) fn most_plausible(rows: &Rows, prior: Prior) -> (Scales, f64) {
-    let mut best: Option<(Vec<f64>, f64)> = None;
-    for start in starts(rows.kernel.len(), prior) {
-        let (theta, density) = climb(rows, prior, start);
-        if best.as_ref().is_none_or(|best| density > best.1) {
-            best = Some((theta, density));
-        }
+/// The most plausible scales for these rows; without rows, the prior's mode.
+///
+/// Climbs from three places, on a part of the rows where there are many, and from the best place reached on all rows.
+/// With `warp`, climbs on with all warps free, and keeps them if that is worth it.
+pub(super) fn most_plausible(rows: &Rows, prior: Prior, warp: bool) -> Scales {
+    let features = rows.kernel.len();
+    if rows.len() == 0 {
+        return prior.mode(features);
     }
-    let (theta, density) =
-        best.unwrap_or_else(|| (prior.mode(rows.kernel.len()).logarithms(), f64::NEG_INFINITY));
-    (Scales::from_logarithms(&theta), density)
+    let straight = climb_straight(rows, prior);
+    let found = if warp { climb_warped(rows, prior, &straight) } else { straight };
+    Scales::from_logarithms(&found.logs, features)
 }
 
-fn starts(features: usize, prior: Prior) -> Vec<Vec<f64>> {
+/// A place and how plausible it is.
+struct Found {
+    logs: Vec<f64>,
+    density: f64,
+}
+
+fn climb_straight(rows: &Rows, prior: Prior) -> Found {
+    let starts = starts(rows.kernel.len(), prior);
+    if rows.len() <= FEW {
+        return best(starts.into_iter().map(|start| climb(rows, prior, start, FINE)));
+    }
+    let few = rows.chosen(&thin::chosen(rows.targets.iter().copied(), FEW));
+    let hill = Hill::new(rows, prior, 0);
+    let promising = starts.into_iter().map(|start| {
+        let logs = climb(&few, prior, start, COARSE).logs;
+        let density = hill.at(&logs).0;
+        Found { logs, density }
+    });
+    climb(rows, prior, best(promising).logs, FINE)
+}
+
+fn climb_warped(rows: &Rows, prior: Prior, straight: &Found) -> Found {
+    let lines = (0..rows.kernel.len()).filter(|f| rows.kernel.line(*f).is_some()).count();
+    let start = [&straight.logs[..], &vec![0.0; 2 * lines]].concat();
+    let found = climb(rows, prior, start.clone(), COARSE);
+    // The density of the priors of exponents 1 is no merit of the warps.
+    let before = straight.density + 2.0 * lines as f64 * prior.log_one(Place::Exponent, 0.0).0;
+    if found.density > before + WORTH {
+        return found;
+    }
+    Found { logs: straight.logs.clone(), density: straight.density }
+}
+
+fn best(found: impl Iterator<Item = Found>) -> Found {
+    let mut best = Found { logs: Vec::new(), density: f64::NEG_INFINITY };
+    for found in found {
+        if best.logs.is_empty() || found.density > best.density {
+            best = found;
+        }
+    }
+    best
+}
+
+/// The prior's mode; a smooth function with much noise; a rough one with little.
+fn starts(features: usize, prior: Prior) -> [Vec<f64>; 2] {
     let mode = prior.mode(features);
-    let smooth =
-        Scales { lengths: mode.lengths.iter().map(|length| 5.0 * length).collect(), signal: 1.0, noise: 0.1 };
-    vec![mode.logarithms(), smooth.logarithms()]
+    let smooth = Scales {
+        lengths: mode.lengths.iter().map(|length| 5.0 * length).collect(),
+        noise: 0.1,
+        ..mode.clone()
+    };
+    [mode.logarithms(), smooth.logarithms()]
 }
 
-fn climb(rows: &Rows, prior: Prior, start: Vec<f64>) -> (Vec<f64>, f64) {
-    let hill = Hill::new(rows, prior);
+/// When a climb ends: at a slope, or at a rise relative to the height, below.
+struct Patience {
+    slope: f64,
+    rise: f64,
+}
+
+const FINE: Patience = Patience { slope: 1e-3, rise: 1e-7 };
+const COARSE: Patience = Patience { slope: 1e-2, rise: 1e-5 };
+
+fn climb(rows: &Rows, prior: Prior, start: Vec<f64>, patience: Patience) -> Found {
+    let hill = Hill::new(rows, prior, start.len() - rows.kernel.len() - 2);
     let solver = Lbfgsb::new()
-        .with_absolute_projected_gradient_tolerance(1e-3)
-        .with_relative_cost_reduction_tolerance(1e-7);
+        .with_absolute_projected_gradient_tolerance(patience.slope)
+        .with_relative_cost_reduction_tolerance(patience.rise);
     match Executor::new(hill, solver, FirstOrderState::new(start.clone())).max_iter(100).run() {
-        Ok(result) => (result.best_param().clone(), -result.best_cost()),
-        Err(_) => (start, f64::NEG_INFINITY),
+        Ok(result) => Found { logs: result.best_param().clone(), density: -result.best_cost() },
+        Err(_) => Found { logs: start, density: f64::NEG_INFINITY },
     }
 }
 
 /// ln of likelihood times prior as a function of the logarithms of the scales.
-pub(super) struct Hill<'a> {
+struct Hill<'a> {
     rows: &'a Rows,
     prior: Prior,
     lower: Vec<f64>,
@@ -132,60 +238,76 @@ struct Work {
     slopes: Vec<f64>,
     inverse: Vec<f64>,
     squares: Vec<f64>,
+    /// Columns of warped features, in the order of warps; none without warps.
+    warped: Vec<Vec<f64>>,
     scratch: Scratch,
     room: MemBuffer,
 }
 
 impl<'a> Hill<'a> {
-    pub(super) fn new(rows: &'a Rows, prior: Prior) -> Self {
+    /// With so many logarithms of exponents.
+    fn new(rows: &'a Rows, prior: Prior, exponents: usize) -> Self {
         let (n, features) = (rows.len(), rows.kernel.len());
-        let bounds = |end: fn((f64, f64)) -> f64| {
-            let mut ends = vec![end(LENGTHS).ln(); features];
-            ends.extend([end(SIGNALS).ln(), end(NOISES).ln()]);
-            ends
-        };
+        let bounds = |k| Place::of(k, features).bounds();
+        let all = 0..features + 2 + exponents;
         let work = Work {
             covariance: vec![0.0; n * n],
             slopes: vec![0.0; n * n],
             inverse: vec![0.0; n * n],
             squares: vec![0.0; n],
+            warped: Vec::new(),
             scratch: Scratch::new(n),
             room: MemBuffer::new(inverse_scratch::<f64>(n, Par::Seq)),
         };
         Self {
             rows,
             prior,
-            lower: bounds(|ends| ends.0),
-            upper: bounds(|ends| ends.1),
+            lower: all.clone().map(|k| bounds(k).0.ln()).collect(),
+            upper: all.map(|k| bounds(k).1.ln()).collect(),
             work: RefCell::new(work),
         }
     }
 
-    /// The value at `theta` and its gradient; −∞ where the covariance matrix has no factor.
-    pub(super) fn climb(&self, theta: &[f64]) -> (f64, Vec<f64>) {
+    /// The height there and its slopes; −∞ where the covariance matrix has no factor.
+    fn at(&self, logs: &[f64]) -> (f64, Vec<f64>) {
         let (rows, features, n) = (self.rows, self.rows.kernel.len(), self.rows.len());
-        let scales = Scales::from_logarithms(theta);
+        let scales = Scales::from_logarithms(logs, features);
         let work = &mut *self.work.borrow_mut();
+        work.warp(rows, &scales.warps);
         work.fill(rows, &scales);
         if !factorise(&mut work.covariance, n, &mut work.scratch) {
-            return (f64::NEG_INFINITY, vec![0.0; theta.len()]);
+            return (f64::NEG_INFINITY, vec![0.0; logs.len()]);
         }
         work.invert(n);
         let alpha = work.solve(&rows.targets);
         let fit = lanes(&alpha, &rows.targets, |a, b| a * b);
         let determinant: f64 = (0..n).map(|k| 2.0 * work.covariance[k * n + k].ln()).sum();
-        let mut value = -0.5 * (fit + determinant) - n as f64 * crate::surrogate::normal::LN_SQRT_2PI;
-        let mut gradient = work.gradient(rows, &scales, &alpha);
-        for k in 0..theta.len() {
-            let (density, slope) = self.prior.log_one(k, features, theta[k]);
-            value += density;
-            gradient[k] += slope;
+        let mut height = -0.5 * (fit + determinant) - n as f64 * LN_SQRT_2PI;
+        let mut slopes = work.gradient(rows, &scales, &alpha);
+        for (k, log) in logs.iter().enumerate() {
+            let (density, slope) = self.prior.log_one(Place::of(k, features), *log);
+            height += density;
+            slopes[k] += slope;
         }
-        (value, gradient)
+        (height, slopes)
     }
 }
 
 impl Work {
+    fn warp(&mut self, rows: &Rows, warps: &[Warp]) {
+        let lines = (0..rows.kernel.len()).filter(|f| rows.kernel.line(*f).is_some());
+        let warped = |(f, warp): (usize, &Warp)| rows.columns[f].iter().map(|u| warp.of(*u)).collect();
+        self.warped = lines.zip(warps).map(warped).collect();
+    }
+
+    /// The column of feature `f`, warped or not.
+    fn column<'a>(warped: &'a [Vec<f64>], rows: &'a Rows, f: usize) -> &'a [f64] {
+        match rows.kernel.rank_of_line(f) {
+            Some(rank) if !warped.is_empty() => &warped[rank],
+            _ => &rows.columns[f],
+        }
+    }
+
     /// The lower triangles of the covariances and their slopes.
     fn fill(&mut self, rows: &Rows, scales: &Scales) {
         let n = rows.len();
@@ -194,7 +316,7 @@ impl Work {
             let squares = &mut self.squares[j..];
             squares.fill(0.0);
             for (f, weight) in weights.iter().enumerate() {
-                let column = &rows.columns[f];
+                let column = Self::column(&self.warped, rows, f);
                 rows.kernel.add_squares(f, *weight, column[j], &column[j..], squares);
             }
             let place = j * n + j..(j + 1) * n;
@@ -229,20 +351,25 @@ impl Work {
         let (n, weights) = (rows.len(), scales.weights());
         let features = weights.len();
         let mut gradient = vec![0.0; features + 2];
+        // For each warped feature f and row i: Σⱼ pullᵢⱼ ∂Aᵢⱼ/∂r² (wᵢ − wⱼ).
+        let mut pulls = vec![vec![0.0; n]; self.warped.len()];
         let mut trace = 0.0;
         for j in 0..n {
-            let pull = |i: usize, inverse: &[f64]| alpha[i] * alpha[j] - inverse[j * n + i];
-            trace += pull(j, &self.inverse);
+            trace += alpha[j] * alpha[j] - self.inverse[j * n + j];
             // Below the diagonal each pair counts twice, which cancels the half.
+            let below = j * n + j + 1..(j + 1) * n;
+            let entries = self.inverse[below.clone()].iter().zip(&self.slopes[below]);
             let places = &mut self.squares[j + 1..];
-            for (k, place) in places.iter_mut().enumerate() {
-                let i = j + 1 + k;
-                *place = pull(i, &self.inverse) * self.slopes[j * n + i];
+            for ((place, (inverse, slope)), alpha_i) in places.iter_mut().zip(entries).zip(&alpha[j + 1..]) {
+                *place = (alpha_i * alpha[j] - inverse) * slope;
             }
             for (f, weight) in weights.iter().enumerate() {
-                let column = &rows.columns[f];
+                let column = Self::column(&self.warped, rows, f);
                 let sum = rows.kernel.weigh_squares(f, column[j], &column[j + 1..], places);
                 gradient[f] -= 2.0 * weight * sum;
+            }
+            for (column, pull) in self.warped.iter().zip(&mut pulls) {
+                add_pulls(column, places, j, pull);
             }
         }
         // y = A α, and s² R = A − the rest.
@@ -255,8 +382,34 @@ impl Work {
         }
         gradient[features] = 0.5 * (fit - n as f64 - other);
         gradient[features + 1] = 0.5 * scales.noise * trace;
+        gradient.extend(warp_slopes(rows, scales, &pulls));
         gradient
     }
+}
+
+/// Adds the pairs of row j with those after it.
+fn add_pulls(column: &[f64], pairs: &[f64], j: usize, pull: &mut [f64]) {
+    let (before, after) = pull.split_at_mut(j + 1);
+    let x = column[j];
+    for ((pull, pair), y) in after.iter_mut().zip(pairs).zip(&column[j + 1..]) {
+        *pull += pair * (y - x);
+    }
+    before[j] -= lanes(&column[j + 1..], pairs, |y, pair| pair * (y - x));
+}
+
+/// By ln a and ln b of each warp in turn.
+fn warp_slopes(rows: &Rows, scales: &Scales, pulls: &[Vec<f64>]) -> Vec<f64> {
+    let lines = (0..rows.kernel.len()).filter(|f| rows.kernel.line(*f).is_some());
+    let slopes = |((f, warp), pull): ((usize, &Warp), &Vec<f64>)| {
+        let mut sums = [0.0; 2];
+        for (u, pull) in rows.columns[f].iter().zip(pull) {
+            let (by_a, by_b) = warp.by_exponents(*u);
+            sums[0] += pull * by_a;
+            sums[1] += pull * by_b;
+        }
+        sums.map(|sum| 2.0 * sum / (scales.lengths[f] * scales.lengths[f]))
+    };
+    lines.zip(&scales.warps).zip(pulls).flat_map(slopes).collect()
 }
 
 impl Constraints for Hill<'_> {
@@ -272,20 +425,64 @@ impl CostFunction for Hill<'_> {
     type Output = f64;
     type Error = Infallible;
 
-    fn cost(&self, theta: &Vec<f64>) -> Result<f64, Infallible> {
-        Ok(-self.climb(theta).0)
+    fn cost(&self, logs: &Vec<f64>) -> Result<f64, Infallible> {
+        Ok(-self.at(logs).0)
     }
 }
 
 impl Gradient for Hill<'_> {
     type Gradient = Vec<f64>;
 
-    fn gradient(&self, theta: &Vec<f64>) -> Result<Vec<f64>, Infallible> {
-        Ok(self.cost_and_gradient(theta)?.1)
+    fn gradient(&self, logs: &Vec<f64>) -> Result<Vec<f64>, Infallible> {
+        Ok(self.cost_and_gradient(logs)?.1)
     }
 
-    fn cost_and_gradient(&self, theta: &Vec<f64>) -> Result<(f64, Vec<f64>), Infallible> {
-        let (value, gradient) = self.climb(theta);
-        Ok((-value, gradient.into_iter().map(|slope| -slope).collect()))
+    fn cost_and_gradient(&self, logs: &Vec<f64>) -> Result<(f64, Vec<f64>), Infallible> {
+        let (height, slopes) = self.at(logs);
+        Ok((-height, slopes.into_iter().map(|slope| -slope).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::rng::{Purpose, Rng};
+    use crate::space::{Condition, Space};
+    use crate::surrogate::gaussian_process::{Kernel, Outputs, Row};
+
+    #[test]
+    fn slopes_of_the_hill_agree_with_differences() {
+        let space = Space::builder()
+            .float("x", 0.0..=1.0)
+            .categorical("kind", ["a", "b"])
+            .float("y", 0.0..=1.0)
+            .when(Condition::eq("kind", "a"))
+            .build()
+            .unwrap();
+        let mut rng = Rng::stream(1, 0, Purpose::Surrogate, 0);
+        let draw = |_| space.to_unit(&space.from_unit(&rng.uniforms(3)));
+        let units: Vec<Vec<f64>> = (0..20).map(draw).collect();
+        let row = |unit: &Vec<f64>| unit[0].sin() + unit[1];
+        let losses: Vec<Row> =
+            units.iter().map(|unit| Row { unit, loss: row(unit), error: 0.1 * unit[0] }).collect();
+        let rows = Rows::of(&Arc::new(Kernel::of(&space)), &losses, &Outputs::identity());
+        let hill = Hill::new(&rows, rows.prior(), 4);
+        let logs = [-0.4, 0.3, 0.1, -0.2, 0.5, -3.0, 0.4, -0.3, -0.2, 0.6];
+        let slopes = hill.at(&logs).1;
+        for k in 0..logs.len() {
+            let moved = |by: f64| {
+                let mut logs = logs;
+                logs[k] += by;
+                hill.at(&logs).0
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!(
+                (slopes[k] - slope).abs() < 1e-5 * (1.0 + slope.abs()),
+                "{k}: {} is not {slope}",
+                slopes[k]
+            );
+        }
     }
 }

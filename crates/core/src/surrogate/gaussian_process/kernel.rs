@@ -39,6 +39,48 @@ enum Source {
 pub struct Kernel {
     parameters: usize,
     features: Vec<Source>,
+    /// The place of each feature among those that are numbers.
+    lines: Vec<Option<usize>>,
+}
+
+/// A bend of the unit interval: w(u) = 1 − (1 − uᵃ)ᵇ, the distribution function of Kumaraswamy (1980), as in Snoek et al.
+/// (2014, arXiv 1402.0929). Losses that change faster at one end become alike everywhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Warp {
+    /// Below 1, it stretches the lower end.
+    pub a: f64,
+    /// Below 1, it stretches the upper end.
+    pub b: f64,
+}
+
+/// Coordinates are kept so far from 0 and 1, where slopes may be infinite.
+const RIM: f64 = 1e-5;
+
+impl Warp {
+    /// Where a coordinate goes.
+    pub fn of(self, u: f64) -> f64 {
+        1.0 - (1.0 - inside(u).powf(self.a)).powf(self.b)
+    }
+
+    /// How fast it goes there.
+    pub fn slope(self, u: f64) -> f64 {
+        let u = inside(u);
+        let left = 1.0 - u.powf(self.a);
+        (1.0 - 2.0 * RIM) * self.a * self.b * u.powf(self.a - 1.0) * left.powf(self.b - 1.0)
+    }
+
+    /// By ln a and by ln b.
+    pub(super) fn by_exponents(self, u: f64) -> (f64, f64) {
+        let u = inside(u);
+        let power = u.powf(self.a);
+        let left = 1.0 - power;
+        let by_a = self.a * self.b * left.powf(self.b - 1.0) * power * u.ln();
+        (by_a, -self.b * left.powf(self.b) * left.ln())
+    }
+}
+
+fn inside(u: f64) -> f64 {
+    RIM + (1.0 - 2.0 * RIM) * u
 }
 
 impl Kernel {
@@ -64,7 +106,10 @@ impl Kernel {
             }
         }
         features.extend(gates.iter().map(|gate| Source::Gate(gate.2)));
-        Self { parameters: space.len(), features }
+        let mut numbers = 0..;
+        let rank = |source: &Source| if let Source::Line(_) = source { numbers.next() } else { None };
+        let lines = features.iter().map(rank).collect();
+        Self { parameters: space.len(), features, lines }
     }
 
     /// How many features there are, each with a length.
@@ -90,12 +135,26 @@ impl Kernel {
         })
     }
 
+    /// The correlation of the noise-free losses at two points, given the length of each feature.
+    pub fn correlation(&self, lengths: &[f64], a: &[f64], b: &[f64]) -> f64 {
+        let mut square = [0.0];
+        for (f, length) in lengths.iter().enumerate() {
+            self.add_squares(f, length.powi(-2), self.embed(f, a), &[self.embed(f, b)], &mut square);
+        }
+        matern(square[0])
+    }
+
     /// The parameter whose unit coordinate feature `f` is, if it is one that moves evenly.
     pub(super) fn line(&self, f: usize) -> Option<usize> {
         match self.features[f] {
             Source::Line(k) => Some(k),
             Source::Choice(..) | Source::Gate(_) => None,
         }
+    }
+
+    /// The place of feature `f` among those that move evenly, if it is one: that of its warp.
+    pub(super) fn rank_of_line(&self, f: usize) -> Option<usize> {
+        self.lines[f]
     }
 
     /// The number that feature `f` has at a point.

@@ -14,12 +14,13 @@ mod fit;
 mod kernel;
 mod outputs;
 mod success;
+mod thin;
 
 use std::sync::Arc;
 
 pub use fit::Prior;
-pub use kernel::Kernel;
-pub use outputs::Outputs;
+pub use kernel::{Kernel, Warp};
+pub use outputs::{Outputs, Power};
 pub use success::Success;
 
 use super::{Belief, Slope, Surrogate};
@@ -53,6 +54,9 @@ pub struct Scales {
     pub signal: f64,
     /// σ², the variance of the noise in one loss.
     pub noise: f64,
+    /// How the coordinates of number parameters are bent before distances are measured, in declared order; empty where
+    /// none is.
+    pub warps: Vec<Warp>,
 }
 
 impl Scales {
@@ -67,13 +71,17 @@ pub struct Settings {
     /// Whether losses are made more normal by a power transform where that helps, and far outliers on the bad side are
     /// drawn in. Otherwise they are only standardised.
     pub transform: bool,
-    /// Of more rows, so many are kept: some of the best, some of the latest, and others spread over time.
+    /// Whether coordinates are bent where that makes the losses much more plausible. About doubles the cost of a fit.
+    pub warp: bool,
+    /// Of more rows, so many are kept: a third the best, a third the latest, a third spread evenly over the others.
     pub most_rows: usize,
+    /// Scales are learned from so many rows at most, chosen in the same way from those that are kept.
+    pub most_fitted: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { transform: true, most_rows: 1000 }
+        Self { transform: true, warp: false, most_rows: 1000, most_fitted: 300 }
     }
 }
 
@@ -119,9 +127,13 @@ pub struct GaussianProcess {
 impl GaussianProcess {
     /// The model with the most plausible scales for these rows; without rows, the prior.
     pub fn fit(kernel: &Arc<Kernel>, rows: &[Row], settings: &Settings) -> Self {
-        let losses: Vec<f64> = rows.iter().map(|row| row.loss).collect();
+        let kept: Vec<Row> = thin::chosen(rows.iter().map(|row| row.loss), settings.most_rows)
+            .into_iter()
+            .map(|k| rows[k])
+            .collect();
+        let losses: Vec<f64> = kept.iter().map(|row| row.loss).collect();
         let outputs = if settings.transform { Outputs::of(&losses) } else { Outputs::linear(&losses) };
-        fit_with(kernel, rows, outputs, settings)
+        fit_with(kernel, &kept, outputs, settings)
     }
 
     /// The model with given scales.
@@ -131,7 +143,8 @@ impl GaussianProcess {
         Self::condition(rows, outputs, prior, scales)
     }
 
-    fn condition(rows: Rows, outputs: Outputs, prior: Prior, scales: Scales) -> Self {
+    fn condition(mut rows: Rows, outputs: Outputs, prior: Prior, scales: Scales) -> Self {
+        rows.warp(&scales.warps);
         let weights = scales.weights();
         let factor = Factor::of(&rows.covariances(&scales, &weights), rows.len());
         let half = factor.forward(&rows.targets);
@@ -200,6 +213,12 @@ impl GaussianProcess {
     /// Variance of the noise-free loss where nothing is known.
     pub fn prior_variance(&self) -> f64 {
         self.scales.signal + MEAN_VARIANCE
+    }
+
+    /// What had to be added to the diagonal of the covariance matrix for it to have a factor; 0 unless rows are all but
+    /// the same and noise is tiny.
+    pub fn jitter(&self) -> f64 {
+        self.factor.jitter
     }
 
     /// ln of the likelihood of its rows.
@@ -297,11 +316,16 @@ impl GaussianProcess {
 }
 
 /// The model with the most plausible scales for rows whose outputs are known.
-fn fit_with(kernel: &Arc<Kernel>, rows: &[Row], outputs: Outputs, _settings: &Settings) -> GaussianProcess {
-    let rows = Rows::of(kernel, rows, &outputs);
-    let prior = rows.prior();
-    let scales = if rows.len() == 0 { prior.mode(kernel.len()) } else { fit::most_plausible(&rows, prior).0 };
-    GaussianProcess::condition(rows, outputs, prior, scales)
+fn fit_with(kernel: &Arc<Kernel>, rows: &[Row], outputs: Outputs, settings: &Settings) -> GaussianProcess {
+    let all = Rows::of(kernel, rows, &outputs);
+    let prior = all.prior();
+    let scales = if rows.len() <= settings.most_fitted {
+        fit::most_plausible(&all, prior, settings.warp)
+    } else {
+        let few = thin::chosen(all.targets.iter().copied(), settings.most_fitted);
+        fit::most_plausible(&all.chosen(&few), prior, settings.warp)
+    };
+    GaussianProcess::condition(all, outputs, prior, scales)
 }
 
 /// How many of `finished` rows a model is fitted to: the fit is made anew with every row up to 20, and then whenever
@@ -356,9 +380,10 @@ impl Surrogate for GaussianProcess {
         for (f, weight) in self.weights.iter().enumerate() {
             let Some(k) = self.rows.kernel.line(f).filter(|k| !unit[*k].is_nan()) else { continue };
             let (x, column) = (point[f], &self.rows.columns[f]);
-            slope.mean[k] = weight * lanes(column, &by_mean, |y, pull| (x - y) * pull);
-            slope.deviation[k] =
-                -weight * lanes(column, &by_variance, |y, pull| (x - y) * pull) / belief.deviation;
+            let bend = self.rows.bend(f, unit[k]);
+            slope.mean[k] = bend * weight * lanes(column, &by_mean, |y, pull| (x - y) * pull);
+            let by_variance = lanes(column, &by_variance, |y, pull| (x - y) * pull);
+            slope.deviation[k] = -bend * weight * by_variance / belief.deviation;
         }
         Some(slope)
     }
@@ -368,6 +393,8 @@ impl Surrogate for GaussianProcess {
 #[derive(Clone, Debug)]
 struct Rows {
     kernel: Arc<Kernel>,
+    /// What the columns have been bent by.
+    warps: Vec<Warp>,
     columns: Vec<Vec<f64>>,
     targets: Vec<f64>,
     /// Variances of the rows' own errors.
@@ -385,6 +412,7 @@ impl Rows {
         };
         Self {
             kernel: kernel.clone(),
+            warps: Vec::new(),
             columns: (0..kernel.len()).map(column).collect(),
             targets: rows.iter().map(|row| outputs.forward(row.loss)).collect(),
             variances: rows.iter().map(variance).collect(),
@@ -397,7 +425,43 @@ impl Rows {
     }
 
     fn embed(&self, unit: &[f64]) -> Vec<f64> {
-        (0..self.kernel.len()).map(|f| self.kernel.embed(f, unit)).collect()
+        let embed = |f| {
+            let x = self.kernel.embed(f, unit);
+            self.warp_of(f).map_or(x, |warp| warp.of(x))
+        };
+        (0..self.kernel.len()).map(embed).collect()
+    }
+
+    fn warp_of(&self, f: usize) -> Option<Warp> {
+        self.warps.get(self.kernel.rank_of_line(f)?).copied()
+    }
+
+    /// How fast feature `f` moves with its coordinate.
+    fn bend(&self, f: usize, coordinate: f64) -> f64 {
+        self.warp_of(f).map_or(1.0, |warp| warp.slope(coordinate))
+    }
+
+    /// Bends the columns, once.
+    fn warp(&mut self, warps: &[Warp]) {
+        self.warps = warps.to_vec();
+        for f in 0..self.columns.len() {
+            if let Some(warp) = self.warp_of(f) {
+                self.columns[f].iter_mut().for_each(|u| *u = warp.of(*u));
+            }
+        }
+    }
+
+    /// Some of the rows.
+    fn chosen(&self, rows: &[usize]) -> Self {
+        let pick = |values: &Vec<f64>| rows.iter().map(|k| values[*k]).collect();
+        Self {
+            kernel: self.kernel.clone(),
+            warps: self.warps.clone(),
+            columns: self.columns.iter().map(pick).collect(),
+            targets: pick(&self.targets),
+            variances: pick(&self.variances),
+            active: self.active * rows.len() / self.len().max(1),
+        }
     }
 
     fn push(&mut self, point: &[f64], target: f64, variance: f64) {

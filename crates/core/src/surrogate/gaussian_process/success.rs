@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::super::normal::log_tail;
 use super::super::{Belief, Surrogate};
-use super::outputs::Outputs;
+use super::outputs::{Outputs, highest};
 use super::{GaussianProcess, Kernel, Row, Settings, fit_with};
 
 /// The probability of success over a space.
@@ -36,10 +36,10 @@ impl Success {
         if successes == 0 || successes == outcomes.len() {
             return Self { model: None, steepness: 1.0, shift: 0.0, share };
         }
-        let row = |(unit, succeeded): &(&'_ [f64], bool)| (unit.to_vec(), label(*succeeded));
-        let rows: Vec<(Vec<f64>, f64)> = outcomes.iter().map(row).collect();
-        let rows: Vec<Row> =
-            rows.iter().map(|(unit, label)| Row { unit, loss: *label, error: f64::NAN }).collect();
+        let rows: Vec<Row> = outcomes
+            .iter()
+            .map(|(unit, succeeded)| Row { unit, loss: label(*succeeded), error: f64::NAN })
+            .collect();
         let model = fit_with(kernel, &rows, Outputs::identity(), &Settings::default());
         let (steepness, shift) = squash(&model);
         Self { model: Some(model), steepness, shift, share }
@@ -130,23 +130,4 @@ fn squash(model: &GaussianProcess) -> (f64, f64) {
         }
     }
     (best.1, best.2)
-}
-
-/// The place of the maximum of a concave function, by golden section.
-fn highest(value: impl Fn(f64) -> f64, mut low: f64, mut high: f64, tolerance: f64) -> f64 {
-    let share = 0.5 * (5_f64.sqrt() - 1.0);
-    let (mut left, mut right) = (high - share * (high - low), low + share * (high - low));
-    let (mut at_left, mut at_right) = (value(left), value(right));
-    while high - low > tolerance {
-        if at_left >= at_right {
-            (high, right, at_right) = (right, left, at_left);
-            left = high - share * (high - low);
-            at_left = value(left);
-        } else {
-            (low, left, at_left) = (left, right, at_right);
-            right = low + share * (high - low);
-            at_right = value(right);
-        }
-    }
-    f64::midpoint(low, high)
 }

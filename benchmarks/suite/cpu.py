@@ -1,0 +1,144 @@
+"""CPU time per ask and tell on the ten-parameter mixed space (four logarithmic floats, three integers, three categories), Luthier and Optuna
+in turn in one process. Prints and keeps `{name: {"luthier": ms, "optuna": ms, "ratio": [least, greatest of the rounds]}}`; nothing is timed by
+the wall clock."""
+
+import json
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from problems import load
+from problems.space import random_point
+
+FIGURES = Path(__file__).resolve().parent / "report" / "cpu.json"
+PROBLEM = "mixed10"
+
+
+def main(names, rounds=3, into=FIGURES):
+    """Measures the named figures, or all, and merges them into the file."""
+    figures = json.loads(into.read_text()) if into.exists() else {}
+    for name, measure in FIGURES_BY_NAME.items():
+        if names and name not in names:
+            continue
+        try:
+            figures[name] = measure(rounds)
+        except Exception as error:  # a sampler that is not there is a missing figure, not the end
+            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+            continue
+        print(f"{name}: " + ", ".join(described(*entry) for entry in figures[name].items()), flush=True)
+        into.parent.mkdir(parents=True, exist_ok=True)
+        into.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def described(key, value):
+    return f"{key} {value[0]:.4g} … {value[1]:.4g}" if key == "ratio" else f"{key} {value:.4g} ms"
+
+
+def after(history, asks):
+    """TPE's mean over `asks` asks after `history` finished trials; the median of the rounds."""
+
+    def measure(rounds):
+        luthier, optuna = [], []
+        for round_ in range(rounds):
+            luthier.append(filled_luthier("tpe", history, round_).mean(asks * 10))
+            if history <= 10_000:
+                optuna.append(filled_optuna("tpe", history, round_).mean(asks))
+        found = {"luthier": statistics.median(luthier)}
+        ratios = [theirs / ours for ours, theirs in zip(luthier, optuna)]
+        return found | ({"optuna": statistics.median(optuna), "ratio": [min(ratios), max(ratios)]} if optuna else {})
+
+    return measure
+
+
+def from_the_start(sampler, asks, peer):
+    """Mean over the first `asks` asks."""
+
+    def measure(rounds):
+        found = {"luthier": statistics.median(filled_luthier(sampler, 0, round_).mean(asks) for round_ in range(rounds))}
+        return found | ({"optuna": filled_optuna(peer, 0, 0).mean(asks)} if peer else {})
+
+    return measure
+
+
+def auto_beside_trials(rounds):
+    """Auto's mean over 300 asks when each trial is said to have taken 100 ms."""
+    return {"luthier": max(filled_luthier("auto", 0, round_, seconds=0.1).mean(300) for round_ in range(rounds))}
+
+
+FIGURES_BY_NAME = {
+    "tpe@1000": after(1_000, 30),
+    "tpe@10000": after(10_000, 20),
+    "tpe@100000": after(100_000, 20),
+    "auto@100ms": auto_beside_trials,
+    "gp@1-300": from_the_start("gp", 300, "gp"),
+}
+
+
+class Loop:
+    """ask and tell, repeated."""
+
+    def __init__(self, ask, tell):
+        self.ask, self.tell, self.problem = ask, tell, load(PROBLEM)
+
+    def mean(self, asks):
+        """Milliseconds of CPU for an ask and a tell."""
+        spent = 0.0
+        for _ in range(asks):
+            begin = time.process_time()
+            trial, params = self.ask()
+            spent += time.process_time() - begin
+            value = self.problem.evaluate(params)["values"][0]
+            begin = time.process_time()
+            self.tell(trial, value)
+            spent += time.process_time() - begin
+        return 1000.0 * spent / asks
+
+
+def history_of(length, seed):
+    problem, rng = load(PROBLEM), random.Random(seed)
+    points = (random_point(problem.space, rng) for _ in range(length))
+    return [(params, problem.evaluate(params)["values"][0]) for params in points]
+
+
+def filled_luthier(sampler, history, seed, seconds=60.0):
+    from optimizers.luthier import luthier, parameter_of, sampler_of
+
+    space = luthier.Space([parameter_of(entry) for entry in load(PROBLEM).space])
+    study = luthier.Study(space, direction="minimize", sampler=sampler_of(sampler), scheduler="run_all", seed=seed)
+    for params, value in history_of(history, seed):
+        study.enqueue(params)
+        study.ask().tell(value, seconds=seconds)
+
+    def ask():
+        trial = study.ask()
+        return trial, trial.params
+
+    return Loop(ask, lambda trial, value: trial.tell(value, seconds=seconds))
+
+
+def filled_optuna(sampler, history, seed):
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    kinds = {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}
+    study = optuna.create_study(sampler=kinds[sampler](seed=seed))
+    space = {entry["name"]: distribution(entry) for entry in load(PROBLEM).space}
+    for params, value in history_of(history, seed):
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
+
+    def ask():
+        trial = study.ask(space)
+        return trial, trial.params
+
+    return Loop(ask, study.tell)
+
+
+def distribution(entry):
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if "choices" in entry:
+        return CategoricalDistribution(entry["choices"])
+    kind = FloatDistribution if entry["type"] == "float" else IntDistribution
+    return kind(entry["low"], entry["high"], log=bool(entry.get("log")))

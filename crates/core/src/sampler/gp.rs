@@ -1,0 +1,664 @@
+//! Bayesian optimisation with Gaussian processes: a model of the loss over the whole space, and the point that promises
+//! most under it.
+//!
+//! Trials begin evenly spread (scrambled Sobol points). Then every proposal maximises an acquisition, as a rule the
+//! logarithm of the expected improvement (Ament et al. 2023, arXiv:2310.20708), over a Gaussian process whose kernel knows floats,
+//! grids, choices and conditions ([`crate::surrogate::gaussian_process`]), by the search of [`crate::acquisition::search`].
+//!
+//! # What a trial says
+//!
+//! * A completed one: its loss, with its standard error over replicates as noise of its own.
+//! * A stopped one (pruned, paused, cancelled): the final loss that belongs to its rank at the step where it stopped
+//!   (see `comparable.rs`); nothing without a report, or with several objectives.
+//! * A failed one: nothing about the loss. A classifier learns where trials fail, and the probability of success is
+//!   multiplied in.
+//! * One that runs or waits: it is believed to end as the model expects, so that parallel workers spread.
+//! * Constraints of the metrics have models of their own, and the probability of keeping them is multiplied in. While
+//!   no trial keeps them, that probability is all that counts.
+//!
+//! The loss to improve on is the best *believed* loss of a trial, noise taken out. With several objectives it is the hypervolume
+//! that improves, with one model per objective.
+//!
+//! # Also
+//!
+//! * A user's prior multiplies the acquisition with an exponent that fades as 10 / n (Hvarfner et al. 2022, arXiv:2204.11051).
+//! * Where the study ends after so many seconds and trials cost unequally much, improvement counts per expected second,
+//!   the less so the fewer seconds are left (Lee et al. 2020, arXiv:2003.10870).
+//! * With many numeric parameters the search keeps to a trust region around the best (Eriksson et al. 2019,
+//!   arXiv:1910.01465).
+//! * Scales are fitted anew with every finished trial up to 20 and then whenever there are a tenth more; in between the
+//!   factorised covariance grows by a row. Above `max_trials` the models see the best, the latest and a
+//!   spread selection of the others.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::comparable::comparable_losses;
+use super::sequence::Place;
+use super::{Proposal, Request, Sampler};
+use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
+use crate::acquisition::cost::{LogCost, differs};
+use crate::acquisition::expected_improvement::LogExpectedImprovement;
+use crate::acquisition::feasibility::Feasibility;
+use crate::acquisition::hypervolume::{LogHypervolumeImprovement, reference_point};
+use crate::acquisition::noisy::NoisyLogExpectedImprovement;
+use crate::acquisition::pareto::ParetoEnsemble;
+use crate::acquisition::prior::{BETA, LogPrior};
+use crate::acquisition::probability::LogImprovementProbability;
+use crate::acquisition::search::{Effort, Region, Search};
+use crate::acquisition::trust_region::TrustRegion;
+use crate::acquisition::{Acquisition, Over, Sum};
+use crate::coverage::Coverage;
+use crate::memo::Memo;
+use crate::observation::{Observation, Observations, Standing};
+use crate::registry::{Entry, OptionDoc, configure};
+use crate::rng::Rng;
+use crate::sobol::scrambled;
+use crate::space::{Point, Space};
+use crate::study::Study;
+use crate::surrogate::gaussian_process::{GaussianProcess, Kernel, Row, Settings, Success, rows_at_fit};
+use crate::surrogate::{Belief, Surrogate};
+
+pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
+    name: "gp",
+    summary: "a Gaussian process and the most promising point under it; few or costly trials, any space",
+    options: &[
+        OptionDoc {
+            name: "n_startup",
+            doc: "trials with a loss before the model is used, spread evenly; none: by the number of parameters",
+        },
+        OptionDoc {
+            name: "acquisition",
+            doc: "log_ei, noisy_log_ei, log_pi, bound (lower confidence bound) or ensemble (a Pareto front of three)",
+        },
+        OptionDoc { name: "effort", doc: "how hard to search for the next point, 1 for as usual, above 0" },
+        OptionDoc {
+            name: "trust_region",
+            doc: "whether to keep near the best: auto (above 20 numeric parameters), on or off",
+        },
+        OptionDoc {
+            name: "transform",
+            doc: "whether losses are made more normal before they are modelled, where that helps",
+        },
+        OptionDoc {
+            name: "cost",
+            doc: "how much seconds count, 0 (not) to 1 (improvement per second); none: by the seconds left, if limited",
+        },
+        OptionDoc { name: "max_trials", doc: "trials that the models see at most, from 50" },
+    ],
+    build: |options| {
+        let (gp, complete) = configure::<Gp>(options)?;
+        gp.check_options()?;
+        Ok((Box::new(gp) as _, complete))
+    },
+};
+
+/// Trials around which the search looks, and among which the best believed loss is sought.
+const CENTERS: usize = 24;
+
+/// Above so many numeric parameters, `auto` uses a trust region.
+const MANY: usize = 20;
+
+/// Draws of the best noise-free loss for the noisy acquisition.
+const DRAWS: usize = 16;
+
+/// What the next point maximises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// Expected improvement on the best believed loss.
+    #[default]
+    LogEi,
+    /// The same, averaged over what the best loss may be.
+    NoisyLogEi,
+    /// Probability of improvement.
+    LogPi,
+    /// The lower confidence bound, with a growing confidence.
+    Bound,
+    /// A random member of the Pareto front of the confidence bound, log EI and log PI.
+    Ensemble,
+}
+
+/// Whether something is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Use {
+    /// Where it helps, by the space.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// The sampler's options.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gp {
+    /// Trials with a loss before the model is used; none: one more than parameters, between 5 and 10.
+    pub n_startup: Option<usize>,
+    /// What the next point maximises.
+    pub acquisition: Goal,
+    /// A factor on the search's effort.
+    pub effort: f64,
+    /// Whether to keep near the best.
+    pub trust_region: Use,
+    /// Whether losses are transformed.
+    pub transform: bool,
+    /// How much seconds count; none: by what is left of the limit.
+    pub cost: Option<f64>,
+    /// Trials that the models see at most.
+    pub max_trials: usize,
+}
+
+impl Default for Gp {
+    fn default() -> Self {
+        Self {
+            n_startup: None,
+            acquisition: Goal::LogEi,
+            effort: 1.0,
+            trust_region: Use::Auto,
+            transform: true,
+            cost: None,
+            max_trials: 500,
+        }
+    }
+}
+
+impl Sampler for Gp {
+    fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
+        let memory: &mut Memory = memo.get();
+        memory.advance(study);
+        if memory.kernel(study.space()).is_empty() || !self.is_started(study, memory) {
+            return Proposal::Point(memory.place.propose(scrambled, study, request, rng));
+        }
+        let drawn = |rng: &mut Rng| study.space().draw(&rng.uniforms(study.space().len()));
+        if request.draw > 0 {
+            return Proposal::Point(drawn(rng));
+        }
+        memory.refresh(study, self);
+        let found = Proposer::new(self, study, memory).and_then(|proposer| proposer.point(rng));
+        Proposal::Point(found.unwrap_or_else(|| drawn(rng)))
+    }
+}
+
+impl Gp {
+    fn check_options(&self) -> Result<(), String> {
+        if !(self.effort > 0.0 && self.effort.is_finite()) {
+            return Err(format!("effort must be above 0, not {}", self.effort));
+        }
+        if let Some(cost) = self.cost.filter(|cost| !(0.0..=1.0).contains(cost)) {
+            return Err(format!("cost is an exponent in [0, 1], not {cost}"));
+        }
+        if self.max_trials < 50 {
+            return Err(format!("max_trials must be at least 50, not {}", self.max_trials));
+        }
+        Ok(())
+    }
+
+    /// Trials with a loss that the model waits for.
+    fn startup(&self, space: &Space) -> usize {
+        let free = space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed()).count();
+        self.n_startup.unwrap_or_else(|| (free + 1).clamp(5, 10))
+    }
+
+    /// Whether enough trials have a loss; half as many do if the others failed.
+    fn is_started(&self, study: &Study, memory: &Memory) -> bool {
+        let (wanted, rows) = (self.startup(study.space()), memory.observations.finished());
+        let with_loss = rows.iter().filter(|row| speaks(row)).count();
+        let failed = rows.iter().filter(|row| row.standing == Standing::Failed).count();
+        with_loss >= wanted.max(1) || (with_loss >= 2 && with_loss + failed >= 2 * wanted)
+    }
+}
+
+/// Whether a row has losses for the model.
+fn speaks(row: &Observation) -> bool {
+    let complete = row.losses.iter().all(|loss| !loss.is_nan());
+    complete
+        && match row.standing {
+            Standing::Completed => true,
+            Standing::Partial => row.losses.len() == 1,
+            Standing::Failed | Standing::Pending => false,
+        }
+}
+
+/// The fold of a study that proposals need.
+#[derive(Default)]
+struct Memory {
+    space: Option<u32>,
+    observations: Observations,
+    coverage: Coverage,
+    place: Place,
+    kernel: Option<Arc<Kernel>>,
+    models: Option<Models>,
+}
+
+impl Memory {
+    fn advance(&mut self, study: &Study) {
+        if self.space != Some(study.space_version()) {
+            *self = Self { space: Some(study.space_version()), ..Self::default() };
+        }
+        let seen = self.observations.finished().len();
+        self.observations.advance(study);
+        if self.observations.finished().len() < seen {
+            *self = Self { space: Some(study.space_version()), ..Self::default() };
+            self.observations.advance(study);
+        }
+        self.coverage.advance(study);
+    }
+
+    fn kernel(&mut self, space: &Space) -> Arc<Kernel> {
+        self.kernel.get_or_insert_with(|| Arc::new(Kernel::of(space))).clone()
+    }
+
+    /// Brings the models up to the latest finished trial: fitted at a count that the schedule names, then row by row.
+    fn refresh(&mut self, study: &Study, gp: &Gp) {
+        let rows = self.observations.finished();
+        let at = rows_at_fit(rows.len());
+        let kernel = self.kernel.get_or_insert_with(|| Arc::new(Kernel::of(study.space()))).clone();
+        let fresh = |models: &Models| models.fitted == at && models.seen <= rows.len();
+        if !self.models.as_ref().is_some_and(fresh) {
+            self.models = Some(Models::fit(gp, study, kernel, &rows[..at]));
+        }
+        let Some(models) = &mut self.models else { return };
+        while models.seen < rows.len() {
+            models.push(study, &rows[..=models.seen]);
+        }
+    }
+}
+
+/// What is believed of losses, constraints, failures and costs.
+struct Models {
+    kernel: Arc<Kernel>,
+    /// Rows when the scales were fitted, and rows taken in since.
+    fitted: usize,
+    seen: usize,
+    /// One model per objective, of the rows in `used`.
+    objectives: Vec<GaussianProcess>,
+    /// Feasible rows with losses, with the first objective's comparable loss; the model may have seen fewer.
+    feasible: Vec<Known>,
+    /// Models of the constraints that were ever reported, with what zero is in their units.
+    constraints: Vec<GaussianProcess>,
+    success: Option<Success>,
+    /// A model of ln seconds.
+    seconds: Option<GaussianProcess>,
+    region: TrustRegion,
+}
+
+/// A trial with its losses.
+#[derive(Clone)]
+struct Known {
+    unit: Vec<f64>,
+    losses: Vec<f64>,
+}
+
+impl Models {
+    fn fit(gp: &Gp, study: &Study, kernel: Arc<Kernel>, rows: &[Observation]) -> Self {
+        let losses = comparable_losses(study, rows);
+        let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
+        let kept = selected(&known, &losses, gp.max_trials);
+        let settings = Settings { transform: gp.transform, ..Settings::default() };
+        let objective = |m: usize| {
+            let rows: Vec<Row> = kept.iter().map(|k| row_of(&rows[*k], m, &losses[*k..])).collect();
+            GaussianProcess::fit(&kernel, &rows, &settings)
+        };
+        let objectives = (0..study.metrics().objectives.len()).map(objective).collect();
+        let linear = Settings { transform: false, ..settings };
+        let constraints = (0..study.metrics().constraints.len())
+            .filter_map(|m| constraint_model(&kernel, rows, m, &linear, gp.max_trials))
+            .collect();
+        let seconds: Vec<f64> = known.iter().map(|k| rows[*k].seconds).collect();
+        let seconds = (gp.counts_seconds(study) && differs(&seconds)).then(|| {
+            let rows: Vec<Row> = kept.iter().filter_map(|k| cost_row(&rows[*k])).collect();
+            GaussianProcess::fit(&kernel, &rows, &linear)
+        });
+        let mut models = Self {
+            fitted: rows.len(),
+            seen: rows.len(),
+            objectives,
+            feasible: Vec::new(),
+            constraints,
+            success: success_model(&kernel, rows, gp.max_trials),
+            seconds,
+            region: TrustRegion::new(numbers(study.space())),
+            kernel,
+        };
+        for (row, loss) in rows.iter().zip(&losses) {
+            models.note(row, *loss);
+        }
+        models
+    }
+
+    /// Takes in the last of `rows`.
+    fn push(&mut self, study: &Study, rows: &[Observation]) {
+        let Some(row) = rows.last() else { return };
+        self.seen = rows.len();
+        let loss = match row.standing {
+            Standing::Completed => row.losses[0],
+            Standing::Partial => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
+            Standing::Failed | Standing::Pending => f64::NAN,
+        };
+        self.note(row, loss);
+        if speaks(row) {
+            for (m, model) in self.objectives.iter_mut().enumerate() {
+                model.push(row_of(row, m, &[loss]));
+            }
+            if let (Some(model), Some(row)) = (&mut self.seconds, cost_row(row)) {
+                model.push(row);
+            }
+        }
+        for (m, model) in self.constraints.iter_mut().enumerate() {
+            if let Some(row) = constraint_row(row, m) {
+                model.push(row);
+            }
+        }
+        let failed = row.standing == Standing::Failed;
+        let is_known = match &mut self.success {
+            Some(success) => success.push(&row.unit, !failed),
+            None => !failed,
+        };
+        if !is_known {
+            self.success = success_model(&self.kernel, rows, usize::MAX);
+        }
+    }
+
+    /// Remembers a feasible trial, and tells the trust region.
+    fn note(&mut self, row: &Observation, loss: f64) {
+        let is_feasible = speaks(row) && row.violation <= 0.0;
+        self.region.learn(if is_feasible { loss } else { f64::NAN });
+        if is_feasible {
+            let mut losses = row.losses.to_vec();
+            losses[0] = loss;
+            self.feasible.push(Known { unit: row.unit.to_vec(), losses });
+        }
+    }
+}
+
+impl Gp {
+    /// Whether seconds may ever count in this study.
+    fn counts_seconds(&self, study: &Study) -> bool {
+        self.cost.map_or(study.spec().limits.seconds.is_some(), |cost| cost > 0.0)
+    }
+
+    /// How much seconds count now: the share of the limited seconds that is left, unless the user says.
+    fn cost_exponent(&self, study: &Study) -> f64 {
+        self.cost.unwrap_or_else(|| {
+            let left = |limit: f64| (1.0 - study.tally().seconds / limit).clamp(0.0, 1.0);
+            study.spec().limits.seconds.map_or(0.0, left)
+        })
+    }
+}
+
+/// Row `m` of a trial as its model takes it; the first objective has a comparable loss.
+fn row_of<'a>(row: &'a Observation, m: usize, first: &[f64]) -> Row<'a> {
+    let loss = if m == 0 { first[0] } else { row.losses[m] };
+    Row { unit: &row.unit, loss, error: row.errors[m] }
+}
+
+fn cost_row(row: &Observation) -> Option<Row<'_>> {
+    let is_whole = row.standing == Standing::Completed && row.seconds > 0.0;
+    is_whole.then(|| Row { unit: &row.unit, loss: row.seconds.ln(), error: f64::NAN })
+}
+
+fn constraint_row(row: &Observation, m: usize) -> Option<Row<'_>> {
+    let value = row.constraints[m];
+    value.is_finite().then_some(Row { unit: &row.unit, loss: value, error: f64::NAN })
+}
+
+fn constraint_model(
+    kernel: &Arc<Kernel>,
+    rows: &[Observation],
+    m: usize,
+    settings: &Settings,
+    most: usize,
+) -> Option<GaussianProcess> {
+    let reported: Vec<Row> = rows.iter().filter_map(|row| constraint_row(row, m)).collect();
+    let distances: Vec<f64> = reported.iter().map(|row| row.loss.abs()).collect();
+    let all: Vec<usize> = (0..reported.len()).collect();
+    // The values nearest to the limit say most about where it is.
+    let kept: Vec<Row> = selected(&all, &distances, most).into_iter().map(|k| reported[k]).collect();
+    (!kept.is_empty()).then(|| GaussianProcess::fit(kernel, &kept, settings))
+}
+
+/// A model of where trials fail, once one has.
+fn success_model(kernel: &Arc<Kernel>, rows: &[Observation], most: usize) -> Option<Success> {
+    let failed = |row: &Observation| row.standing == Standing::Failed;
+    if !rows.iter().any(failed) {
+        return None;
+    }
+    let latest = rows.len().saturating_sub(most);
+    let outcomes: Vec<(&[f64], bool)> = rows[latest..].iter().map(|row| (&*row.unit, !failed(row))).collect();
+    Some(Success::fit(kernel, &outcomes))
+}
+
+/// At most `most` of the rows `known`, in their order: a third the best, a third the latest, the rest spread evenly.
+fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
+    if known.len() <= most {
+        return known.to_vec();
+    }
+    let third = most / 3;
+    let mut by_loss = known.to_vec();
+    by_loss.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]).then(a.cmp(b)));
+    let mut kept: Vec<usize> = by_loss[..third].to_vec();
+    kept.extend(&known[known.len() - third..]);
+    kept.sort_unstable();
+    kept.dedup();
+    let others: Vec<usize> = known.iter().copied().filter(|k| kept.binary_search(k).is_err()).collect();
+    let wanted = most - kept.len();
+    kept.extend((0..wanted).map(|k| others[k * others.len() / wanted]));
+    kept.sort_unstable();
+    kept
+}
+
+/// How many numeric parameters with more than one value a space has.
+fn numbers(space: &Space) -> usize {
+    let is_number = |p: &&crate::space::Parameter| {
+        !p.retired && !p.distribution.is_fixed() && !p.distribution.is_categorical()
+    };
+    space.parameters().iter().filter(is_number).count()
+}
+
+/// One proposal in the making.
+struct Proposer<'a> {
+    gp: &'a Gp,
+    study: &'a Study,
+    coverage: &'a Coverage,
+    /// Models of the objectives, believing what they expect of pending trials.
+    objectives: Vec<GaussianProcess>,
+    models: &'a Models,
+    /// Unit coordinates of feasible trials, the best believed first.
+    centers: Vec<Vec<f64>>,
+    /// Beliefs about the first objective there.
+    beliefs: Vec<Belief>,
+    /// What is expected of pending trials.
+    pending: Vec<Vec<f64>>,
+}
+
+impl<'a> Proposer<'a> {
+    fn new(gp: &'a Gp, study: &'a Study, memory: &'a Memory) -> Option<Self> {
+        let models = memory.models.as_ref()?;
+        let mut objectives = models.objectives.clone();
+        let mut pending = Vec::new();
+        for row in memory.observations.open() {
+            let expected: Vec<f64> = objectives.iter().map(|model| model.belief(&row.unit).mean).collect();
+            for (model, value) in objectives.iter_mut().zip(&expected) {
+                model.push_believed(&row.unit, *value, 0.0);
+            }
+            pending.push(expected);
+        }
+        let mut best: Vec<&Known> = models.feasible.iter().collect();
+        best.sort_by(|a, b| a.losses[0].total_cmp(&b.losses[0]));
+        if study.metrics().objectives.len() > 1 {
+            best = on_fronts(&models.feasible);
+        }
+        best.truncate(CENTERS);
+        let units: Vec<Vec<f64>> = best.iter().map(|known| known.unit.clone()).collect();
+        let beliefs = objectives[0].beliefs(&units);
+        let mut order: Vec<usize> = (0..units.len()).collect();
+        if objectives.len() == 1 {
+            order.sort_by(|a, b| beliefs[*a].mean.total_cmp(&beliefs[*b].mean));
+        }
+        let centers = order.iter().map(|k| units[*k].clone()).collect();
+        let beliefs = order.iter().map(|k| beliefs[*k]).collect();
+        Some(Self { gp, study, coverage: &memory.coverage, objectives, models, centers, beliefs, pending })
+    }
+
+    fn point(&self, rng: &mut Rng) -> Option<Point> {
+        let is_tried = |point: &Point| self.coverage.contains(&point.0);
+        let region = self.region();
+        let search = Search {
+            space: self.study.space(),
+            effort: Effort::share(self.gp.effort),
+            centers: &self.centers,
+            region: region.as_ref(),
+            is_tried: &is_tried,
+        };
+        let factors = Factors::new(self);
+        if self.centers.is_empty() {
+            return first(&search, &Sum { parts: factors.parts() }, rng);
+        }
+        if self.objectives.len() > 1 {
+            return self.widen_front(&search, &factors, rng);
+        }
+        let (model, best) = (&self.objectives[0], self.best());
+        match self.gp.acquisition {
+            Goal::LogEi => factors.maximise(&search, &Over::new(model, LogExpectedImprovement { best }), rng),
+            Goal::NoisyLogEi => {
+                let bests = self.possible_bests(rng);
+                factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
+            }
+            Goal::LogPi => factors.maximise(&search, &Over::new(model, self.improvement(best)), rng),
+            Goal::Bound => factors.maximise(&search, &Over::new(model, self.bound()), rng),
+            Goal::Ensemble => self.compromise(&search, &factors, best, rng),
+        }
+    }
+
+    /// The best believed loss of a feasible trial, pending ones included.
+    fn best(&self) -> f64 {
+        let pending = self.pending.iter().map(|expected| expected[0]);
+        self.beliefs.iter().map(|belief| belief.mean).chain(pending).fold(f64::INFINITY, f64::min)
+    }
+
+    /// What the best noise-free loss may be.
+    fn possible_bests(&self, rng: &mut Rng) -> Vec<f64> {
+        let joint = self.objectives[0].joint(&self.centers);
+        (0..DRAWS).map(|_| joint.draw(rng).into_iter().fold(f64::INFINITY, f64::min)).collect()
+    }
+
+    fn improvement(&self, best: f64) -> LogImprovementProbability {
+        // HEBO's margin: ten thousandths of a standard deviation.
+        LogImprovementProbability { target: best - 1e-4 }
+    }
+
+    fn bound(&self) -> ConfidenceBound {
+        ConfidenceBound { kappa: kappa(self.models.seen, self.models.kernel.len()) }
+    }
+
+    fn compromise(&self, search: &Search, factors: &Factors, best: f64, rng: &mut Rng) -> Option<Point> {
+        let common = Sum { parts: factors.parts() };
+        let ensemble = ParetoEnsemble {
+            surrogate: &self.objectives[0],
+            members: vec![
+                Box::new(self.bound()),
+                Box::new(LogExpectedImprovement { best }),
+                Box::new(self.improvement(best)),
+            ],
+            common: Some(&common),
+            population: 64,
+            generations: 12,
+        };
+        let mut front = ensemble.front(search, rng);
+        if front.is_empty() {
+            return None;
+        }
+        let chosen = rng.below(front.len() as u64) as usize;
+        Some(front.swap_remove(chosen).candidate.point)
+    }
+
+    fn widen_front(&self, search: &Search, factors: &Factors, rng: &mut Rng) -> Option<Point> {
+        let models: Vec<&dyn Surrogate> = self.objectives.iter().map(|model| model as _).collect();
+        let columns: Vec<Vec<Belief>> = models.iter().map(|model| model.beliefs(&self.centers)).collect();
+        let row = |k: usize| -> Vec<f64> { columns.iter().map(|column| column[k].mean).collect() };
+        let mut rows: Vec<Vec<f64>> = (0..self.centers.len()).map(row).collect();
+        rows.extend(self.pending.iter().cloned());
+        let reference = reference_point(&rows);
+        factors.maximise(search, &LogHypervolumeImprovement::new(models, &rows, &reference), rng)
+    }
+
+    /// The trust region around the best point, where one is used.
+    fn region(&self) -> Option<Region> {
+        let space = self.study.space();
+        let is_used = match self.gp.trust_region {
+            Use::On => true,
+            Use::Off => false,
+            Use::Auto => numbers(space) > MANY,
+        };
+        if !is_used || self.centers.is_empty() || self.objectives.len() > 1 {
+            return None;
+        }
+        let lengths = &self.objectives[0].scales().lengths;
+        let length = |k: usize| self.models.kernel.feature_of(k).map_or(f64::NAN, |feature| lengths[feature]);
+        let lengths: Vec<f64> = (0..space.len()).map(length).collect();
+        Some(self.models.region.around(&self.centers[0], &lengths))
+    }
+}
+
+/// Feasible trials front by front.
+fn on_fronts(known: &[Known]) -> Vec<&Known> {
+    let losses: Vec<&[f64]> = known.iter().map(|known| &*known.losses).collect();
+    let ranks = crate::pareto::ranks(&losses);
+    let mut order: Vec<usize> = (0..known.len()).collect();
+    order.sort_by_key(|k| (ranks[*k], *k));
+    order.into_iter().map(|k| &known[k]).collect()
+}
+
+/// What is multiplied into the acquisition.
+struct Factors<'a> {
+    feasibility: Option<Feasibility<'a>>,
+    success: Option<&'a Success>,
+    prior: Option<LogPrior<'a>>,
+    cost: Option<LogCost<'a>>,
+}
+
+impl<'a> Factors<'a> {
+    fn new(proposer: &Proposer<'a>) -> Self {
+        let models = proposer.models;
+        let limit = |model: &'a GaussianProcess| (model as &dyn Surrogate, model.outputs().forward(0.0));
+        let constraints = models.constraints.iter().map(limit);
+        let exponent = proposer.gp.cost_exponent(proposer.study);
+        let cost = models.seconds.as_ref().map(|surrogate| LogCost {
+            surrogate,
+            scale: 1.0 / surrogate.outputs().slope(0.0),
+            exponent,
+        });
+        Self {
+            feasibility: (!models.constraints.is_empty()).then(|| Feasibility::new(constraints)),
+            success: models.success.as_ref().filter(|success| !success.is_flat()),
+            prior: LogPrior::new(proposer.study.space(), BETA, models.seen),
+            cost,
+        }
+    }
+
+    fn parts(&self) -> Vec<&dyn Acquisition> {
+        let mut parts: Vec<&dyn Acquisition> = Vec::new();
+        parts.extend(self.feasibility.as_ref().map(|part| part as &dyn Acquisition));
+        parts.extend(self.success.map(|part| part as &dyn Acquisition));
+        parts.extend(self.prior.as_ref().map(|part| part as &dyn Acquisition));
+        parts.extend(self.cost.as_ref().map(|part| part as &dyn Acquisition));
+        parts
+    }
+
+    fn maximise(&self, search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
+        let mut parts = self.parts();
+        if parts.is_empty() {
+            return first(search, acquisition, rng);
+        }
+        parts.push(acquisition);
+        first(search, &Sum { parts }, rng)
+    }
+}
+
+fn first(search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
+    search.maximise(acquisition, rng).into_iter().next().map(|found| found.candidate.point)
+}

@@ -1,0 +1,151 @@
+//! Finished trials as members of a population: who is better than whom, and where a population begins.
+//!
+//! Every finished trial is a candidate, whoever chose it. Trials that wait or run are not looked at. The order is that of
+//! groups first:
+//!
+//! 1. completed trials by their losses;
+//! 2. those that stopped on the way (pruned, cancelled, replaced) by how far they came, then by the losses their curves
+//!    stand for;
+//! 3. those that break a constraint of the metrics, by how much;
+//! 4. failed ones.
+
+use std::cmp::Ordering;
+use std::ops::RangeInclusive;
+
+use super::sequence;
+use crate::observation::{Observation, Observations, Standing};
+use crate::pareto;
+use crate::rng::Rng;
+use crate::sobol::scrambled;
+use crate::space::{Point, Space};
+use crate::study::Study;
+
+/// A finished trial as evolution sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// Its number.
+    pub(super) trial: u32,
+    /// Its unit coordinates, NaN where inactive.
+    pub(super) unit: Box<[f64]>,
+    /// Its losses, NaN where unknown.
+    pub(super) losses: Box<[f64]>,
+    group: Group,
+    /// What counts within the group before the losses: the steps not taken, or the violation.
+    first: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Completed,
+    Partial,
+    Infeasible,
+    Failed,
+}
+
+impl Member {
+    pub(super) fn of(row: &Observation) -> Self {
+        let (group, first) = if row.standing == Standing::Failed {
+            (Group::Failed, 0.0)
+        } else if row.violation > 0.0 {
+            (Group::Infeasible, row.violation)
+        } else if row.standing == Standing::Completed {
+            (Group::Completed, 0.0)
+        } else {
+            (Group::Partial, -(row.step as f64))
+        };
+        let (unit, losses) = (row.unit.clone(), row.losses.clone());
+        Self { trial: row.trial, unit, losses, group, first }
+    }
+
+    /// Whether it ran to its end and broke nothing.
+    pub(super) fn is_completed(&self) -> bool {
+        self.group == Group::Completed
+    }
+
+    /// Whether it failed: nothing but its place is known.
+    pub(super) fn is_failed(&self) -> bool {
+        self.group == Group::Failed
+    }
+
+    /// Before the losses are looked at.
+    fn class(&self, other: &Self) -> Ordering {
+        self.group.cmp(&other.group).then(self.first.total_cmp(&other.first))
+    }
+
+    /// By the first loss alone: smaller is better. Members that are equal in everything are equal, whatever their numbers.
+    pub(super) fn merit(&self, other: &Self) -> Ordering {
+        let loss = |member: &Self| {
+            let loss = member.losses.first().copied().unwrap_or(f64::NAN);
+            if loss.is_nan() || member.group == Group::Infeasible { f64::INFINITY } else { loss + 0.0 }
+        };
+        self.class(other).then(loss(self).total_cmp(&loss(other)))
+    }
+
+    /// [`Member::merit`], with the lower number before the higher of equal ones: a strict order.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        self.merit(other).then(self.trial.cmp(&other.trial))
+    }
+}
+
+/// The front of each member, from 0: a class of members comes after all fronts of the class before it.
+pub(super) fn fronts(members: &[Member]) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    order.sort_by(|a, b| members[*a].class(&members[*b]).then(a.cmp(b)));
+    let (mut fronts, mut from) = (vec![0; members.len()], 0);
+    for class in order.chunk_by(|a, b| members[*a].class(&members[*b]).is_eq()) {
+        let losses: Vec<&[f64]> = class.iter().map(|k| &*members[*k].losses).collect();
+        let by_losses = members[class[0]].group < Group::Infeasible;
+        let ranks = if by_losses { pareto::ranks(&losses) } else { vec![0; class.len()] };
+        for (k, rank) in class.iter().zip(&ranks) {
+            fronts[*k] = from + rank;
+        }
+        from += 1 + ranks.into_iter().max().unwrap_or(0);
+    }
+    fronts
+}
+
+/// Finished trials in the order in which they finished, each handed out once.
+#[derive(Default)]
+pub(super) struct Finished {
+    observations: Observations,
+    space_version: u32,
+    seen: usize,
+}
+
+impl Finished {
+    /// Members that have come since the last call, and whether all before are to be forgotten, because the space is another.
+    pub(super) fn advance(&mut self, study: &Study) -> (bool, Vec<Member>) {
+        let afresh = self.space_version != study.space_version()
+            || self.observations.finished().len() > study.finished().len();
+        if afresh {
+            *self = Self { space_version: study.space_version(), ..Self::default() };
+        }
+        self.observations.advance(study);
+        let fresh = &self.observations.finished()[self.seen..];
+        self.seen += fresh.len();
+        (afresh, fresh.iter().map(Member::of).collect())
+    }
+
+    /// How many have been handed out.
+    pub(super) fn seen(&self) -> usize {
+        self.seen
+    }
+}
+
+/// The square root of the study's limit of trials, kept in `range`; `unlimited` where there is no limit.
+///
+/// So a short study has several generations, and a long one enough members not to run together too soon.
+pub(super) fn size_by_limit(study: &Study, range: RangeInclusive<usize>, unlimited: usize) -> usize {
+    let root = |limit: u64| (limit as f64).sqrt().round() as usize;
+    study.spec().limits.trials.map_or(unlimited, |limit| root(limit).clamp(*range.start(), *range.end()))
+}
+
+/// The point with which trial number `trial` fills a population that is not yet full: a point of the scrambled Sobol
+/// sequence, pushed through the priors; an independent draw if the engine asks again.
+pub(super) fn founder(study: &Study, trial: u32, draw: u64, rng: &mut Rng) -> Point {
+    let space: &Space = study.space();
+    if draw > 0 {
+        return space.draw(&rng.uniforms(space.len()));
+    }
+    sequence::point(scrambled, study, trial)
+}

@@ -1,0 +1,144 @@
+//! Evolution with regularised age (Real et al. 2019, arXiv:1802.01548): the population is the latest so many trials, however
+//! good the older ones were; the best of a few drawn at random has a child, which differs from it in one parameter.
+//!
+//! Made for spaces of choices, such as architectures. A choice becomes another one, a level or a number a near one or, one time
+//! in five, a new draw from its prior; what a new choice opens is drawn from its prior. The first metric is what counts;
+//! failed and pruned trials and broken constraints are ordered as told in `population`. Trials that run are not looked at,
+//! so workers are never idle.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::population::{Finished, Member, founder};
+use super::variation::{mutated, novel};
+use super::{Proposal, Request, Sampler};
+use crate::memo::Memo;
+use crate::registry::{Entry, OptionDoc, configure};
+use crate::rng::Rng;
+use crate::space::{Point, Space};
+use crate::study::Study;
+
+pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
+    name: "regularized_evolution",
+    summary: "changes one parameter of a good recent trial; the old die. For spaces of choices",
+    options: &[
+        OptionDoc {
+            name: "population",
+            doc: "latest finished trials that live, from 2; the first so many cover the space evenly",
+        },
+        OptionDoc { name: "sample", doc: "members drawn at random, of which the best has a child, from 1" },
+        OptionDoc {
+            name: "redraw_rate",
+            doc: "probability that a number or level is drawn anew rather than moved a little, 0 to 1",
+        },
+        OptionDoc {
+            name: "mutation_eta",
+            doc: "index of the polynomial mutation of numbers and levels, from 0: the larger, the smaller the steps",
+        },
+    ],
+    build: |options| {
+        let (evolution, complete) = configure::<RegularizedEvolution>(options)?;
+        evolution.check_options()?;
+        Ok((Box::new(evolution) as _, complete))
+    },
+};
+
+/// The sampler's options.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegularizedEvolution {
+    /// Latest finished trials that live.
+    pub population: usize,
+    /// Members drawn at random, of which the best has a child.
+    pub sample: usize,
+    /// Probability that a number or level is drawn anew.
+    pub redraw_rate: f64,
+    /// Distribution index of the polynomial mutation of numbers and levels.
+    pub mutation_eta: f64,
+}
+
+impl Default for RegularizedEvolution {
+    fn default() -> Self {
+        Self { population: 20, sample: 10, redraw_rate: 0.2, mutation_eta: 10.0 }
+    }
+}
+
+impl Sampler for RegularizedEvolution {
+    fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
+        let alive: &mut Alive = memo.get();
+        alive.advance(study, self.population);
+        if alive.members.len() < self.population {
+            return Proposal::Point(founder(study, request.trial, request.draw, rng));
+        }
+        let space = study.space();
+        let known = alive.members.iter().map(|member| &*member.unit);
+        Proposal::Point(novel(space, known, |_| {
+            let mut drawn = || &alive.members[rng.below(alive.members.len() as u64) as usize];
+            let first = drawn();
+            let best =
+                (1..self.sample).fold(first, |best, _| std::cmp::min_by(best, drawn(), |a, b| a.order(b)));
+            self.child(space, &study.trials()[best.trial as usize].point, rng)
+        }))
+    }
+}
+
+impl RegularizedEvolution {
+    fn check_options(&self) -> Result<(), String> {
+        if self.population < 2 {
+            return Err("population must be at least 2".into());
+        }
+        if self.sample == 0 {
+            return Err("sample must be at least 1".into());
+        }
+        if !(0.0..=1.0).contains(&self.redraw_rate) {
+            return Err(format!("redraw_rate is a share from 0 to 1, not {}", self.redraw_rate));
+        }
+        if !(self.mutation_eta >= 0.0 && self.mutation_eta.is_finite()) {
+            return Err(format!("mutation_eta must be 0 or more, not {}", self.mutation_eta));
+        }
+        Ok(())
+    }
+
+    /// The parent with one parameter changed.
+    fn child(&self, space: &Space, parent: &Point, rng: &mut Rng) -> Point {
+        let can_change =
+            |k: &usize| parent.get(*k).is_some() && !space.parameters()[*k].distribution.is_fixed();
+        let free: Vec<usize> = (0..space.len()).filter(can_change).collect();
+        let chosen = free.get(rng.below(free.len().max(1) as u64) as usize).copied();
+        space.complete(|k| match parent.get(k) {
+            None => space.draw_one(k, rng.uniform()),
+            Some(own) if Some(k) == chosen => self.changed(space, k, own, rng),
+            Some(own) => own,
+        })
+    }
+
+    fn changed(&self, space: &Space, k: usize, own: f64, rng: &mut Rng) -> f64 {
+        if !space.parameters()[k].distribution.is_categorical() && rng.uniform() < self.redraw_rate {
+            let drawn = space.draw_one(k, rng.uniform());
+            if drawn != own {
+                return drawn;
+            }
+        }
+        mutated(space, k, own, self.mutation_eta, rng)
+    }
+}
+
+/// The memo: the latest trials to finish, oldest first.
+#[derive(Default)]
+struct Alive {
+    finished: Finished,
+    members: VecDeque<Member>,
+}
+
+impl Alive {
+    fn advance(&mut self, study: &Study, population: usize) {
+        let (afresh, fresh) = self.finished.advance(study);
+        if afresh {
+            self.members.clear();
+        }
+        self.members.extend(fresh);
+        let dead = self.members.len().saturating_sub(population);
+        self.members.drain(..dead);
+    }
+}
