@@ -31,8 +31,13 @@ fn main() {
     if sizes.is_empty() {
         sizes = vec![100, 1_000, 10_000];
     }
-    println!("{:12} {:>8} {:>12} {:>12} {:>12}", "sampler", "trials", "ms per ask", "ms per tell", "first ask ms");
-    for entry in SAMPLERS.iter().filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.name)) {
+    println!(
+        "{:12} {:>8} {:>12} {:>12} {:>12}",
+        "sampler", "trials", "ms per ask", "ms per tell", "first ask ms"
+    );
+    for entry in
+        SAMPLERS.iter().filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.name))
+    {
         for &trials in &sizes {
             // The history is the same for all: half of it random, half of it by the estimator.
             match cost(entry.name, trials) {

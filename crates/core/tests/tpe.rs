@@ -10,10 +10,10 @@ use functions::{
 };
 use luthier_core::engine::{Engine, Next, resolve, verify};
 use luthier_core::event::{Event, Failure, Origin, Outcome, SpaceEdit, Work};
-use luthier_core::metric::{Direction, Metric, Metrics};
-use luthier_core::rng::{Purpose, Rng};
 use luthier_core::memo::Memo;
+use luthier_core::metric::{Direction, Metric, Metrics};
 use luthier_core::pareto::hypervolume;
+use luthier_core::rng::{Purpose, Rng};
 use luthier_core::sampler::tpe::{Grouping, Split, Tpe, winner};
 use luthier_core::sampler::{Proposal, Request, Sampler};
 use luthier_core::space::{
@@ -132,7 +132,8 @@ fn splits_of_several_objectives_are_optunas() {
     for case in reference()["fronts"].as_array().unwrap() {
         let rows: Vec<Vec<f64>> = case["losses"].as_array().unwrap().iter().map(numbers).collect();
         let mut metrics = Metrics::single("loss 0", Direction::Minimize);
-        let objective = |k: usize| Metric { name: format!("loss {k}").into(), direction: Direction::Minimize };
+        let objective =
+            |k: usize| Metric { name: format!("loss {k}").into(), direction: Direction::Minimize };
         metrics.objectives = (0..rows[0].len()).map(objective).collect();
         let mut study = Study::new(Spec::new("fronts", Space::default(), metrics));
         for (number, row) in (0..).zip(&rows) {
@@ -469,9 +470,13 @@ fn wrong_options_are_refused() {
 #[test]
 fn a_kept_memo_changes_no_proposal_and_the_log_verifies() {
     const DROPOUT: usize = 6;
-    for (scheduler, grouping) in
-        [("run_all", "joint"), ("asha", "joint"), ("median", "joint"), ("asha", "group"), ("run_all", "single")]
-    {
+    for (scheduler, grouping) in [
+        ("run_all", "joint"),
+        ("asha", "joint"),
+        ("median", "joint"),
+        ("asha", "group"),
+        ("run_all", "single"),
+    ] {
         let mut spec = Spec::new("s", (BRANCHES.space)(), Metrics::single("loss", Direction::Minimize));
         spec.policy.sampler = Component::named("tpe").with("grouping", grouping);
         spec.policy.scheduler = Component::named(scheduler);
@@ -629,17 +634,16 @@ fn parallel_workers_do_not_crowd() {
 #[test]
 fn a_group_is_modelled_on_the_trials_that_had_it() {
     // The good value of the child is known only from trials of its branch, which are few and bad in other respects.
-    let choices = Distribution::Categorical { choices: vec!["a".into(), "b".into()] };
-    let child = Parameter {
-        when: Some(Condition::eq("branch", "b")),
-        ..float("child", 0.0, 1.0, Scale::Linear)
-    };
+    let choices = Distribution::Categorical { choices: vec!["a".into(), "b".into()].into() };
+    let child =
+        Parameter { when: Some(Condition::eq("branch", "b")), ..float("child", 0.0, 1.0, Scale::Linear) };
     let space = Space::new(vec![Parameter::new("branch", choices), child], vec![]).unwrap();
     let mut study = Study::new(Spec::new("s", space, Metrics::single("loss", Direction::Minimize)));
     for number in 0..40 {
         let is_child = number % 2 == 0;
         let at = f64::from(number) / 40.0;
-        let params = vec![Some(if is_child { "b" } else { "a" }.into()), is_child.then_some(Value::Float(at))];
+        let params =
+            vec![Some(if is_child { "b" } else { "a" }.into()), is_child.then_some(Value::Float(at))];
         let work = begin(&mut study, number, params);
         let loss = if is_child { 1.0 + (at - 0.3).abs() } else { 2.0 };
         end(&mut study, work, Outcome::Completed { values: vec![loss] });
@@ -651,7 +655,7 @@ fn a_group_is_modelled_on_the_trials_that_had_it() {
             let request = Request { trial: 40, draw, budget: None };
             match tpe.propose(&study, &request, &mut Memo::default(), &mut rng) {
                 Proposal::Point(point) => point.get(1),
-                Proposal::Exhausted => None,
+                Proposal::Chosen(..) | Proposal::Exhausted => None,
             }
         });
         asked.collect()
@@ -673,7 +677,9 @@ fn replicated(noise: f64) -> Study {
         let point = study.space().draw(&rng.uniforms(2));
         let params = point.0.iter().map(|x| Some(Value::Float(*x))).collect();
         let (space, why) = (study.space_version(), Origin::Sampler);
-        study.apply(&Event::Started { trial, space, params, budget: None, parent: None, why }).unwrap();
+        study
+            .apply(&Event::Started { trial, space, params, budget: None, parent: None, why, by: None })
+            .unwrap();
         for replicate in 0..3 {
             let work = Work { trial, replicate };
             study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
@@ -776,9 +782,8 @@ fn volume(sampler: Component, seed: u64) -> f64 {
 
 #[test]
 fn several_objectives_are_covered_better_than_by_chance() {
-    let wins = (0..SEEDS).filter(|seed| {
-        volume(Component::named("tpe"), *seed) > volume(Component::named("random"), *seed)
-    });
+    let wins = (0..SEEDS)
+        .filter(|seed| volume(Component::named("tpe"), *seed) > volume(Component::named("random"), *seed));
     let wins = wins.count();
     assert!(wins >= WINS, "{wins} of {SEEDS}");
 }

@@ -39,6 +39,13 @@ pub struct Seen {
     pub importance: Vec<f64>,
 }
 
+/// The features of a study's history as it is, for training.
+pub fn features_of(study: &Study) -> Features {
+    let mut ledger = Ledger::default();
+    ledger.advance(study, true, 1);
+    observe(study, &ledger).features
+}
+
 /// Looks at the latest completed trials. Needs none, but says more with some.
 pub(crate) fn observe(study: &Study, ledger: &Ledger) -> Seen {
     let space = study.space();
@@ -46,7 +53,8 @@ pub(crate) fn observe(study: &Study, ledger: &Ledger) -> Seen {
     let mut latest: Vec<u32> =
         numbers.rev().filter(|number| is_completed(ledger.standing(*number))).take(LATEST).collect();
     latest.sort_unstable();
-    let loss = |number: u32| study.trials()[number as usize].loss(study.metrics(), 0).unwrap_or(f64::INFINITY);
+    let loss =
+        |number: u32| study.trials()[number as usize].loss(study.metrics(), 0).unwrap_or(f64::INFINITY);
     let mut rows: Vec<(f64, u32)> = latest.iter().map(|number| (loss(*number), *number)).collect();
     rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let units: Vec<Vec<f64>> =

@@ -46,10 +46,22 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             doc: "trials with a loss before the model is used; until then drawn at random",
         },
         OptionDoc { name: "constant_liar", doc: "whether trials that run or wait count as bad until known" },
-        OptionDoc { name: "gamma", doc: "share of the trials that count as good, in (0, 1); none: by the history" },
-        OptionDoc { name: "n_candidates", doc: "points drawn for each proposal, from 1; none: by the history" },
-        OptionDoc { name: "width", doc: "smallest bandwidth as a share of the range, in [0, 1); none: by the history" },
-        OptionDoc { name: "prior_weight", doc: "weight of the prior, in trials, above 0; none: by the history" },
+        OptionDoc {
+            name: "gamma",
+            doc: "share of the trials that count as good, in (0, 1); none: by the history",
+        },
+        OptionDoc {
+            name: "n_candidates",
+            doc: "points drawn for each proposal, from 1; none: by the history",
+        },
+        OptionDoc {
+            name: "width",
+            doc: "smallest bandwidth as a share of the range, in [0, 1); none: by the history",
+        },
+        OptionDoc {
+            name: "prior_weight",
+            doc: "weight of the prior, in trials, above 0; none: by the history",
+        },
         OptionDoc {
             name: "lock",
             doc: "probability in [0, 1] with which a parameter that matters less is locked; none: by the history",
@@ -286,7 +298,13 @@ impl Pair {
     }
 
     /// Each parameter's value by the densities of that parameter alone.
-    fn one_by_one(&mut self, space: &Space, mut given: Vec<Option<f64>>, count: usize, rng: &mut Rng) -> Point {
+    fn one_by_one(
+        &mut self,
+        space: &Space,
+        mut given: Vec<Option<f64>>,
+        count: usize,
+        rng: &mut Rng,
+    ) -> Point {
         for &k in space.order() {
             if given[k].is_some() {
                 continue;

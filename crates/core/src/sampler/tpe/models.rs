@@ -149,7 +149,8 @@ impl History {
     /// Where losses are noisy, near trials cannot be told apart: a quadratic's minimum is known to the root of the noise.
     fn widen(&mut self, tpe: &Tpe) {
         let wanted = tpe.noise_width * self.ledger.noise().sqrt();
-        self.least = if wanted > 1e-3 { NOTCH.powf((wanted.ln() / NOTCH.ln()).round()).min(0.5) } else { 0.0 };
+        self.least =
+            if wanted > 1e-3 { NOTCH.powf((wanted.ln() / NOTCH.ln()).round()).min(0.5) } else { 0.0 };
         for group in &mut self.groups {
             let least = self.least;
             let (good, bad) = group.models();

@@ -182,7 +182,14 @@ impl Column {
     }
 
     /// The same, remembered, for every slot in `slots`, added to `totals`; or a bound where the sum stays below `least`.
-    pub(super) fn add_cells(&mut self, axis: &Axis, query: &Query, least: f64, slots: &[u32], totals: &mut [f64]) {
+    pub(super) fn add_cells(
+        &mut self,
+        axis: &Axis,
+        query: &Query,
+        least: f64,
+        slots: &[u32],
+        totals: &mut [f64],
+    ) {
         let mut masses = std::mem::take(&mut self.masses);
         let known = masses.row(query.at.cell, axis.cells, self.mean.len());
         for (slot, total) in slots.iter().zip(totals) {

@@ -350,19 +350,12 @@ impl Parzen {
     }
 
     /// ln of one weighted kernel.
-    fn log_kernel(&self, queries: &[Query], slot: usize) -> f64 {
-        self.weights[slot].ln() + queries.iter().map(|query| self.factor(query, slot)).sum::<f64>()
-    }
-
-    /// ln of one kernel's factor for one parameter.
-    fn factor(&self, query: &Query, slot: usize) -> f64 {
-        let column = &self.columns[query.axis];
-        match self.axes[query.axis].shape {
-            Shape::Unused => 0.0,
-            Shape::Continuous => column.log_normal(slot, query),
-            Shape::Choices => column.log_spike(slot, query),
-            Shape::Cells => column.log_cell(slot, query),
+    fn log_kernel(&mut self, queries: &[Query], slot: usize) -> f64 {
+        let mut total = [self.weights[slot].ln()];
+        for query in queries {
+            self.add_factors(query, f64::NEG_INFINITY, &[slot as u32], &mut total);
         }
+        total[0]
     }
 
     /// Adds the factors of one parameter to the kernels in `slots`; on grids those that end below `least` may be less

@@ -148,8 +148,7 @@ impl WithSimd for Keep<'_> {
         for (first, some) in (first..).step_by(LANES).zip(bounds.chunks(LANES)) {
             let any = some.iter().fold(0, |any, bound| any | u32::from(*bound >= least));
             if any == 1 {
-                slots
-                    .extend((first..).zip(some).filter(|(_, bound)| **bound >= least).map(|(slot, _)| slot));
+                slots.extend((first..).zip(some).filter(|(_, bound)| **bound >= least).map(|(slot, _)| slot));
             }
         }
     }
