@@ -221,27 +221,18 @@ impl<'a> Run<'a> {
 
 fn sampler_with(choices: [usize; 7]) -> Component {
     let settings = Settings::of(choices);
-    let option = |value: &dyn erased::Value| value.json();
     Component::named("adaptive_tpe")
         .with("gamma", settings.gamma)
         .with("n_candidates", settings.n_candidates)
         .with("width", settings.width)
         .with("prior_weight", settings.prior_weight)
         .with("lock", settings.lock)
-        .with("filter", option(&settings.filter))
-        .with("grouping", option(&settings.grouping))
+        .with("filter", json(settings.filter))
+        .with("grouping", json(settings.grouping))
 }
 
-/// Options as JSON.
-mod erased {
-    pub(crate) trait Value {
-        fn json(&self) -> serde_json::Value;
-    }
-    impl<T: serde::Serialize> Value for T {
-        fn json(&self) -> serde_json::Value {
-            serde_json::to_value(self).expect("a name")
-        }
-    }
+fn json(value: impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(value).expect("a name")
 }
 
 /// Every other time a setting is the plain estimator's, so that its neighbourhood is seen most.
@@ -278,8 +269,12 @@ fn simulate(seed: u64, minutes: f64) {
                 let above = branches.iter().filter(|(_, other)| other < best).count() as f64;
                 let gain = (below - above) / (BRANCHES - 1) as f64;
                 let mut line = format!("{seed} {trials} {gain:.3}");
-                choices.iter().for_each(|choice| write!(line, " {choice}").expect("memory"));
-                features.iter().for_each(|feature| write!(line, " {feature:.4}").expect("memory"));
+                for choice in choices {
+                    write!(line, " {choice}").expect("memory");
+                }
+                for feature in features {
+                    write!(line, " {feature:.4}").expect("memory");
+                }
                 println!("{line}");
             }
         }
@@ -353,7 +348,9 @@ fn centre(weights: &mut [f64]) {
         for feature in 0..COUNT {
             let places: Vec<usize> = (row..row + size).map(|row| row * COUNT + feature).collect();
             let mean = places.iter().map(|k| weights[*k]).sum::<f64>() / size as f64;
-            places.iter().for_each(|k| weights[*k] -= mean);
+            for k in places {
+                weights[k] -= mean;
+            }
         }
         row += size;
     }
@@ -365,7 +362,9 @@ fn print_table(weights: &[f64], count: f64) {
          //! choice of each setting, in the order of `SETTINGS`; what the choice gains, in ranks among random settings from −1 to 1,\n\
          //! is the row times the features:\n//!"
     );
-    NAMES.iter().enumerate().for_each(|(k, name)| println!("//! {k}. {name}"));
+    for (k, name) in NAMES.iter().enumerate() {
+        println!("//! {k}. {name}");
+    }
     println!("\nuse super::features::COUNT;\n");
     println!(
         "/// What another choice must promise beyond the plain estimator's.\npub(super) const MARGIN: f64 = 0.02;\n"

@@ -3,6 +3,9 @@
 //! The loops have no branch and no reduction whose order matters, so that every machine finds the same bounds, however
 //! many numbers its instructions take at once.
 
+// What is not inlined into the dispatched function is compiled for the oldest processors.
+#![allow(clippy::inline_always)]
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::axis::Shape;
@@ -78,7 +81,7 @@ pub(super) struct Probe<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bounds {
     slots: usize,
-    bounds: Vec<f32>,
+    each: Vec<f32>,
     /// The highest of each block.
     tops: Vec<f32>,
 }
@@ -88,14 +91,14 @@ impl Bounds {
     pub(super) fn compute(&mut self, weights: &[f64], points: &[Vec<Probe>]) {
         self.slots = weights.len();
         let blocks = self.slots.div_ceil(BLOCK);
-        self.bounds.resize(self.slots * points.len(), 0.0);
+        self.each.resize(self.slots * points.len(), 0.0);
         self.tops.resize(blocks * points.len(), 0.0);
         let arch = Arch::new();
         for block in 0..blocks {
             let first = block * BLOCK;
             let last = (first + BLOCK).min(self.slots);
             for (k, probes) in points.iter().enumerate() {
-                let bounds = &mut self.bounds[k * self.slots + first..k * self.slots + last];
+                let bounds = &mut self.each[k * self.slots + first..k * self.slots + last];
                 let top = &mut self.tops[k * blocks + block];
                 *top = arch.dispatch(Bound { weights: &weights[first..last], probes, first, bounds });
             }
@@ -103,7 +106,7 @@ impl Bounds {
     }
 
     fn of(&self, point: usize) -> &[f32] {
-        &self.bounds[point * self.slots..(point + 1) * self.slots]
+        &self.each[point * self.slots..(point + 1) * self.slots]
     }
 
     fn tops_of(&self, point: usize) -> &[f32] {
