@@ -10,7 +10,7 @@ RANDOM = "random_search:uniform"
 # Each of Luthier's samplers and the peers it is named after.
 NAMESAKES = {
     "luthier:tpe": ["optuna:tpe"],
-    "luthier:atpe": ["hyperopt:atpe"],
+    "luthier:adaptive_tpe": ["hyperopt:atpe"],
     "luthier:gp": ["hebo:default", "optuna:gp"],
     "luthier:forest": ["smac:hpo"],
     "luthier:cma_es": ["optuna:cmaes"],

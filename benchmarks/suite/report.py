@@ -16,7 +16,7 @@ FOLDER = Path(__file__).resolve().parent / "report"
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- tuning: written by `benchmarks/suite/run.py page` -->", "<!-- tuning: end -->"
 
-OURS = ["luthier:auto", "luthier:tpe", "luthier:atpe", "luthier:gp", "luthier:forest", "luthier:cma_es"]
+OURS = ["luthier:auto", "luthier:tpe", "luthier:adaptive_tpe", "luthier:gp", "luthier:forest", "luthier:cma_es"]
 
 
 @dataclass
@@ -199,7 +199,7 @@ def plot(comparison, folder, name):
 # Luthier in reds and solid; peers in blues, greens and greys by their family.
 STYLES = {
     "luthier:auto": ("#c1121f", "-", 2.4), "luthier:tpe": ("#f4733a", "-", 1.4), "luthier:gp": ("#d81b86", "-", 1.4),
-    "luthier:atpe": ("#f2a900", "-", 1.4), "luthier:forest": ("#8d1b3d", "-", 1.4), "luthier:cma_es": ("#e07a9b", "-", 1.4),
+    "luthier:adaptive_tpe": ("#f2a900", "-", 1.4), "luthier:forest": ("#8d1b3d", "-", 1.4), "luthier:cma_es": ("#e07a9b", "-", 1.4),
     "random_search:uniform": ("#999999", ":", 1.6), "quasi_random:sobol": ("#666666", ":", 1.2),
     "optuna:tpe": ("#0b5fa5", "--", 1.4), "optuna:gp": ("#3f8fd2", "--", 1.4), "optuna:cmaes": ("#66a3ff", "-.", 1.2),
     "optuna:auto": ("#003a70", "-.", 1.4), "hyperopt:tpe": ("#2a7f3f", "--", 1.2), "hyperopt:atpe": ("#6abf69", "--", 1.2),
