@@ -3,6 +3,7 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SAMPLERS`]. Help, docs, contract tests and
 //! benchmark rows follow from the entry.
 
+pub mod adaptive_tpe;
 pub mod auto;
 pub mod cma_es;
 pub mod coarse_to_fine;
@@ -36,6 +37,7 @@ use crate::study::Study;
 pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
     auto::ENTRY,
     tpe::ENTRY,
+    adaptive_tpe::ENTRY,
     gp::ENTRY,
     cma_es::ENTRY,
     random::ENTRY,
