@@ -27,8 +27,8 @@
 //! * With many numeric parameters the search keeps to a trust region around the best (Eriksson et al. 2019,
 //!   arXiv:1910.01465).
 //! * Scales are fitted anew with every finished trial up to 20 and then whenever there are a tenth more; in between the
-//!   factorised covariance grows by a row. Above `max_trials` the models see the best, the latest and a
-//!   spread selection of the others.
+//!   factorised covariance grows by a row. Above `max_trials` a fit sees a third of that number from the best, a third
+//!   from the latest, and a third spread evenly over the others.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -79,6 +79,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         OptionDoc {
             name: "transform",
             doc: "whether losses are made more normal before they are modelled, where that helps",
+        },
+        OptionDoc {
+            name: "warp",
+            doc: "whether coordinates are bent where that makes the losses much more plausible; doubles the cost of a fit",
         },
         OptionDoc {
             name: "cost",
@@ -146,6 +150,8 @@ pub struct Gp {
     pub trust_region: Use,
     /// Whether losses are transformed.
     pub transform: bool,
+    /// Whether coordinates are bent.
+    pub warp: bool,
     /// How much seconds count; none: by what is left of the limit.
     pub cost: Option<f64>,
     /// Trials that the models see at most.
@@ -160,6 +166,7 @@ impl Default for Gp {
             effort: 1.0,
             trust_region: Use::Auto,
             transform: true,
+            warp: false,
             cost: None,
             max_trials: 500,
         }
@@ -297,20 +304,24 @@ impl Models {
     fn fit(gp: &Gp, study: &Study, kernel: Arc<Kernel>, rows: &[Observation]) -> Self {
         let losses = comparable_losses(study, rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
-        let kept = selected(&known, &losses, gp.max_trials);
-        let settings = Settings { transform: gp.transform, ..Settings::default() };
+        let settings = Settings {
+            transform: gp.transform,
+            warp: gp.warp,
+            most_rows: gp.max_trials,
+            ..Settings::default()
+        };
         let objective = |m: usize| {
-            let rows: Vec<Row> = kept.iter().map(|k| row_of(&rows[*k], m, &losses[*k..])).collect();
+            let rows: Vec<Row> = known.iter().map(|k| row_of(&rows[*k], m, &losses[*k..])).collect();
             GaussianProcess::fit(&kernel, &rows, &settings)
         };
         let objectives = (0..study.metrics().objectives.len()).map(objective).collect();
-        let linear = Settings { transform: false, ..settings };
+        let linear = Settings { transform: false, warp: false, ..settings };
         let constraints = (0..study.metrics().constraints.len())
-            .filter_map(|m| constraint_model(&kernel, rows, m, &linear, gp.max_trials))
+            .filter_map(|m| constraint_model(&kernel, rows, m, &linear))
             .collect();
         let seconds: Vec<f64> = known.iter().map(|k| rows[*k].seconds).collect();
         let seconds = (gp.counts_seconds(study) && differs(&seconds)).then(|| {
-            let rows: Vec<Row> = kept.iter().filter_map(|k| cost_row(&rows[*k])).collect();
+            let rows: Vec<Row> = known.iter().filter_map(|k| cost_row(&rows[*k])).collect();
             GaussianProcess::fit(&kernel, &rows, &linear)
         });
         let mut models = Self {
@@ -411,14 +422,9 @@ fn constraint_model(
     rows: &[Observation],
     m: usize,
     settings: &Settings,
-    most: usize,
 ) -> Option<GaussianProcess> {
     let reported: Vec<Row> = rows.iter().filter_map(|row| constraint_row(row, m)).collect();
-    let distances: Vec<f64> = reported.iter().map(|row| row.loss.abs()).collect();
-    let all: Vec<usize> = (0..reported.len()).collect();
-    // The values nearest to the limit say most about where it is.
-    let kept: Vec<Row> = selected(&all, &distances, most).into_iter().map(|k| reported[k]).collect();
-    (!kept.is_empty()).then(|| GaussianProcess::fit(kernel, &kept, settings))
+    (!reported.is_empty()).then(|| GaussianProcess::fit(kernel, &reported, settings))
 }
 
 /// A model of where trials fail, once one has.
@@ -430,25 +436,6 @@ fn success_model(kernel: &Arc<Kernel>, rows: &[Observation], most: usize) -> Opt
     let latest = rows.len().saturating_sub(most);
     let outcomes: Vec<(&[f64], bool)> = rows[latest..].iter().map(|row| (&*row.unit, !failed(row))).collect();
     Some(Success::fit(kernel, &outcomes))
-}
-
-/// At most `most` of the rows `known`, in their order: a third the best, a third the latest, the rest spread evenly.
-fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
-    if known.len() <= most {
-        return known.to_vec();
-    }
-    let third = most / 3;
-    let mut by_loss = known.to_vec();
-    by_loss.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]).then(a.cmp(b)));
-    let mut kept: Vec<usize> = by_loss[..third].to_vec();
-    kept.extend(&known[known.len() - third..]);
-    kept.sort_unstable();
-    kept.dedup();
-    let others: Vec<usize> = known.iter().copied().filter(|k| kept.binary_search(k).is_err()).collect();
-    let wanted = most - kept.len();
-    kept.extend((0..wanted).map(|k| others[k * others.len() / wanted]));
-    kept.sort_unstable();
-    kept
 }
 
 /// How many numeric parameters with more than one value a space has.
