@@ -18,8 +18,8 @@ shared_torch() {
     [ -e "$peers/torch/torch" ] && return 0
     if [ -n "${LUTHIER_TORCH:-}" ]; then
         mkdir -p "$peers/torch"
-        for name in torch torchgen functorch nvidia triton cuda sympy mpmath networkx filelock fsspec jinja2 markupsafe typing_extensions.py; do
-            [ -e "$LUTHIER_TORCH/$name" ] && ln -sfn "$LUTHIER_TORCH/$name" "$peers/torch/$name"
+        for part in torch torchgen functorch nvidia triton cuda sympy mpmath networkx filelock fsspec jinja2 markupsafe typing_extensions.py; do
+            [ -e "$LUTHIER_TORCH/$part" ] && ln -sfn "$LUTHIER_TORCH/$part" "$peers/torch/$part"
         done
         ln -sfn "$LUTHIER_TORCH"/torch-*.dist-info "$peers/torch/"
         return 0
@@ -38,7 +38,7 @@ environment() {
     if [ "$name" = hebo ]; then
         # HEBO's own pins send pip back and forth for a quarter of an hour; and its pymoo has no wheel, and is slow unless compiled.
         "$peers/$name/bin/python" -m pip install "$@" setuptools==65.5.0 wheel==0.48.0 Cython==0.29.37 numpy==1.24.4 || return 1
-        set -- "$@" --no-build-isolation --no-binary pymoo
+        set -- "$@" --no-build-isolation --no-cache-dir --no-binary pymoo
     fi
     "$peers/$name/bin/python" -m pip install "$@" -r "$here/requirements/$name.txt"
 }
@@ -48,9 +48,9 @@ rust() {
 }
 
 failed=
-for name in ${*:-$all}; do
-    echo "$name" >&2
-    if [ "$name" = rust ]; then rust; else environment "$name"; fi || failed="$failed $name"
+for peer in ${*:-$all}; do
+    echo "$peer" >&2
+    if [ "$peer" = rust ]; then rust; else environment "$peer"; fi || failed="$failed $peer"
 done
 [ -z "$failed" ] || { echo "not installed:$failed" >&2; exit 1; }
 echo "$peers"

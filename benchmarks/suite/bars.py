@@ -13,7 +13,7 @@ NAMESAKES = {
     "luthier:atpe": ["hyperopt:atpe"],
     "luthier:gp": ["hebo:default", "optuna:gp"],
     "luthier:forest": ["smac:hpo"],
-    "luthier:cmaes": ["optuna:cmaes"],
+    "luthier:cma_es": ["optuna:cmaes"],
 }
 
 

@@ -305,7 +305,9 @@ def command_grid(commands):
     quick = commands.add_parser("quick", help="auto, tpe and gp beside the recorded peers on the core: at most 15 minutes on two idle cores")
     quick.set_defaults(run=run_grids, grids=["core"], optimizers="luthier:auto,luthier:tpe,luthier:gp", seeds="0-2", page=False, training=False)
     full = commands.add_parser("full", help="all samplers on everything, then the table, the plots and the page in docs/benchmarks.md")
-    full.set_defaults(run=run_grids, grids=list(report.GRIDS), seeds="0-19", page=True)
+    full.set_defaults(run=run_grids, page=True)
+    full.add_argument("--seeds", default="0-19", help="of these as many as a part has (default: %(default)s)")
+    full.add_argument("--grids", type=lambda text: text.split(","), default=list(report.GRIDS), help=f"parts: {','.join(report.GRIDS)} (default: all)")
     full.add_argument("--optimizers", default=",".join(report.OURS), help="joined by commas (default: %(default)s)")
     page = commands.add_parser("page", help="the table, the plots and the page from what has been run, running nothing")
     page.set_defaults(run=run_page, seeds="0-19")
@@ -319,7 +321,7 @@ def run_grids(arguments):
     begin = time.monotonic()
     for name in arguments.grids:
         run_grid(report.GRIDS[name], arguments)
-        print(f"{name}: {time.monotonic() - begin:.0f} s so far", file=sys.stderr, flush=True)
+        print(f"{name}: done after {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     if arguments.page:
         return run_page(arguments)
     grid = report.GRIDS["core"]
@@ -333,7 +335,7 @@ def run_grids(arguments):
 def run_grid(grid, arguments):
     """Luthier's samplers on one grid, kept by build."""
     seeds = seeds_of(arguments.seeds)[: grid.seeds]
-    slices = [(task, seed) for seed in seeds for task in tasks_of(grid.tasks)]
+    slices = [(task, seed) for seed in seeds for task in grid.chosen(tasks_of)]
     wanted = [name for name in arguments.optimizers.split(",") if grid.takes(name)]
     settings = argparse.Namespace(trials=grid.trials, fidelity=grid.fidelity, jobs=arguments.jobs)
     run_fresh([name for name in wanted if is_there(name)], slices, settings)

@@ -1,7 +1,8 @@
 """Nevergrad's NGOpt, which chooses an algorithm from the space and the number of trials.
 
-The space is flat: a choice among sub-spaces would be laid out as one vector of all of them anyway. An ordinal is a
-`TransitionChoice`, whose steps go to neighbours; a logarithmic integer is `Log` with integer casting.
+The space is flat: a choice among sub-spaces would be laid out as one vector of all of them anyway. An ordinal is the integer index of its
+level (as `TransitionChoice`, Nevergrad's own notion, NGOpt's regret on a table of nine ordinals was twice as large); an integer
+is a scalar, `Log` where it is logarithmic, with integer casting.
 """
 
 import warnings
@@ -53,7 +54,9 @@ class Optimizer(Base):
 
     @staticmethod
     def plain(parameter, value):
-        if "choices" in parameter:
+        if parameter["type"] == "ordinal":
+            return parameter["choices"][int(value)]
+        if parameter["type"] == "categorical":
             return value
         return int(value) if parameter["type"] == "int" else float(value)
 
@@ -62,7 +65,7 @@ def node(parameter):
     if parameter["type"] == "categorical":
         return p.Choice(parameter["choices"])
     if parameter["type"] == "ordinal":
-        return p.TransitionChoice(parameter["choices"])
+        return p.Scalar(lower=0, upper=len(parameter["choices"]) - 1).set_integer_casting()
     low, high = parameter["low"], parameter["high"]
     scalar = p.Log(lower=low, upper=high) if parameter.get("log") else p.Scalar(lower=low, upper=high)
     return scalar.set_integer_casting() if parameter["type"] == "int" else scalar

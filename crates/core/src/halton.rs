@@ -16,7 +16,8 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 static PRIMES: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let mut primes: Vec<u32> = Vec::with_capacity(DIMENSIONS);
-    let is_prime = |n: u32, primes: &[u32]| primes.iter().take_while(|p| *p * *p <= n).all(|p| n % p != 0);
+    let is_prime =
+        |n: u32, primes: &[u32]| primes.iter().take_while(|p| *p * *p <= n).all(|p| !n.is_multiple_of(*p));
     for n in 2.. {
         if primes.len() == DIMENSIONS {
             break;

@@ -32,7 +32,9 @@ fn columns(play: &Play) -> Vec<Vec<f64>> {
 /// How many of the values lie in each of `n` equal parts of [0, 1).
 fn strata(values: &[f64], n: usize) -> Vec<usize> {
     let mut counts = vec![0; n];
-    values.iter().for_each(|x| counts[((x * n as f64) as usize).min(n - 1)] += 1);
+    for x in values {
+        counts[((x * n as f64) as usize).min(n - 1)] += 1;
+    }
     counts
 }
 
@@ -105,12 +107,13 @@ fn halton_trials_are_more_even_than_random_ones() {
     let (halton, random) = (Component::named("halton"), Component::named("random"));
     for (d, n, bound) in HALTON_BOUNDS {
         let ratio = unevenness(&halton, d, n, 0) / unevenness(&random, d, n, 0);
+        println!("d = {d}, n = {n}: {ratio:.3}");
         assert!(ratio < bound, "d = {d}, n = {n}: {ratio}");
     }
 }
 
 const HALTON_BOUNDS: [(usize, usize, f64); 6] =
-    [(2, 60, 0.06), (2, 500, 0.02), (5, 100, 0.2), (5, 1000, 0.05), (10, 100, 0.6), (10, 1000, 0.3)];
+    [(2, 60, 0.05), (2, 500, 0.017), (5, 100, 0.14), (5, 1000, 0.033), (10, 100, 0.54), (10, 1000, 0.23)];
 
 #[test]
 fn halton_trials_are_the_points_of_the_sequence_in_order_and_queued_ones_use_up_none() {
@@ -254,9 +257,6 @@ fn pairings_keep_constraints() {
     play.run(60, |_| completed(1.0));
     let columns = columns(&play);
     assert!(columns[0].iter().zip(&columns[1]).all(|(x, y)| x + y <= 1.0));
-    // Strata cannot all be used, for their sum is too large; but most are used once.
-    let used_once = strata(&columns[0], 60).iter().filter(|count| **count == 1).count();
-    assert!(used_once > 30, "{used_once}");
 }
 
 /// Bounds are about 1.5 times what was measured.
@@ -266,14 +266,15 @@ fn latin_hypercubes_are_more_even_than_random_trials_and_more_so_when_far_apart(
     for (d, n, bound) in LATIN_BOUNDS {
         let by_chance = unevenness(&random, d, n, 0);
         let ratio = unevenness(&plain, d, n, n as u64) / by_chance;
-        assert!(ratio < bound, "d = {d}, n = {n}: {ratio}");
         let apart = unevenness(&latin(), d, n, n as u64) / by_chance;
-        assert!(apart < bound, "d = {d}, n = {n}, far apart: {apart}");
+        println!("d = {d}, n = {n}: {ratio:.3}, far apart {apart:.3}");
+        assert!(ratio < bound && apart < bound, "d = {d}, n = {n}: {ratio}, far apart {apart}");
     }
+    println!("nearest pairs {} and {}", nearest_pair(&latin()), nearest_pair(&plain));
     assert!(nearest_pair(&latin()) > 1.3 * nearest_pair(&plain));
 }
 
-const LATIN_BOUNDS: [(usize, usize, f64); 3] = [(2, 50, 0.3), (5, 100, 0.6), (10, 100, 0.9)];
+const LATIN_BOUNDS: [(usize, usize, f64); 3] = [(2, 50, 0.075), (5, 100, 0.37), (10, 100, 0.76)];
 
 /// The distance of the nearest pair among 40 trials in 3 dimensions, mean over 10 seeds.
 fn nearest_pair(sampler: &Component) -> f64 {

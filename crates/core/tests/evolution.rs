@@ -4,11 +4,12 @@
 #[path = "support/fronts.rs"]
 mod fronts;
 #[path = "support/functions.rs"]
+#[allow(dead_code, reason = "studies here have a limit of trials")]
 mod functions;
 
 use std::sync::Arc;
 
-use fronts::{DTLZ2, DTLZ7, Problem, ZDT1, ZDT4, volume};
+use fronts::{PROBLEMS, volume};
 use functions::{BRANCHES, BRANIN, Function, HARTMANN6, LEVY, SKEWED, SPHERE, TEN, best, float, int, run};
 use luthier_core::engine::{Engine, Next, resolve, written};
 use luthier_core::event::{Event, Failure, Origin, Outcome, Work};
@@ -47,7 +48,9 @@ fn close(found: f64, expected: f64, what: &str) {
 
 fn all_close(found: &[f64], expected: &[f64], what: &str) {
     assert_eq!(found.len(), expected.len());
-    found.iter().zip(expected).for_each(|(found, expected)| close(*found, *expected, what));
+    for (found, expected) in found.iter().zip(expected) {
+        close(*found, *expected, what);
+    }
 }
 
 // ---- operators
@@ -151,9 +154,9 @@ fn niches_are_filled_evenly_and_first_by_the_nearest() {
         let mut chosen = fill_niches(4, &[1], &rivals, 2, &mut rng);
         chosen.sort_unstable();
         assert_eq!(chosen, [1, 4], "directions 0 and 2 had nobody");
-        let chosen = fill_niches(4, &[1, 1], &rivals, 4, &mut rng);
+        let chosen = fill_niches(4, &[1, 1, 1], &rivals, 4, &mut rng);
         let of = |direction| chosen.iter().filter(|k| rivals[**k].0 == direction).count();
-        assert_eq!((of(0), of(1), of(2)), (3, 0, 1), "direction 1 has two members already");
+        assert_eq!((of(0), of(1), of(2)), (3, 0, 1), "direction 1 has three members already");
         assert_eq!(fill_niches(4, &[], &rivals, 6, &mut rng).len(), 6);
     }
 }
@@ -162,8 +165,8 @@ fn niches_are_filled_evenly_and_first_by_the_nearest() {
 fn there_are_as_many_directions_as_parents_allow() {
     let count = |objectives, population| Nsga3::default().directions(objectives, population).len();
     assert_eq!((count(1, 50), count(2, 50), count(3, 50), count(3, 92)), (1, 50, 45, 91));
-    // Two layers: C(7, 4) + C(5, 4) for five, 8 + 36 for eight; the axes at least.
-    assert_eq!((count(5, 50), count(8, 50), count(60, 50)), (40, 44, 60));
+    // Two layers: C(7, 4) + C(6, 4) for five metrics, C(9, 7) + 8 for eight; the axes at least.
+    assert_eq!((count(5, 50), count(8, 50), count(60, 50)), (35 + 15, 36 + 8, 60));
 }
 
 /// A study of one parameter, of which only losses matter.
@@ -193,7 +196,9 @@ fn ended(objectives: usize, outcomes: &[Outcome]) -> Study {
 fn begin(study: &mut Study, trial: u32, cube: &[f64]) {
     let params = written(study.space(), &study.space().from_unit(cube));
     let why = Origin::Sampler;
-    study.apply(&Event::Started { trial, space: 0, params, budget: None, parent: None, why, by: None }).unwrap();
+    study
+        .apply(&Event::Started { trial, space: 0, params, budget: None, parent: None, why, by: None })
+        .unwrap();
     study.apply(&Event::Claimed { work: Work::of(trial), attempt: 1 }).unwrap();
 }
 
@@ -452,47 +457,49 @@ fn regret(function: &Function, sampler: &str, seed: u64, trials: usize) -> f64 {
     best(&run(spec, trials, function.regret))
 }
 
-fn check_wins(function: &Function, sampler: &str, trials: usize) {
-    let wins =
-        |seed: &u64| regret(function, sampler, *seed, trials) < regret(function, "random", *seed, trials);
-    let wins = (0..SEEDS).filter(wins).count();
-    assert!(wins >= WINS, "{sampler} on {}: {wins} wins of {SEEDS}", function.name);
+/// On each of the functions.
+fn check_wins(sampler: &str, trials: usize) {
+    for function in &FUNCTIONS {
+        let regret = |sampler, seed| regret(function, sampler, seed, trials);
+        let wins = (0..SEEDS).filter(|seed| regret(sampler, *seed) < regret("random", *seed)).count();
+        println!("{sampler} on {}: {wins} wins of {SEEDS}", function.name);
+        assert!(wins >= WINS, "{sampler} on {}: {wins} wins of {SEEDS}", function.name);
+    }
 }
 
 const FUNCTIONS: [Function; 7] = [SPHERE, BRANIN, HARTMANN6, LEVY, SKEWED, BRANCHES, TEN];
 
 #[test]
 fn coarse_to_fine_beats_random_search() {
-    FUNCTIONS.iter().for_each(|function| check_wins(function, "coarse_to_fine", 100));
+    check_wins("coarse_to_fine", 100);
 }
 
 #[test]
 fn differential_evolution_beats_random_search() {
-    FUNCTIONS.iter().for_each(|function| check_wins(function, "differential_evolution", 150));
+    check_wins("differential_evolution", 150);
 }
 
 #[test]
 fn regularized_evolution_beats_random_search() {
-    FUNCTIONS.iter().for_each(|function| check_wins(function, "regularized_evolution", 100));
+    check_wins("regularized_evolution", 100);
 }
 
 #[test]
 fn a_genetic_algorithm_with_one_metric_beats_random_search() {
-    FUNCTIONS.iter().for_each(|function| check_wins(function, "nsga2", 150));
+    check_wins("nsga2", 150);
 }
 
-/// Of 10 pairs, 10 are won by chance with probability 0.001 where there is no difference.
-fn check_volumes(problem: &Problem, sampler: &str) {
-    for seed in 0..10 {
-        let ours = volume(problem, Component::named(sampler), seed, 250);
-        let by_chance = volume(problem, Component::named("random"), seed, 250);
-        assert!(ours > by_chance, "{sampler} on {}, seed {seed}: {ours}, random {by_chance}", problem.name);
-    }
-}
-
+/// Of 10 pairs, 9 or more are won by chance with probability 0.011 where there is no difference; seeds are fixed. Two
+/// problems take thousands of trials: on DTLZ4 nearly all points lead to the front's ends, on DTLZ6 nearly none come near it.
 #[test]
 fn fronts_beat_random_search() {
-    for sampler in ["nsga2", "nsga3"] {
-        [ZDT1, ZDT4, DTLZ2, DTLZ7].iter().for_each(|problem| check_volumes(problem, sampler));
+    for problem in PROBLEMS.into_iter().filter(|problem| !["dtlz4", "dtlz6"].contains(&problem.name)) {
+        let covered = |sampler: &str, seed| volume(&problem, Component::named(sampler), seed, 250);
+        let by_chance: Vec<f64> = (0..10).map(|seed| covered("random", seed)).collect();
+        for sampler in ["nsga2", "nsga3"] {
+            let wins = (0..10).filter(|seed| covered(sampler, *seed) > by_chance[*seed as usize]).count();
+            println!("{sampler} on {}: {wins} wins of 10", problem.name);
+            assert!(wins >= 9, "{sampler} on {}: {wins} wins of 10", problem.name);
+        }
     }
 }

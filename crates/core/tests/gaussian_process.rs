@@ -227,6 +227,20 @@ fn diverged_losses_do_not_flatten_the_others() {
 }
 
 #[test]
+fn losses_at_the_ends_of_the_numbers_are_like_any_others() {
+    let space = mixed();
+    let units = draws(&space, 30, 1);
+    let usual = fitted(&space, &units, |unit| bowl(unit) - 0.5);
+    for scale in [1.5e308, 1e200, 1e-300] {
+        let model = fitted(&space, &units, |unit| (bowl(unit) - 0.5) * scale);
+        check_beliefs("scaled", &model.beliefs(&units), &usual.beliefs(&units), 1e-3);
+    }
+    let mut model = fitted(&space, &units, |_| 0.0);
+    model.push(Row { unit: &units[0], loss: f64::MAX, error: f64::NAN });
+    assert!(model.belief(&units[0]).mean.is_finite());
+}
+
+#[test]
 fn losses_over_many_magnitudes_are_not_taken_for_diverged() {
     let losses: Vec<f64> = (-20..20).map(|k| 2_f64.powi(k)).collect();
     let outputs = Outputs::of(&losses);

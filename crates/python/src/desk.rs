@@ -2,16 +2,22 @@
 //! here, so all of it runs without Python's lock.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use luthier::core::event::{Failure, Outcome, Work};
 use luthier::core::study::Study;
 use luthier::core::trial::{Piece, WorkState};
+use luthier::log::{Log, SqliteLog};
+use luthier::process::{ProcessTag, is_alive};
 use luthier::session::{Asked, Assigned, Reply, Returned, Session, SessionError};
 
 use crate::error::Problem;
 use crate::value::Said;
+
+/// How long a trial stays its process's without a word from it, where the end of the process is noticed anyway.
+const HELD: Duration = Duration::from_hours(24 * 365);
 
 /// A study at work.
 pub(crate) struct Desk {
@@ -20,12 +26,13 @@ pub(crate) struct Desk {
     /// Why the last ask had nothing to give and none after it will, as far as is known.
     done: Option<String>,
     access: Access,
+    path: Option<PathBuf>,
     process: u32,
 }
 
 /// Whose the study is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+enum Access {
     /// In memory: nobody else's.
     Alone,
     /// In a file, and what is handed out comes back when the desk closes.
@@ -80,10 +87,23 @@ pub(crate) struct Meant {
 }
 
 impl Desk {
-    /// A desk for an open session.
-    pub(crate) fn new(session: Session, access: Access) -> Self {
+    /// A desk for a study in memory.
+    pub(crate) fn in_memory(session: Session) -> Self {
+        Self::new(session, Access::Alone, None)
+    }
+
+    /// A desk for the study in a file. With a lease, what is handed out stays out for so long; without one, until this
+    /// process has ended.
+    pub(crate) fn in_file(session: Session, path: &Path, lease: Option<Duration>) -> Self {
+        let access = if lease.is_some() { Access::Leased } else { Access::Shared };
+        let session = session.with_liveness(holder_is_alive).with_lease(lease.unwrap_or(HELD));
+        Self::new(session, access, Some(path.to_owned()))
+    }
+
+    fn new(session: Session, access: Access, path: Option<PathBuf>) -> Self {
         let state = State::Open(Box::new(session));
-        Self { state, held: BTreeMap::new(), done: None, access, process: std::process::id() }
+        let process = std::process::id();
+        Self { state, held: BTreeMap::new(), done: None, access, path, process }
     }
 
     /// The study, with what others have written to it.
@@ -97,12 +117,9 @@ impl Desk {
         })
     }
 
-    /// Where the study is kept.
-    pub(crate) fn place(&self) -> Option<String> {
-        match &self.state {
-            State::Open(session) if self.access != Access::Alone => Some(session.place()),
-            State::Open(_) | State::Closed(_) => None,
-        }
+    /// The study's file.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Why the last ask had nothing to give, if nothing more will come.
@@ -222,6 +239,30 @@ impl Desk {
         Ok(self.standing(work))
     }
 
+    /// Takes note that nobody has these any more: what was told to pause is paused then.
+    pub(crate) fn let_go(&mut self, dropped: &[(Work, u32)]) -> Result<(), Problem> {
+        for (work, attempt) in dropped {
+            match self.held.get(work) {
+                Some(held) if held.attempt == *attempt && held.phase != Phase::Running => {
+                    self.settle(*work)?;
+                }
+                // Whoever kept only the number may still tell.
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the hold on work that is not running any more.
+    fn settle(&mut self, work: Work) -> Result<(), Problem> {
+        let Some(held) = self.held.remove(&work) else { return Ok(()) };
+        if held.phase == Phase::Pausing {
+            let pause = returned(Ok(()), None, 0.0);
+            self.session()?.turn(|turn| turn.finish(work, held.attempt, pause))?;
+        }
+        Ok(())
+    }
+
     /// Gives back what was handed out here and not told, and lets go of the file.
     pub(crate) fn close(&mut self) -> Result<(), Problem> {
         if matches!(self.state, State::Closed(_)) {
@@ -234,6 +275,9 @@ impl Desk {
     }
 
     fn give_back(&mut self) -> Result<(), Problem> {
+        let settled = self.held.iter().filter(|(_, held)| held.phase != Phase::Running);
+        let settled: Vec<Work> = settled.map(|(work, _)| *work).collect();
+        settled.into_iter().try_for_each(|work| self.settle(work))?;
         let held = std::mem::take(&mut self.held);
         if self.access == Access::Leased || held.is_empty() {
             return Ok(());
@@ -246,6 +290,7 @@ impl Desk {
     /// The token of the work that is meant.
     fn attempt(&mut self, meant: Meant) -> Result<u32, Problem> {
         let work = meant.work;
+        self.session()?;
         match (self.held.get(&work), meant.attempt) {
             (Some(held), None) => return Ok(held.attempt),
             (Some(held), Some(attempt)) if held.attempt == attempt => return Ok(attempt),
@@ -255,7 +300,7 @@ impl Desk {
         let piece = self.study()?.piece(work).ok_or(SessionError::NoTrial(work.trial))?;
         let (state, attempt) = (piece.state, piece.attempt);
         match meant.attempt {
-            None if state == WorkState::Running && attempt == 1 => Ok(1),
+            None if state == WorkState::Running && attempt == 1 => self.check_free(work).map(|()| 1),
             None if state == WorkState::Running => Err(Problem::Study(format!(
                 "trial {} has been handed out {attempt} times; tell with the Trial that ask() gave",
                 work.trial
@@ -266,6 +311,19 @@ impl Desk {
                 self.standing(work)
             ))),
         }
+    }
+
+    /// Refuses to speak for work that a living worker holds.
+    fn check_free(&self, work: Work) -> Result<(), Problem> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let leases = SqliteLog::watch(path)?.leases()?;
+        if leases.iter().any(|lease| lease.work == work && holder_is_alive(&lease.holder) == Some(true)) {
+            let number = work.trial;
+            let text =
+                format!("trial {number} is in the hands of another worker that still runs; that one tells");
+            return Err(Problem::Study(text));
+        }
+        Ok(())
     }
 
     fn phase(&self, work: Work) -> Phase {
@@ -351,4 +409,13 @@ fn returned(result: Result<(), (Failure, Arc<str>)>, conclusion: Option<Said>, s
 
 fn is_reported(study: &Study, piece: &Piece, name: &str) -> bool {
     piece.curve.iter().any(|point| study.curve_value(point, name).is_some())
+}
+
+/// This process, as leases name their holder.
+pub(crate) fn holder() -> String {
+    serde_json::to_string(&ProcessTag::of_this_process()).unwrap_or_default()
+}
+
+fn holder_is_alive(holder: &str) -> Option<bool> {
+    is_alive(&serde_json::from_str(holder).ok()?)
 }

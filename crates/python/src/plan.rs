@@ -55,7 +55,7 @@ impl Plan {
     }
 
     /// Everything that can be wrong with a new study, found before there is a file.
-    fn check(&self) -> Result<(), Problem> {
+    pub(crate) fn check(&self) -> Result<(), Problem> {
         if self.max_budget == Some(0) {
             return Err(Problem::Study("max_budget must be at least 1".into()));
         }
@@ -217,16 +217,15 @@ pub(crate) fn component(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Compon
     if let Ok(name) = given.extract::<String>() {
         return Ok(Component::named(&name));
     }
-    let (name, options) = match given.extract::<(String, Bound<'_, PyDict>)>() {
-        Ok((name, options)) => (name, json(options.as_any(), what, 0)?),
-        Err(_) => {
-            let dict = given.cast::<PyDict>().map_err(|_| refused())?.copy()?;
-            let name = dict.get_item("name")?.ok_or_else(refused)?.extract().map_err(|_: PyErr| refused())?;
-            dict.del_item("name")?;
-            (name, json(dict.as_any(), what, 0)?)
-        }
+    let (name, options) = if let Ok(pair) = given.extract::<(String, Bound<'_, PyDict>)>() {
+        pair
+    } else {
+        let dict = given.cast::<PyDict>().map_err(|_| refused())?.copy()?;
+        let name = dict.get_item("name")?.ok_or_else(refused)?.extract().map_err(|_: PyErr| refused())?;
+        dict.del_item("name")?;
+        (name, dict)
     };
-    match options {
+    match json(options.as_any(), what, 0)? {
         Json::Object(options) => Ok(Component { name: name.into(), options }),
         _ => Err(refused()),
     }

@@ -11,7 +11,7 @@ use luthier::session::named_values;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::value::params_to_python;
+use crate::value::{Said, params_to_python};
 
 /// A trial's data, out of the study.
 pub(crate) struct Record {
@@ -19,8 +19,8 @@ pub(crate) struct Record {
     state: &'static str,
     origin: &'static str,
     pub(crate) params: Params,
-    pub(crate) values: Vec<(Arc<str>, f64)>,
-    curve: Vec<(u64, Vec<(Arc<str>, f64)>)>,
+    pub(crate) values: Said,
+    curve: Vec<(u64, Said)>,
     step: u64,
     seconds: f64,
     violation: f64,

@@ -34,8 +34,33 @@ impl Parameter {
     }
 }
 
+/// A keyword's value, if it was given.
+type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
+
+/// The keys of every parameter but a fixed one.
+const COMMON: [&str; 4] = ["default", "prior", "when", "repeat"];
+
+fn named<'a, 'py, const N: usize>(
+    keys: [&'static str; N],
+    values: [Given<'a, 'py>; N],
+) -> Vec<(&'static str, Given<'a, 'py>)> {
+    keys.into_iter().zip(values).collect()
+}
+
+/// A parameter of numbers.
+fn ranged(
+    kind: &str,
+    name: String,
+    range: [Given<'_, '_>; 5],
+    common: [Given<'_, '_>; 4],
+) -> PyResult<Parameter> {
+    let mut keys = named(["low", "high", "log", "scale", "step"], range);
+    keys.extend(named(COMMON, common));
+    declared(kind, name, &keys)
+}
+
 /// The keys of a declaration, those that are `None` left out.
-fn declared(kind: &str, name: String, keys: &[(&str, Option<&Bound<'_, PyAny>>)]) -> PyResult<Parameter> {
+fn declared(kind: &str, name: String, keys: &[(&str, Given<'_, '_>)]) -> PyResult<Parameter> {
     let mut form = Map::new();
     form.insert("type".into(), kind.into());
     for (key, value) in keys {
@@ -73,18 +98,8 @@ fn float(
     when: Option<&Bound<'_, PyAny>>,
     repeat: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Parameter> {
-    let keys = [
-        ("low", Some(low)),
-        ("high", Some(high)),
-        ("log", log),
-        ("scale", scale),
-        ("step", step),
-        ("default", default),
-        ("prior", prior),
-        ("when", when),
-        ("repeat", repeat),
-    ];
-    declared("float", name, &keys)
+    let range = [Some(low), Some(high), log, scale, step];
+    ranged("float", name, range, [default, prior, when, repeat])
 }
 
 /// Whole numbers between `low` and `high`, both included.
@@ -103,18 +118,8 @@ fn int(
     when: Option<&Bound<'_, PyAny>>,
     repeat: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Parameter> {
-    let keys = [
-        ("low", Some(low)),
-        ("high", Some(high)),
-        ("log", log),
-        ("scale", scale),
-        ("step", step),
-        ("default", default),
-        ("prior", prior),
-        ("when", when),
-        ("repeat", repeat),
-    ];
-    declared("int", name, &keys)
+    let range = [Some(low), Some(high), log, scale, step];
+    ranged("int", name, range, [default, prior, when, repeat])
 }
 
 /// `True` or `False`.
@@ -127,8 +132,7 @@ fn boolean(
     when: Option<&Bound<'_, PyAny>>,
     repeat: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Parameter> {
-    let keys = [("default", default), ("prior", prior), ("when", when), ("repeat", repeat)];
-    declared("bool", name, &keys)
+    declared("bool", name, &named(COMMON, [default, prior, when, repeat]))
 }
 
 /// Choices without an order.
@@ -143,14 +147,8 @@ fn categorical(
     repeat: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Parameter> {
     let choices = listed(choices, &format!("parameter {name:?}, choices"))?;
-    let keys = [
-        ("choices", Some(&choices)),
-        ("default", default),
-        ("prior", prior),
-        ("when", when),
-        ("repeat", repeat),
-    ];
-    declared("categorical", name, &keys)
+    let own = ("choices", Some(&choices));
+    declared("categorical", name, &[&[own], &named(COMMON, [default, prior, when, repeat])[..]].concat())
 }
 
 /// Levels from low to high.
@@ -165,14 +163,8 @@ fn ordinal(
     repeat: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Parameter> {
     let levels = listed(levels, &format!("parameter {name:?}, levels"))?;
-    let keys = [
-        ("levels", Some(&levels)),
-        ("default", default),
-        ("prior", prior),
-        ("when", when),
-        ("repeat", repeat),
-    ];
-    declared("ordinal", name, &keys)
+    let own = ("levels", Some(&levels));
+    declared("ordinal", name, &[&[own], &named(COMMON, [default, prior, when, repeat])[..]].concat())
 }
 
 /// One value, passed on as it is.
@@ -205,7 +197,7 @@ pub(crate) struct Space {
 
 #[pymethods]
 impl Space {
-    /// A space of `parameters`; `constraints` are dicts as in space files, or texts that must hold.
+    /// A space of `parameters`; `constraints` are dicts as in space files.
     #[new]
     #[pyo3(signature = (parameters, constraints=None))]
     fn new(parameters: &Bound<'_, PyAny>, constraints: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
@@ -262,11 +254,8 @@ impl Space {
     /// Raises `SpaceError` if `params` are no point of the space.
     fn check(&self, params: &Bound<'_, PyAny>) -> PyResult<()> {
         let params = params_from_python(params, "params")?;
-        let point = self.core.encode(&params).map_err(|error| Problem::Space(error.to_string()))?;
-        match self.core.broken_constraint(&point.0) {
-            Some(index) => Err(Problem::Space(format!("the params break constraint {}", index + 1)).into()),
-            None => Ok(()),
-        }
+        self.core.encode(&params).map_err(|error| space_problem(&error))?;
+        Ok(())
     }
 
     fn __len__(&self) -> usize {
@@ -327,16 +316,12 @@ fn space_problem(error: &SpaceError) -> Problem {
     Problem::Space(error.to_string())
 }
 
-/// Constraints as forms; a text is short for `{"require": text}`.
+/// Constraints as forms.
 fn constraint_forms(given: &Bound<'_, PyAny>) -> PyResult<Vec<Json>> {
-    let expected = "a list of texts and dicts";
+    let refused = || wrong("constraints", "a list of dicts", given);
     if given.is_instance_of::<PyDict>() || given.is_instance_of::<PyString>() {
-        return Err(wrong("constraints", expected, given));
+        return Err(refused());
     }
-    let items = given.try_iter().map_err(|_| wrong("constraints", expected, given))?;
-    let forms = items.enumerate().map(|(k, item)| match json(&item?, &format!("constraints[{k}]"), 0)? {
-        Json::String(text) => Ok(serde_json::json!({ "require": text })),
-        form => Ok(form),
-    });
-    forms.collect()
+    let items = given.try_iter().map_err(|_| refused())?.enumerate();
+    items.map(|(k, item)| json(&item?, &format!("constraints[{k}]"), 0)).collect()
 }

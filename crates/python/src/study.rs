@@ -1,20 +1,21 @@
 //! A study to ask and tell. Each call takes the desk without Python's lock, and never waits for that lock while it has the desk.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use luthier::core::event::{Failure, Wish, Within, Work};
 use luthier::core::metric::Metrics;
+use luthier::core::pareto::ranks;
 use luthier::core::study::Study as CoreStudy;
+use luthier::core::trial::Trial as CoreTrial;
 use luthier::log::{MemoryLog, Options};
-use luthier::process::{ProcessTag, is_alive};
 use luthier::session::{Session, SessionError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::desk::{Access, Desk, End, Meant};
+use crate::desk::{Desk, End, Meant, holder};
 use crate::error::Problem;
 use crate::plan::Plan;
 use crate::record::Record;
@@ -22,13 +23,28 @@ use crate::space::Space;
 use crate::trial::Trial;
 use crate::value::{Said, from_python, params_from_python, params_to_python, said, wrong};
 
-/// How long a trial stays its process's without a word from it, where the end of the process is noticed anyway.
-const HELD: Duration = Duration::from_hours(24 * 365);
-
 /// A study: what was tried so far, and what to try next.
+///
+/// Keywords, all optional:
+///
+/// * `direction`: "minimize" (default) or "maximize"; `metric`: what the value is called, default "value".
+/// * `objectives`: instead of these two, a list of (name, direction), or a dict of directions by name.
+/// * `constraints`: names of further metrics that should be at most 0.
+/// * `sampler`, `scheduler`: a name, or (name, {option: value}); default as for study files. `luthier.samplers()` and
+///   `luthier.schedulers()` list them.
+/// * `seed`: of every random choice, default 0.
+/// * `trials`: how many trials are finished in all; `limits`: a dict with trials, seconds, steps, target, failures.
+/// * `max_budget`: the largest step a trial can reach; schedulers with rungs need it. `step`: what a step is called.
+/// * `curve`: "last" (default) or "best": which value of a learning curve stands for the trial.
+/// * `replicates`: folds or seeds per trial, default 1.
+/// * `storage`: a file ending in .luthier, created or continued; without it the study is in memory.
+/// * `lease`: seconds for which a trial stays handed out when this process has ended; without it, it is given back at once.
+/// * `name`: of the study, default that of the file.
 #[pyclass(frozen, module = "luthier")]
 pub(crate) struct Study {
     desk: Mutex<Desk>,
+    /// Trials that Python has let go of since the last ask, with their tokens.
+    dropped: Mutex<Vec<(Work, u32)>>,
     metrics: Metrics,
     name: Arc<str>,
 }
@@ -79,8 +95,9 @@ impl Study {
                 Err(PyValueError::new_err("lease is for a study in a file; give storage, or leave it out"))
             }
             None => Self::opened(py, move || {
+                plan.check()?;
                 let session = Session::create(Box::new(MemoryLog::new()), plan.spec("study"))?;
-                Ok(Desk::new(session, Access::Alone))
+                Ok(Desk::in_memory(session))
             }),
         }
     }
@@ -97,7 +114,11 @@ impl Study {
     #[pyo3(signature = (n=None))]
     fn ask<'py>(slf: &Bound<'py, Self>, n: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let asked = slf.get().at_desk(py, |desk| desk.ask(n.unwrap_or(1)))?;
+        let dropped = slf.get().take_dropped();
+        let asked = slf.get().at_desk(py, |desk| {
+            desk.let_go(&dropped)?;
+            desk.ask(n.unwrap_or(1))
+        })?;
         let mut trials = Vec::with_capacity(asked.len());
         for assigned in asked {
             let trial = Trial {
@@ -231,7 +252,7 @@ impl Study {
     /// The file it is kept in, or None.
     #[getter]
     fn storage(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        self.at_desk(py, |desk| Ok(desk.place()))
+        self.at_desk(py, |desk| Ok(desk.path().map(|path| path.display().to_string())))
     }
 
     /// The search space.
@@ -259,6 +280,14 @@ impl Study {
     fn best<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let best = self.read(py, |study| study.incumbent().map(|trial| Record::of(study, trial)))?;
         best.map(|record| record.to_python(py)).transpose()
+    }
+
+    /// The completed and feasible trials that no other beats in all objectives, as dicts by number.
+    fn pareto_front<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let records: Vec<Record> =
+            self.read(py, |study| front(study).map(|trial| Record::of(study, trial)).collect())?;
+        let dicts = records.iter().map(|record| record.to_python(py)).collect::<PyResult<Vec<_>>>()?;
+        PyList::new(py, dicts)
     }
 
     /// The params of the best trial, or None.
@@ -295,10 +324,12 @@ impl Study {
         self.at_desk(py, Desk::close)
     }
 
+    /// The study itself, closed at the end of the `with`.
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
+    /// `close`.
     #[pyo3(signature = (*_error))]
     fn __exit__(&self, py: Python<'_>, _error: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
         self.close(py)
@@ -341,7 +372,7 @@ impl Study {
             let (metrics, name) = (spec.metrics.clone(), spec.name.clone());
             Ok::<_, Problem>((desk, metrics, name))
         })?;
-        Ok(Self { desk: Mutex::new(desk), metrics, name })
+        Ok(Self { desk: Mutex::new(desk), dropped: Mutex::default(), metrics, name })
     }
 
     /// Runs `act` at the desk, without Python's lock.
@@ -361,6 +392,15 @@ impl Study {
     fn lock(&self) -> Result<MutexGuard<'_, Desk>, Problem> {
         let broken = "an earlier call of this study was broken off by a bug; open the study anew";
         self.desk.lock().map_err(|_| Problem::Study(broken.into()))
+    }
+
+    /// Notes that Python has let go of a trial. Called while Python's lock is held, so it waits for nothing.
+    pub(crate) fn drop_trial(&self, work: Work, attempt: u32) {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).push((work, attempt));
+    }
+
+    fn take_dropped(&self) -> Vec<(Work, u32)> {
+        std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The trial that `given` means: a `Trial` of this study, or a number.
@@ -404,6 +444,18 @@ impl Study {
     }
 }
 
+/// The completed and feasible trials that no other beats.
+fn front(study: &CoreStudy) -> impl Iterator<Item = &CoreTrial> {
+    let objectives = 0..study.metrics().objectives.len();
+    let losses = |trial: &CoreTrial| {
+        objectives.clone().map(|k| trial.loss(study.metrics(), k)).collect::<Option<Vec<f64>>>()
+    };
+    let candidates = study.trials().iter().filter(|trial| study.violation(trial) <= 0.0);
+    let (trials, rows): (Vec<&CoreTrial>, Vec<Vec<f64>>) =
+        candidates.filter_map(|trial| Some((trial, losses(trial)?))).unzip();
+    trials.into_iter().zip(ranks(&rows)).filter(|(_, rank)| *rank == 0).map(|(trial, _)| trial)
+}
+
 /// Ranges given by hand: a dict from names to (low, high).
 fn ranges(given: &Bound<'_, PyDict>) -> PyResult<Vec<Within>> {
     let ranges = given.iter().map(|(name, range)| {
@@ -425,23 +477,14 @@ fn lease_of(seconds: Option<f64>) -> PyResult<Option<Duration>> {
 }
 
 /// The desk of a study in a file: the one that is there, or a new one where there is a plan.
-fn in_file(path: &PathBuf, plan: Option<&Plan>, lease: Option<Duration>) -> Result<Desk, Problem> {
+fn in_file(path: &Path, plan: Option<&Plan>, lease: Option<Duration>) -> Result<Desk, Problem> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     if path.extension().is_none_or(|extension| extension != "luthier") {
         let shown = path.display();
         return Err(Problem::Storage(format!("{shown}: the file of a study ends in .luthier; rename it")));
     }
-    let holder = match lease {
-        None => serde_json::to_string(&ProcessTag::of_this_process()).unwrap_or_default(),
-        Some(_) => String::new(),
-    };
+    let holder = if lease.is_none() { holder() } else { String::new() };
     let options = Options { holder, ..Options::default() };
     let session = crate::plan::session(path, &stem.unwrap_or_default(), plan, &options)?;
-    let session = session.with_liveness(holder_is_alive).with_lease(lease.unwrap_or(HELD));
-    let access = if lease.is_some() { Access::Leased } else { Access::Shared };
-    Ok(Desk::new(session, access))
-}
-
-fn holder_is_alive(holder: &str) -> Option<bool> {
-    is_alive(&serde_json::from_str(holder).ok()?)
+    Ok(Desk::in_file(session, path, lease))
 }

@@ -119,3 +119,9 @@ impl Trial {
         slf.get().study.bind(slf.py()).get().cancel(slf.py(), slf.as_any(), seconds, 0)
     }
 }
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.study.get().drop_trial(self.work, self.attempt);
+    }
+}

@@ -13,7 +13,8 @@ pub fn run(task: &Task) {
     let types: Vec<XType> = task.space.iter().map(x_type).collect();
     let objective = |rows: &ArrayView2<f64>| {
         let losses = rows.outer_iter().map(|row| {
-            let point: Point = task.space.iter().zip(row).map(|(parameter, &x)| Some(plain(parameter, x))).collect();
+            let point: Point =
+                task.space.iter().zip(row).map(|(parameter, &x)| Some(plain(parameter, x))).collect();
             // The package takes NaN for a failed point.
             crate::evaluate(&point).unwrap_or(f64::NAN)
         });

@@ -15,7 +15,8 @@ use task::{Point, Task};
 fn main() {
     let mut first = String::new();
     io::stdin().lock().read_line(&mut first).expect("standard input is readable");
-    let task: Task = serde_json::from_str(&first).unwrap_or_else(|error| refuse(&format!("the task: {error}")));
+    let task: Task =
+        serde_json::from_str(&first).unwrap_or_else(|error| refuse(&format!("the task: {error}")));
     match task.package.as_str() {
         "optimizer" => optimizer::run(&task),
         "egobox" => egobox::run(&task),

@@ -28,7 +28,9 @@ fn study(task: &Task) -> Study<f64> {
     let seed = task.seed;
     match task.variant.as_str() {
         "tpe" => Study::minimize(TpeSampler::builder().seed(seed).build().expect("defaults are valid")),
-        "mvtpe" => Study::minimize(MultivariateTpeSampler::builder().seed(seed).build().expect("defaults are valid")),
+        "mvtpe" => {
+            Study::minimize(MultivariateTpeSampler::builder().seed(seed).build().expect("defaults are valid"))
+        }
         "cmaes" => Study::minimize(CmaEsSampler::with_seed(seed)),
         "gp" => Study::minimize(GpSampler::with_seed(seed)),
         "de" => Study::with_sampler(Direction::Minimize, DESampler::with_seed(seed)),

@@ -38,7 +38,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     options: &[
         OptionDoc {
             name: "population",
-            doc: "members, from 4; none means the square root of the limit of trials, from 8 to 40, and 12 without one. The first so many trials cover the space evenly",
+            doc: "members, from 4; none means the square root of the limit of trials, from 8 to 12, and 12 without one. The first so many trials cover the space evenly",
         },
         OptionDoc {
             name: "strategy",
@@ -167,7 +167,7 @@ impl DifferentialEvolution {
     }
 
     fn members(&self, study: &Study) -> usize {
-        self.population.unwrap_or_else(|| size_by_limit(study, 8..=40, 12))
+        self.population.unwrap_or_else(|| size_by_limit(study, 8..=12, 12))
     }
 }
 
@@ -244,6 +244,8 @@ impl Memory {
 /// The memo: the population at present and what it has learnt.
 #[derive(Default)]
 struct Colony {
+    /// The first trial of the policy that is in force.
+    policy_from: u32,
     finished: Finished,
     slots: Vec<Option<Member>>,
     archive: VecDeque<Member>,
@@ -256,13 +258,14 @@ struct Colony {
 impl Colony {
     fn advance(&mut self, study: &Study, options: &DifferentialEvolution) {
         let members = options.members(study);
-        if self.slots.len() != members {
-            *self = Self { slots: vec![None; members], ..Self::default() };
+        let policy_from = study.policy_from();
+        if (self.slots.len(), self.policy_from) != (members, policy_from) {
+            *self = Self { slots: vec![None; members], policy_from, ..Self::default() };
         }
         let (afresh, fresh) = self.finished.advance(study);
         if afresh {
             let finished = std::mem::take(&mut self.finished);
-            *self = Self { finished, slots: vec![None; members], ..Self::default() };
+            *self = Self { finished, slots: vec![None; members], policy_from, ..Self::default() };
         }
         for member in fresh {
             self.meet(study, member, options);
@@ -278,7 +281,7 @@ impl Colony {
             return;
         };
         let order = rival.merit(member);
-        if order.is_lt() && study.trials()[rival.trial as usize].origin == Origin::Sampler {
+        if order.is_lt() && is_own(study, rival.trial) {
             let settings = self.memory.settings(study, rival.trial, options);
             self.successes.push(Success { settings, gain: gain(member, &rival) });
         }
@@ -336,6 +339,13 @@ impl Colony {
             }
         }
     }
+}
+
+/// Whether this sampler chose the trial, so that it knows the settings it was made with.
+fn is_own(study: &Study, number: u32) -> bool {
+    let trial = &study.trials()[number as usize];
+    let by_an_arm = trial.by.as_ref().is_none_or(|choice| &*choice.arm == ENTRY.name);
+    trial.origin == Origin::Sampler && number >= study.policy_from() && by_an_arm
 }
 
 /// Counts past `taken`.

@@ -1,4 +1,4 @@
-//! Latin hypercube sampling (McKay, Beckman and Conover 1979): with `n` trials planned, each parameter's range is cut into
+//! Latin hypercube sampling (`McKay`, Beckman and Conover 1979): with `n` trials planned, each parameter's range is cut into
 //! `n` equally likely strata, and each stratum is used exactly once. It looks at no loss.
 //!
 //! # How many strata
@@ -18,7 +18,8 @@
 //!
 //! Of `candidates` random pairings of free strata that keep the constraints, the one that is furthest from its nearest
 //! neighbour among the trials ("maximin", Johnson, Moore and Ylvisaker 1990; the latest 512 are looked at). The first
-//! random pairing is plain Latin hypercube sampling.
+//! random pairing is plain Latin hypercube sampling. Where free strata cannot be paired so that the constraints hold, an
+//! independent draw replaces the pairing.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 /// More strata than this are never cut: their lists would outgrow what they are good for.
 const MOST_STRATA: u64 = 1 << 16;
 
+/// How often pairings may be refused, because none keeps the constraints or a finite space has had them, before
+/// independent draws replace them.
+const PATIENCE: u64 = 8;
+
 /// Trials to which candidates keep their distance.
 const NEIGHBOURS: usize = 512;
 
@@ -81,10 +86,13 @@ impl Default for LatinHypercube {
 }
 
 impl Sampler for LatinHypercube {
-    fn propose(&self, study: &Study, _: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
+    fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
+        let space = study.space();
+        if request.draw > PATIENCE {
+            return Proposal::Point(space.draw(&rng.uniforms(space.len())));
+        }
         let design: &mut Design = memo.get();
         design.advance(study, self);
-        let space = study.space();
         let mut best: Option<(f64, Point)> = None;
         for _ in 0..self.candidates {
             let point = self.pairing(space, design, rng);

@@ -315,7 +315,9 @@ impl Frame {
 fn solved(mut rows: Vec<Vec<f64>>) -> Option<Vec<f64>> {
     let n = rows.len();
     let size = rows.iter().flatten().fold(0.0f64, |size, x| size.max(x.abs()));
-    rows.iter_mut().for_each(|row| row.push(1.0));
+    for row in &mut rows {
+        row.push(1.0);
+    }
     for k in 0..n {
         let pivot = (k..n).max_by(|a, b| rows[*a][k].abs().total_cmp(&rows[*b][k].abs()).then(b.cmp(a)))?;
         rows.swap(k, pivot);
@@ -326,7 +328,9 @@ fn solved(mut rows: Vec<Vec<f64>>) -> Option<Vec<f64>> {
         let top = rows[k].clone();
         for row in rows.iter_mut().enumerate().filter(|(j, _)| *j != k).map(|(_, row)| row) {
             let factor = row[k] / top[k];
-            row.iter_mut().zip(&top).for_each(|(x, t)| *x -= factor * t);
+            for (x, t) in row.iter_mut().zip(&top) {
+                *x -= factor * t;
+            }
         }
     }
     Some((0..n).map(|k| rows[k][n] / rows[k][k]).collect())
@@ -362,7 +366,9 @@ pub fn fill_niches(
     rng: &mut Rng,
 ) -> Vec<usize> {
     let mut used = vec![0usize; directions];
-    sure.iter().for_each(|direction| used[*direction] += 1);
+    for direction in sure {
+        used[*direction] += 1;
+    }
     let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); directions];
     for (k, (direction, _)) in rivals.iter().enumerate() {
         waiting[*direction].push(k);

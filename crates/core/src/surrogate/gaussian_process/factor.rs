@@ -1,7 +1,7 @@
 //! The Cholesky factor of a covariance matrix that grows by rows: made at once, or row by row at O(n²) each.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
+use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{MatMut, MatRef, Par, Spec};
 
@@ -155,5 +155,5 @@ impl Scratch {
 pub(super) fn factorise(columns: &mut [f64], size: usize, scratch: &mut Scratch) -> bool {
     let matrix = MatMut::from_column_major_slice_mut(columns, size, size);
     let stack = MemStack::new(&mut scratch.0);
-    cholesky_in_place(matrix, Default::default(), Par::Seq, stack, Spec::default()).is_ok()
+    cholesky_in_place(matrix, LltRegularization::default(), Par::Seq, stack, Spec::default()).is_ok()
 }

@@ -136,7 +136,7 @@ impl Scales {
 
 /// The most plausible scales for these rows; without rows, the prior's mode.
 ///
-/// Climbs from three places, on a part of the rows where there are many, and from the best place reached on all rows.
+/// Climbs from two places, on a part of the rows where there are many, and from the best place reached on all rows.
 /// With `warp`, climbs on with all warps free, and keeps them if that is worth it.
 pub(super) fn most_plausible(rows: &Rows, prior: Prior, warp: bool) -> Scales {
     let features = rows.kernel.len();
@@ -191,7 +191,7 @@ fn best(found: impl Iterator<Item = Found>) -> Found {
     best
 }
 
-/// The prior's mode; a smooth function with much noise; a rough one with little.
+/// The prior's mode, and a smooth function with much noise.
 fn starts(features: usize, prior: Prior) -> [Vec<f64>; 2] {
     let mode = prior.mode(features);
     let smooth = Scales {
@@ -217,8 +217,11 @@ fn climb(rows: &Rows, prior: Prior, start: Vec<f64>, patience: Patience) -> Foun
         .with_absolute_projected_gradient_tolerance(patience.slope)
         .with_relative_cost_reduction_tolerance(patience.rise);
     match Executor::new(hill, solver, FirstOrderState::new(start.clone())).max_iter(100).run() {
-        Ok(result) => Found { logs: result.best_param().clone(), density: -result.best_cost() },
-        Err(_) => Found { logs: start, density: f64::NEG_INFINITY },
+        // Each accepted step goes up, so the last place is the best.
+        Ok(result) if result.cost().is_finite() => {
+            Found { logs: result.param().clone(), density: -result.cost() }
+        }
+        Ok(_) | Err(_) => Found { logs: start, density: f64::NEG_INFINITY },
     }
 }
 
@@ -377,8 +380,8 @@ impl Work {
         let sum: f64 = alpha.iter().sum();
         let total: f64 = self.inverse.iter().sum();
         let mut other = scales.noise * trace + MEAN_VARIANCE * (sum * sum - total);
-        for j in 0..n {
-            other += rows.variances[j] * (alpha[j] * alpha[j] - self.inverse[j * n + j]);
+        for (j, (variance, alpha)) in rows.variances.iter().zip(alpha).enumerate() {
+            other += variance * (alpha * alpha - self.inverse[j * n + j]);
         }
         gradient[features] = 0.5 * (fit - n as f64 - other);
         gradient[features + 1] = 0.5 * scales.noise * trace;

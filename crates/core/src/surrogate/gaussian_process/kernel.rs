@@ -5,7 +5,7 @@
 //! > r²(x, y) = Σ_f D_f(x, y) / ℓ_f²
 //!
 //! is Hilbertian whatever the space, and the Matérn-5/2 kernel of r (Rasmussen and Williams 2006, eq. 4.17), a mixture
-//! of Gaussians over scales, is positive definite. There is one feature f, with one length ℓ_f, for
+//! of Gaussians over scales, is positive definite. There is one feature f, with one length, for
 //!
 //! * every number, grid and ordinal: D = (u − v)², the unit coordinates;
 //! * every categorical: D = ½ if the choices differ, else 0: corners of a simplex with sides √½. Half of a unit lies
@@ -96,7 +96,7 @@ impl Kernel {
                     features.push(Source::Choice(k, choices.len() as f64));
                 }
                 (Distribution::Float { .. } | Distribution::Int { .. } | Distribution::Ordinal { .. }, _) => {
-                    features.push(Source::Line(k))
+                    features.push(Source::Line(k));
                 }
             }
             let (when, retired) = (parameter.when.as_ref(), parameter.retired);
@@ -194,7 +194,7 @@ impl Kernel {
         }
     }
 
-    /// Σ weightsᵢ D_f(x, columnᵢ), in an order fixed for vectors of eight.
+    /// Σ weightsᵢ D(x, columnᵢ) with feature `f`'s D, in an order fixed for vectors of eight.
     pub(super) fn weigh_squares(&self, f: usize, x: f64, column: &[f64], weights: &[f64]) -> f64 {
         match self.features[f] {
             Source::Line(_) => lanes(column, weights, |y, g| g * (y - x) * (y - x)),
@@ -210,8 +210,8 @@ pub(super) fn lanes(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64
     let (heads, tails) = (a.chunks_exact(8).zip(b.chunks_exact(8)), a.len() / 8 * 8);
     let mut sums = [0.0; 8];
     for (a, b) in heads {
-        for k in 0..8 {
-            sums[k] += term(a[k], b[k]);
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += term(*a, *b);
         }
     }
     let rest: f64 = a[tails..].iter().zip(&b[tails..]).map(|(a, b)| term(*a, *b)).sum();

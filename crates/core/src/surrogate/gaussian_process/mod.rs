@@ -446,7 +446,9 @@ impl Rows {
         self.warps = warps.to_vec();
         for f in 0..self.columns.len() {
             if let Some(warp) = self.warp_of(f) {
-                self.columns[f].iter_mut().for_each(|u| *u = warp.of(*u));
+                for u in &mut self.columns[f] {
+                    *u = warp.of(*u);
+                }
             }
         }
     }

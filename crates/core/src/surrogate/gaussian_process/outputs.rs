@@ -17,6 +17,9 @@ const POWERS: f64 = 5.0;
 /// A loss is taken as diverged when the way to it from the best is so many times that to the next better one.
 const CHASM: f64 = 1e4;
 
+/// No loss is further than this from 0 in model units. Among n losses none is further than √n from their mean.
+const BEYOND: f64 = 100.0;
+
 /// Transformed losses are at most so many interquartile ranges above the upper quartile (Tukey's "far out").
 const FAR_OUT: f64 = 3.0;
 
@@ -34,6 +37,8 @@ pub enum Power {
 /// An increasing map from losses to model units: mean 0 and deviation 1 over the losses it was made for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
+    /// Losses are divided by it first: 1 unless squares of the largest would not be numbers.
+    unit: f64,
     /// Losses above are taken for this one.
     most: f64,
     power: Power,
@@ -54,28 +59,34 @@ impl Outputs {
         let mut sorted = losses.to_vec();
         sorted.sort_by(f64::total_cmp);
         let regular = before_chasm(&sorted);
+        let unit = unit_of(&sorted[..regular]);
+        for loss in &mut sorted {
+            *loss /= unit;
+        }
         let most = if regular < sorted.len() { 2.0 * sorted[regular - 1] - sorted[0] } else { f64::INFINITY };
-        let mut outputs = Self { most, ..Self::identity() };
+        let mut outputs = Self { unit, most, ..Self::identity() };
         outputs.choose_power(&sorted[..regular]);
         let transformed: Vec<f64> = sorted.iter().map(|loss| outputs.bend(*loss)).collect();
         let (lower, upper) = (quantile(&transformed, 0.25), quantile(&transformed, 0.75));
         if transformed.len() >= 8 && upper > lower {
             outputs.cap = upper + FAR_OUT * (upper - lower);
         }
-        outputs.standardise(losses);
+        outputs.standardise(&sorted);
         outputs
     }
 
     /// The map that only shifts and scales, for quantities that need no transform.
     pub fn linear(losses: &[f64]) -> Self {
-        let mut outputs = Self::identity();
-        outputs.standardise(losses);
+        let unit = unit_of(losses);
+        let mut outputs = Self { unit, ..Self::identity() };
+        outputs.standardise(&losses.iter().map(|loss| loss / unit).collect::<Vec<_>>());
         outputs
     }
 
     /// The map that changes nothing.
     pub fn identity() -> Self {
         Self {
+            unit: 1.0,
             most: f64::INFINITY,
             power: Power::Linear,
             shift: 0.0,
@@ -92,18 +103,20 @@ impl Outputs {
         self.power
     }
 
-    /// A loss in model units.
+    /// A loss in model units. Losses unlike all that it was made for count as 100 or −100.
     pub fn forward(&self, loss: f64) -> f64 {
-        (self.bend(loss).min(self.cap) - self.mean) / self.deviation
+        let value = (self.bend(loss / self.unit).min(self.cap) - self.mean) / self.deviation;
+        value.clamp(-BEYOND, BEYOND)
     }
 
     /// Model units per unit of loss at a loss; 0 where losses are drawn in.
     pub fn slope(&self, loss: f64) -> f64 {
+        let loss = loss / self.unit;
         if loss > self.most || self.bend(loss) > self.cap {
             return 0.0;
         }
         let x = ((loss - self.shift) / self.scale).max(self.straight);
-        slope(self.power, x) / (self.scale * self.deviation)
+        slope(self.power, x) / (self.scale * self.deviation) / self.unit
     }
 
     /// The loss at a value in model units. Values that no loss reaches give the nearest that is reached.
@@ -114,7 +127,7 @@ impl Outputs {
         } else {
             self.straight + (bent - transform(self.power, self.straight)) / slope(self.power, self.straight)
         };
-        (self.shift + self.scale * x).min(self.most)
+        (self.shift + self.scale * x).min(self.most) * self.unit
     }
 
     fn bend(&self, loss: f64) -> f64 {
@@ -162,11 +175,17 @@ impl Outputs {
     }
 }
 
+fn unit_of(losses: &[f64]) -> f64 {
+    let largest = losses.iter().fold(0.0, |largest: f64, loss| largest.max(loss.abs()));
+    if largest == 0.0 || (1e-100..=1e100).contains(&largest) { 1.0 } else { largest }
+}
+
 /// How many losses are not cut off from the better ones by a [`CHASM`]: three and a fifth of all in any case. Losses
 /// beyond count as if they were as far again from the best as the worst that is not cut off.
 fn before_chasm(sorted: &[f64]) -> usize {
     let first = sorted.len().div_ceil(5).max(3);
-    let way = |k: usize| sorted[k] - sorted[0];
+    // Halved, so that it is a number whatever the losses.
+    let way = |k: usize| 0.5 * sorted[k] - 0.5 * sorted[0];
     (first..sorted.len()).find(|k| way(k - 1) > 0.0 && way(*k) > CHASM * way(k - 1)).unwrap_or(sorted.len())
 }
 
