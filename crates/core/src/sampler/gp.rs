@@ -21,6 +21,8 @@
 //!
 //! # Also
 //!
+//! * A search that only polishes looks elsewhere, too: after three trials in a row that did not better the best by a
+//!   twentieth of a standard deviation, every other proposal asks for an improvement by at least that much.
 //! * A user's prior multiplies the acquisition with an exponent that fades as 10 / n (Hvarfner et al. 2022, arXiv:2204.11051).
 //! * Where the study ends after so many seconds and trials cost unequally much, improvement counts per expected second,
 //!   the less so the fewer seconds are left (Lee et al. 2020, arXiv:2003.10870).
@@ -106,6 +108,12 @@ const MANY: usize = 20;
 /// Draws of the best noise-free loss for the noisy acquisition.
 const DRAWS: usize = 16;
 
+/// A betterment of the best believed loss by less is polish, in deviations of the losses.
+const POLISH: f64 = 0.05;
+
+/// Polishing trials in a row after which every other proposal looks for more.
+const STALE: usize = 3;
+
 /// What the next point maximises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -185,7 +193,7 @@ impl Sampler for Gp {
             return Proposal::Point(drawn(rng));
         }
         memory.refresh(study, self);
-        let found = Proposer::new(self, study, memory).and_then(|proposer| proposer.point(rng));
+        let found = Proposer::new(self, study, request.trial, memory).and_then(|proposer| proposer.point(rng));
         Proposal::Point(found.unwrap_or_else(|| drawn(rng)))
     }
 }
@@ -450,6 +458,7 @@ fn numbers(space: &Space) -> usize {
 struct Proposer<'a> {
     gp: &'a Gp,
     study: &'a Study,
+    trial: u32,
     coverage: &'a Coverage,
     /// Models of the objectives, believing what they expect of pending trials.
     objectives: Vec<GaussianProcess>,
@@ -463,7 +472,7 @@ struct Proposer<'a> {
 }
 
 impl<'a> Proposer<'a> {
-    fn new(gp: &'a Gp, study: &'a Study, memory: &'a Memory) -> Option<Self> {
+    fn new(gp: &'a Gp, study: &'a Study, trial: u32, memory: &'a Memory) -> Option<Self> {
         let models = memory.models.as_ref()?;
         let mut objectives = models.objectives.clone();
         let mut pending = Vec::new();
@@ -488,7 +497,8 @@ impl<'a> Proposer<'a> {
         }
         let centers = order.iter().map(|k| units[*k].clone()).collect();
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
-        Some(Self { gp, study, coverage: &memory.coverage, objectives, models, centers, beliefs, pending })
+        let coverage = &memory.coverage;
+        Some(Self { gp, study, trial, coverage, objectives, models, centers, beliefs, pending })
     }
 
     fn point(&self, rng: &mut Rng) -> Option<Point> {
@@ -508,11 +518,12 @@ impl<'a> Proposer<'a> {
         if self.objectives.len() > 1 {
             return self.widen_front(&search, &factors, rng);
         }
-        let (model, best) = (&self.objectives[0], self.best());
+        let (model, best) = (&self.objectives[0], self.best() - self.ambition());
         match self.gp.acquisition {
             Goal::LogEi => factors.maximise(&search, &Over::new(model, LogExpectedImprovement { best }), rng),
             Goal::NoisyLogEi => {
-                let bests = self.possible_bests(rng);
+                let ambition = self.ambition();
+                let bests = self.possible_bests(rng).into_iter().map(|best| best - ambition).collect();
                 factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
             }
             Goal::LogPi => factors.maximise(&search, &Over::new(model, self.improvement(best)), rng),
@@ -525,6 +536,18 @@ impl<'a> Proposer<'a> {
     fn best(&self) -> f64 {
         let pending = self.pending.iter().map(|expected| expected[0]);
         self.beliefs.iter().map(|belief| belief.mean).chain(pending).fold(f64::INFINITY, f64::min)
+    }
+
+    /// By how much the next trial should at least better the best.
+    fn ambition(&self) -> f64 {
+        let outputs = self.objectives[0].outputs();
+        let (mut best, mut polishing) = (f64::INFINITY, 0);
+        for known in &self.models.feasible {
+            let loss = outputs.forward(known.losses[0]);
+            polishing = if loss < best - POLISH { 0 } else { polishing + 1 };
+            best = best.min(loss);
+        }
+        if polishing >= STALE && self.trial % 2 == 1 { POLISH } else { 0.0 }
     }
 
     /// What the best noise-free loss may be.
