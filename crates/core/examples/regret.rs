@@ -82,7 +82,17 @@ fn main() {
                         let values = vec![(function.regret)(&study.trials()[work.trial as usize].point.0)];
                         best.push(best.last().map_or(values[0], |b: &f64| b.min(values[0])));
                         if std::env::var("TRACE").is_ok() {
-                            println!("{seed} {} {:.4e}", best.len(), values[0]);
+                            println!(
+                                "{seed} {} {:.4e} {:?}",
+                                best.len(),
+                                values[0],
+                                study.trials()[work.trial as usize]
+                                    .point
+                                    .0
+                                    .iter()
+                                    .map(|x| (x * 1e4).round() / 1e4)
+                                    .collect::<Vec<_>>()
+                            );
                         }
                         let outcome = Outcome::Completed { values };
                         study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
