@@ -193,7 +193,8 @@ impl Sampler for Gp {
             return Proposal::Point(drawn(rng));
         }
         memory.refresh(study, self);
-        let found = Proposer::new(self, study, request.trial, memory).and_then(|proposer| proposer.point(rng));
+        let found =
+            Proposer::new(self, study, request.trial, memory).and_then(|proposer| proposer.point(rng));
         Proposal::Point(found.unwrap_or_else(|| drawn(rng)))
     }
 }
