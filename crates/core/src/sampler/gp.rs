@@ -527,7 +527,7 @@ impl<'a> Proposer<'a> {
                 let bests = self.possible_bests(rng).into_iter().map(|best| best - ambition).collect();
                 factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
             }
-            Goal::LogPi => factors.maximise(&search, &Over::new(model, self.improvement(best)), rng),
+            Goal::LogPi => factors.maximise(&search, &Over::new(model, improvement(best)), rng),
             Goal::Bound => factors.maximise(&search, &Over::new(model, self.bound()), rng),
             Goal::Ensemble => self.compromise(&search, &factors, best, rng),
         }
@@ -557,11 +557,6 @@ impl<'a> Proposer<'a> {
         (0..DRAWS).map(|_| joint.draw(rng).into_iter().fold(f64::INFINITY, f64::min)).collect()
     }
 
-    fn improvement(&self, best: f64) -> LogImprovementProbability {
-        // HEBO's margin: ten thousandths of a standard deviation.
-        LogImprovementProbability { target: best - 1e-4 }
-    }
-
     fn bound(&self) -> ConfidenceBound {
         ConfidenceBound { kappa: kappa(self.models.seen, self.models.kernel.len()) }
     }
@@ -573,7 +568,7 @@ impl<'a> Proposer<'a> {
             members: vec![
                 Box::new(self.bound()),
                 Box::new(LogExpectedImprovement { best }),
-                Box::new(self.improvement(best)),
+                Box::new(improvement(best)),
             ],
             common: Some(&common),
             population: 64,
@@ -672,4 +667,9 @@ impl<'a> Factors<'a> {
 
 fn first(search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
     search.maximise(acquisition, rng).into_iter().next().map(|found| found.candidate.point)
+}
+
+/// The probability of an improvement by HEBO's margin: ten thousandths of a standard deviation.
+fn improvement(best: f64) -> LogImprovementProbability {
+    LogImprovementProbability { target: best - 1e-4 }
 }
