@@ -62,14 +62,15 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Patience {
-    patience: usize,
+    #[serde(rename = "patience")]
+    reports: usize,
     min_delta: f64,
     scheduler: Option<Wrapped>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { patience: 5, min_delta: 0.0, scheduler: None }
+        Self { reports: 5, min_delta: 0.0, scheduler: None }
     }
 }
 
@@ -143,8 +144,8 @@ impl Patience {
     /// The best losses before and during the last `patience` + 1 reports, if there was no improvement.
     fn lost(&self, piece: &Piece) -> Option<(f64, f64)> {
         let losses = || piece.curve.iter().rev().map(|point| point.loss).filter(|loss| !loss.is_nan());
-        let during = losses().take(self.patience + 1).min_by(f64::total_cmp)?;
-        let before = losses().skip(self.patience + 1).min_by(f64::total_cmp)?;
+        let during = losses().take(self.reports + 1).min_by(f64::total_cmp)?;
+        let before = losses().skip(self.reports + 1).min_by(f64::total_cmp)?;
         (before + self.min_delta < during).then_some((before, during))
     }
 }
@@ -157,7 +158,7 @@ impl Patient {
             Direction::Minimize => "above",
             Direction::Maximize => "below",
         };
-        let (step, reports) = (point.step, self.options.patience + 1);
+        let (step, reports) = (point.step, self.options.reports + 1);
         Verdict::stop(format!(
             "at step {step}: the best of the last {reports} reports, {during}, is {side} {before} before"
         ))

@@ -174,7 +174,9 @@ mod tests {
             (1..=60).map(|k| f64::from(if k % 3 == 0 { -k } else { k })).collect();
         assert!((signed_rank(&differences) / 0.017_950_061_607_939_057 - 1.0).abs() < 1e-12);
         // Counted out, it is 0.01778.
-        differences.iter_mut().for_each(|d| *d = (*d / 4.0).round_ties_even());
+        for difference in &mut differences {
+            *difference = (*difference / 4.0).round_ties_even();
+        }
         differences.extend([0.0; 3]);
         assert!(
             (signed_rank(&differences) / 0.017_146_126_165_959_376 - 1.0).abs() < 1e-12,
