@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "trial",
         ],
     ),
-    ("scheduler", &["event", "memo", "metric", "registry", "rng", "spec", "study", "trial"]),
+    ("scheduler", &["event", "memo", "metric", "pareto", "registry", "rng", "spec", "study", "trial"]),
     (
         "insight",
         &["event", "metric", "pareto", "rng", "sobol", "space", "spec", "study", "surrogate", "trial"],

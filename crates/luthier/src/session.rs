@@ -549,7 +549,9 @@ impl Turn<'_> {
         Ok(lost)
     }
 
-    fn lose(&mut self, work: Work) -> Result<(), SessionError> {
+    /// Writes down that the worker which held the work is gone, or that it was one too many.
+    pub(crate) fn lose(&mut self, work: Work) -> Result<(), SessionError> {
+        self.session.held.remove(&work);
         let attempts = self.study().piece(work).map_or(0, |piece| piece.lost) + 1;
         if attempts >= self.study().spec().max_attempts {
             let outcome = Outcome::Failed { reason: Failure::Lost { attempts }, detail: "".into() };

@@ -3,12 +3,17 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SCHEDULERS`]. A pruner is a scheduler that only judges.
 
 mod asha;
+mod brackets;
+mod fronts;
+mod hyperband;
 mod median;
+mod patience;
 mod ranking;
 mod run_all;
 mod rungs;
 mod successive_halving;
 mod threshold;
+mod wilcoxon;
 
 use std::sync::Arc;
 
@@ -20,8 +25,17 @@ use crate::study::Study;
 use crate::trial::{CurvePoint, Piece};
 
 /// Every scheduler there is.
-pub static SCHEDULERS: &[Entry<dyn Scheduler>] =
-    &[run_all::ENTRY, median::ENTRY, threshold::ENTRY, successive_halving::ENTRY, asha::ENTRY];
+pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
+    run_all::ENTRY,
+    median::ENTRY,
+    median::PERCENTILE,
+    threshold::ENTRY,
+    patience::ENTRY,
+    wilcoxon::ENTRY,
+    successive_halving::ENTRY,
+    asha::ENTRY,
+    hyperband::ENTRY,
+];
 
 /// What runs next.
 #[derive(Clone, Debug, PartialEq)]

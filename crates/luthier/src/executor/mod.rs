@@ -1,5 +1,6 @@
-//! Who calls the objective: workers in threads of this process, fed by one session.
+//! Who calls the objective: workers in threads of this process, fed by one session; or nobody, in a simulation.
 
+pub mod simulated;
 mod threads;
 mod worker;
 
