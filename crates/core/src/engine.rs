@@ -143,6 +143,7 @@ impl Engine {
         let mut rng =
             Rng::stream(study.spec().seed, study.trials().len() as u64, Purpose::Scheduler, u64::MAX);
         let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
+        let stopped = |work, why| Event::Judged { work, decision: Decision::Stop, why };
         let nothing_to_start = match assignment {
             Assignment::Start { budget } if allowance.may_start => match self.start(study, budget) {
                 // What is paused can still be promoted when the space is used up.
@@ -150,6 +151,7 @@ impl Engine {
                 next => return Ok(next),
             },
             Assignment::Resume { work, budget } => return Ok(Next::Decide(Event::Resumed { work, budget })),
+            Assignment::Stop { work, why } => return Ok(Next::Decide(stopped(work, why))),
             Assignment::Wait => return Ok(Next::Wait),
             Assignment::Start { .. } | Assignment::Done => {
                 let trials = limit.filter(|_| !allowance.may_start).map(Done::Trials);
@@ -160,6 +162,7 @@ impl Engine {
         let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
         Ok(match assignment {
             Assignment::Resume { work, budget } => Next::Decide(Event::Resumed { work, budget }),
+            Assignment::Stop { work, why } => Next::Decide(stopped(work, why)),
             Assignment::Wait => Next::Wait,
             Assignment::Start { .. } | Assignment::Done => Next::Done(nothing_to_start),
         })
@@ -204,6 +207,7 @@ impl Engine {
     fn start(&mut self, study: &Study, budget: Option<u64>) -> Next {
         let space = study.space();
         let trial = study.trials().len() as u32;
+        let replicates = self.scheduler.opening(study).filter(|opening| *opening < study.spec().replicates);
         let chosen = match study.queue().front() {
             Some(wish) => {
                 let queued = self.enqueued(study, wish, Request { trial, draw: 0, budget });
@@ -218,6 +222,7 @@ impl Engine {
                 space: study.space_version(),
                 params: written(space, &point),
                 budget,
+                replicates,
                 parent: None,
                 why,
                 by,
@@ -578,7 +583,7 @@ impl Verifier {
             }
         } else if !ours && event.class() == crate::event::Class::Decision {
             self.outcome.other_version += 1;
-        } else if let Event::Started { .. } | Event::Resumed { .. } = event {
+        } else if self.is_made_between_trials(event) {
             match self.engine.next(&self.study)? {
                 Next::Decide(expected) if same(&expected, event, self.study.space()) => {
                     self.outcome.agreed += 1;
@@ -594,6 +599,15 @@ impl Verifier {
             self.outcome.agreed += u64::from(self.due.is_none());
         }
         Ok(())
+    }
+
+    /// Whether a decision answers the question what runs next, rather than a report.
+    fn is_made_between_trials(&self, event: &Event) -> bool {
+        match event {
+            Event::Started { .. } | Event::Resumed { .. } => true,
+            Event::Judged { work, .. } => self.study.held().contains(work),
+            _ => false,
+        }
     }
 
     /// What was found.
@@ -618,11 +632,29 @@ impl Verifier {
 fn same(expected: &Event, found: &Event, space: &Space) -> bool {
     match (expected, found) {
         (
-            Event::Started { trial: a, space: va, params: pa, budget: ba, parent: qa, why: wa, by: ca },
-            Event::Started { trial: b, space: vb, params: pb, budget: bb, parent: qb, why: wb, by: cb },
+            Event::Started {
+                trial: a,
+                space: va,
+                params: pa,
+                budget: ba,
+                replicates: ra,
+                parent: qa,
+                why: wa,
+                by: ca,
+            },
+            Event::Started {
+                trial: b,
+                space: vb,
+                params: pb,
+                budget: bb,
+                replicates: rb,
+                parent: qb,
+                why: wb,
+                by: cb,
+            },
         ) => {
             let arm = |by: &Option<Choice>| by.as_ref().map(|choice| choice.arm.clone());
-            (a, va, ba, qa, wa, arm(ca)) == (b, vb, bb, qb, wb, arm(cb))
+            (a, va, ba, ra, qa, wa, arm(ca)) == (b, vb, bb, rb, qb, wb, arm(cb))
                 && pa.len() == pb.len()
                 && pa.iter().zip(pb).enumerate().all(|(k, (x, y))| close(space, k, x.as_ref(), y.as_ref()))
         }

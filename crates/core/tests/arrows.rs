@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rng", &[]),
     ("sobol", &[]),
     ("space", &[]),
-    ("spec", &["metric", "space"]),
+    ("spec", &["metric", "rng", "space"]),
     ("registry", &["spec"]),
     ("event", &["metric", "space", "spec"]),
     ("trial", &["event", "metric", "space"]),

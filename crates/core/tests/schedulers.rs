@@ -115,7 +115,16 @@ impl ByHand {
             let trial = self.study.trials().len() as u32;
             let params = vec![Some(Value::Float(0.5))];
             let why = Origin::Sampler;
-            self.add(&Event::Started { trial, space: 0, params, budget: None, parent: None, why, by: None });
+            self.add(&Event::Started {
+                trial,
+                space: 0,
+                params,
+                budget: None,
+                replicates: None,
+                parent: None,
+                why,
+                by: None,
+            });
             self.add(&Event::Claimed { work: Work::of(trial), attempt: 1 });
         }
     }
@@ -580,8 +589,9 @@ fn rungs_are_declared_or_refused() {
         assert!(problem.contains(expected), "{problem}");
     }
     for scheduler in all() {
-        let policy = resolve(&spec(1, 9, &scheduler)).unwrap();
-        let again = spec(1, 9, &policy.scheduler);
+        let raced = |scheduler: &Component| Spec { replicates: 5, ..spec(1, 9, scheduler) };
+        let policy = resolve(&raced(&scheduler)).unwrap();
+        let again = raced(&policy.scheduler);
         assert_eq!(resolve(&again).unwrap(), policy, "a resolved policy is complete");
         let entry = SCHEDULERS.iter().find(|entry| *entry.name == *scheduler.name).unwrap();
         let documented: Vec<_> = entry.options.iter().map(|option| option.name).collect();

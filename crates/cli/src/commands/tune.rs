@@ -482,7 +482,7 @@ fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
     if file.spec.max_budget != known.max_budget {
         return changed(&["budget", "max"], "the largest step has changed");
     }
-    if file.spec.replicates != known.replicates {
+    if (file.spec.replicates, file.spec.design) != (known.replicates, known.design) {
         return changed(&["replicates"], "the number of replicates has changed");
     }
     if file.spec.space.constraints() != study.space().constraints() {

@@ -7,7 +7,9 @@ mod brackets;
 mod fronts;
 mod hyperband;
 mod median;
+mod paired;
 mod patience;
+mod race;
 mod ranking;
 mod run_all;
 mod rungs;
@@ -35,6 +37,7 @@ pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
     successive_halving::ENTRY,
     asha::ENTRY,
     hyperband::ENTRY,
+    race::ENTRY,
 ];
 
 /// What runs next.
@@ -51,6 +54,13 @@ pub enum Assignment {
         work: Work,
         /// Up to this step; none means to its end.
         budget: Option<u64>,
+    },
+    /// A trial ends although some of its replicates have not begun: they never will.
+    Stop {
+        /// One of those that have not begun.
+        work: Work,
+        /// Why, in one line with the numbers that decided.
+        why: Arc<str>,
     },
     /// Nothing now; ask again when something running has reported.
     Wait,
@@ -96,6 +106,17 @@ pub trait Scheduler: Send + Sync {
     /// What `work` does after its latest report, which the study already holds.
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, rng: &mut Rng) -> Verdict;
 
+    /// With how many of its replicates a new trial begins; none means with all. The others are held until this scheduler
+    /// resumes them, or stops the trial.
+    fn opening(&self, _study: &Study) -> Option<u16> {
+        None
+    }
+
+    /// Whether trials run to their end unless [`Scheduler::judge`] stops them: it never pauses one or holds a part of it.
+    fn only_judges(&self) -> bool {
+        false
+    }
+
     /// What the study must declare for this scheduler to work; an error says what is missing.
     fn check(&self, _spec: &crate::spec::Spec) -> Result<(), String> {
         Ok(())
@@ -104,7 +125,8 @@ pub trait Scheduler: Send + Sync {
 
 /// What a scheduler that only judges assigns: paused work goes on, then new trials begin, all of them to their end.
 fn run_to_end(study: &Study, allowance: Allowance) -> Assignment {
-    if let Some(&work) = study.paused().first() {
+    // An earlier policy may have held replicates back.
+    if let Some(&work) = study.paused().first().or_else(|| study.held().first()) {
         return Assignment::Resume { work, budget: None };
     }
     if allowance.may_start { Assignment::Start { budget: None } } else { Assignment::Done }

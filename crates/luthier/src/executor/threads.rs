@@ -15,7 +15,7 @@ use luthier_core::trial::{Piece, WorkState};
 use super::worker::{Delivery, Drawn, Message, Start, Tray, trial_folder, work};
 use super::{End, Keep, Moment, Observer, Options};
 use crate::objective::Objective;
-use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn};
+use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn, fate_of_siblings};
 
 /// How long to wait for a message before looking around.
 const TICK: Duration = Duration::from_millis(100);
@@ -226,7 +226,11 @@ impl<'a> Run<'a> {
     fn fill(&mut self, freed: &[usize], starts: Vec<(usize, Assigned)>) -> BTreeMap<usize, Delivery> {
         let mut deliveries = BTreeMap::<usize, Delivery>::new();
         let count = self.workers.len();
+        let counted = self.session.study().spec().replicates.max(1);
         for &slot in freed {
+            // What measured a finished trial again may have left a checkpoint.
+            let again = self.slots[slot].as_ref().filter(|current| current.work.replicate >= counted);
+            self.untidied.extend(again.map(|current| current.work.trial));
             self.slots[slot] = None;
             deliveries.entry(slot % count).or_default().settled += 1;
         }
@@ -304,10 +308,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A trial that was asked to stop and does not report soon is interrupted.
+    /// A trial that was asked to stop and does not report soon is interrupted, and so is a replicate whose trial is decided.
     fn pass_on_stops(&self) {
         for current in self.currents() {
-            if self.session.study().stopping().contains(&current.work.trial) {
+            let study = self.session.study();
+            if study.stopping().contains(&current.work.trial)
+                || fate_of_siblings(study, current.work).is_some()
+            {
                 current.interrupt.store(true, Ordering::Relaxed);
             }
         }

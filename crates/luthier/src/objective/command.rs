@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(50);
 #[serde(deny_unknown_fields)]
 pub struct CommandSpec {
     /// The program and its arguments, with placeholders in braces: a parameter's name, or `budget`, `step`, `trial`,
-    /// `replicate`, `attempt`, `seed`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
+    /// `replicate`, `fold`, `folds`, `seed`, `attempt`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
     ///
     /// An argument whose parameter is inactive is left out; if it is nothing but the placeholder, a flag before it
     /// (`--momentum {momentum}`) is left out too.
@@ -467,14 +467,14 @@ impl Filling {
     /// `folder` is the trial's, absolute: the command may run elsewhere.
     fn new(running: &Running<'_>, folder: &Path) -> Self {
         let end = running.budget().or(running.max_budget());
-        // 31 bits, which every program takes for a seed.
-        let seed = running.random().bits() >> 33;
         let mut fixed = vec![
             ("step", running.step().to_string()),
             ("trial", running.trial().to_string()),
             ("replicate", running.replicate().to_string()),
+            ("fold", running.fold().to_string()),
+            ("folds", running.folds().to_string()),
+            ("seed", running.seed().to_string()),
             ("attempt", running.attempt().to_string()),
-            ("seed", seed.to_string()),
             ("params", folder.join("params.json").display().to_string()),
             ("checkpoint", folder.join("checkpoint").display().to_string()),
             ("folder", folder.display().to_string()),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use luthier_core::event::Failure;
-use luthier_core::rng::{Purpose, Rng};
+use luthier_core::rng::Rng;
 use luthier_core::space::{Parameter, Params, Value};
 
 pub use closure::closure;
@@ -218,6 +218,22 @@ impl<'a> Running<'a> {
         self.assigned.work.replicate
     }
 
+    /// The fold of this replicate, from 0; 0 where there are none.
+    pub fn fold(&self) -> u16 {
+        self.assigned.place.fold
+    }
+
+    /// How many folds there are; 1 where there are none.
+    pub fn folds(&self) -> u16 {
+        self.assigned.place.folds
+    }
+
+    /// A number below 2³¹ to seed whatever the objective draws. Where the study names seeds it is the same for all trials
+    /// and folds of one seed, so that trials are compared on the same splits; else it belongs to this replicate alone.
+    pub fn seed(&self) -> u64 {
+        self.assigned.replicate_seed()
+    }
+
     /// How often this work has been started, from 1.
     pub fn attempt(&self) -> u32 {
         self.assigned.attempt
@@ -246,14 +262,12 @@ impl<'a> Running<'a> {
 
     /// The key of the random stream for whatever the objective draws itself; the same on every attempt.
     pub fn random_key(&self) -> [u8; 32] {
-        let replicate = u64::from(self.assigned.work.replicate);
-        Rng::key(self.assigned.seed, u64::from(self.trial()), Purpose::Objective, replicate)
+        self.assigned.random_key()
     }
 
     /// The stream that [`Running::random_key`] is the key of.
     pub fn random(&self) -> Rng {
-        let replicate = u64::from(self.assigned.work.replicate);
-        Rng::stream(self.assigned.seed, u64::from(self.trial()), Purpose::Objective, replicate)
+        self.assigned.random()
     }
 
     /// A float parameter.
