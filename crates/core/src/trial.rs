@@ -52,6 +52,10 @@ pub struct Piece {
     pub budget: Option<u64>,
     /// Seconds of work so far.
     pub seconds: f64,
+    /// The step it began at: that of its parent's checkpoint, else 0.
+    pub from: u64,
+    /// The step of its latest pause, which has a checkpoint.
+    pub paused_at: Option<u64>,
     /// Its reports, steps ascending.
     pub curve: Vec<CurvePoint>,
     /// How it ended.
@@ -59,21 +63,29 @@ pub struct Piece {
 }
 
 impl Piece {
-    pub(crate) fn new(budget: Option<u64>) -> Self {
+    pub(crate) fn new(budget: Option<u64>, from: u64) -> Self {
         Self {
             state: WorkState::Waiting,
             attempt: 0,
             lost: 0,
             budget,
             seconds: 0.0,
+            from,
+            paused_at: None,
             curve: Vec::new(),
             outcome: None,
         }
     }
 
-    /// The largest step reported, 0 before the first report.
+    /// The largest step reported; before the first report the step it began at.
     pub fn step(&self) -> u64 {
-        self.curve.last().map_or(0, |point| point.step)
+        self.curve.last().map_or(self.from, |point| point.step)
+    }
+
+    /// The loss of the last report up to and including `step` that holds one.
+    pub fn loss_by(&self, step: u64) -> Option<f64> {
+        let until = self.curve.partition_point(|point| point.step <= step);
+        self.curve[..until].iter().rev().map(|point| point.loss).find(|loss| !loss.is_nan())
     }
 
     /// The loss at exactly this step.
@@ -179,8 +191,10 @@ impl Trial {
         space: u32,
         origin: Origin,
         budget: Option<u64>,
+        parent: Option<(u32, u64)>,
         replicates: u16,
     ) -> Self {
+        let piece = || Piece::new(budget, parent.map_or(0, |(_, step)| step));
         Self {
             number,
             point,
@@ -188,9 +202,9 @@ impl Trial {
             outside: false,
             origin,
             by: None,
-            parent: None,
-            first: Piece::new(budget),
-            rest: (1..replicates).map(|_| Piece::new(budget)).collect(),
+            parent,
+            first: piece(),
+            rest: (1..replicates).map(|_| piece()).collect(),
             combined: None,
         }
     }

@@ -43,7 +43,22 @@ const ARROWS: &[(&str, &[&str])] = &[
             "trial",
         ],
     ),
-    ("scheduler", &["event", "memo", "metric", "registry", "rng", "spec", "study", "trial"]),
+    (
+        "scheduler",
+        &[
+            "acquisition",
+            "event",
+            "memo",
+            "metric",
+            "registry",
+            "rng",
+            "space",
+            "spec",
+            "study",
+            "surrogate",
+            "trial",
+        ],
+    ),
     (
         "insight",
         &["event", "metric", "pareto", "rng", "sobol", "space", "spec", "study", "surrogate", "trial"],

@@ -55,6 +55,12 @@ fn all() -> Vec<Component> {
                     component.with("percentile", 25.0).with("startup_trials", 1).with("interval_steps", 2),
                 );
             }
+            "pbt" => {
+                all.push(component.clone());
+                let parts = component.with("population", 12).with("interval", 4).with("synchronous", true);
+                all.push(parts.with("frequencies", vec![1, 3]));
+            }
+            "pb2" => all.push(component.with("population", 6).with("interval", 3)),
             "threshold" => all.push(component.with("upper", 1.5).with("warmup_steps", 2)),
             _ => all.push(component),
         }
@@ -576,7 +582,7 @@ fn check_log(run: &Run, about: &str) {
 /// Nothing is left but paused trials, which only the end of the study can decide about.
 fn check_end(run: &Run, trials: u64, about: &str) {
     assert_eq!(run.done, Some(Done::Trials(trials)), "{about}");
-    assert_eq!(run.study.trials().len() as u64, trials, "{about}");
+    assert_eq!(run.study.roots(), trials, "{about}");
     assert!(run.study.running().is_empty() && run.study.waiting().is_empty(), "{about}");
     let paused: BTreeSet<u32> = run.study.paused().iter().map(|work| work.trial).collect();
     assert_eq!(run.study.unfinished() as usize, paused.len(), "{about}");
@@ -1051,6 +1057,8 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
             ("halving", named("successive_halving")),
             ("asha, stop", named("asha")),
             ("asha, promote", named("asha").with("mode", "promote")),
+            ("pbt", named("pbt")),
+            ("pb2", named("pb2").with("interval", 3)),
         ];
         for entry in SCHEDULERS.iter().filter(|entry| entry.name != "run_all") {
             assert!(rivals.iter().any(|(_, rival)| *rival.name == *entry.name), "{} is missing", entry.name);

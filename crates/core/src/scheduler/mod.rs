@@ -4,6 +4,9 @@
 
 mod asha;
 mod median;
+mod pb2;
+mod pbt;
+mod population;
 mod ranking;
 mod run_all;
 mod rungs;
@@ -16,12 +19,20 @@ use crate::event::{Decision, Outcome, Work};
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
+use crate::space::Point;
 use crate::study::Study;
 use crate::trial::{CurvePoint, Piece};
 
 /// Every scheduler there is.
-pub static SCHEDULERS: &[Entry<dyn Scheduler>] =
-    &[run_all::ENTRY, median::ENTRY, threshold::ENTRY, successive_halving::ENTRY, asha::ENTRY];
+pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
+    run_all::ENTRY,
+    median::ENTRY,
+    threshold::ENTRY,
+    successive_halving::ENTRY,
+    asha::ENTRY,
+    pbt::ENTRY,
+    pb2::ENTRY,
+];
 
 /// What runs next.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +46,25 @@ pub enum Assignment {
     Resume {
         /// Which.
         work: Work,
+        /// Up to this step; none means to its end.
+        budget: Option<u64>,
+    },
+    /// A paused trial makes way for one that begins with another trial's checkpoint; what that one is, the next
+    /// assignment says.
+    Exploit {
+        /// Which makes way.
+        work: Work,
+        /// The trial and step whose checkpoint is taken instead.
+        from: (u32, u64),
+        /// Why, in one line with the numbers that decided.
+        why: Arc<str>,
+    },
+    /// A new trial from another's checkpoint: in place of the one that makes way ([`Study::exploiting`]) if there is one.
+    Branch {
+        /// The trial and step whose checkpoint it begins with.
+        from: (u32, u64),
+        /// Its params.
+        point: Point,
         /// Up to this step; none means to its end.
         budget: Option<u64>,
     },
@@ -81,6 +111,11 @@ pub trait Scheduler: Send + Sync {
 
     /// What `work` does after its latest report, which the study already holds.
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, rng: &mut Rng) -> Verdict;
+
+    /// Whether it lets trials begin with the checkpoints of others: then those of every pause are kept.
+    fn branches(&self) -> bool {
+        false
+    }
 
     /// What the study must declare for this scheduler to work; an error says what is missing.
     fn check(&self, _spec: &crate::spec::Spec) -> Result<(), String> {
