@@ -1058,7 +1058,7 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
             ("asha, stop", named("asha")),
             ("asha, promote", named("asha").with("mode", "promote")),
             ("pbt", named("pbt")),
-            ("pb2", named("pb2").with("interval", 3)),
+            ("pb2", named("pb2").with("interval", 5)),
         ];
         for entry in SCHEDULERS.iter().filter(|entry| entry.name != "run_all") {
             assert!(rivals.iter().any(|(_, rival)| *rival.name == *entry.name), "{} is missing", entry.name);

@@ -56,7 +56,7 @@ const LEAST_ROWS: usize = 4;
 /// Improvements that the model is made of, the latest: older ones say little about now.
 const MOST_ROWS: usize = 150;
 /// Improvements that its lengths are learned from.
-const MOST_FITTED: usize = 50;
+const MOST_FITTED: usize = 40;
 /// Improvements are drawn in to so many deviations around their mean, as in the authors' program: the first steps of a
 /// training are of another size than the rest.
 const FAR: f64 = 2.0;

@@ -271,27 +271,28 @@ impl Rules<'_> {
         Child { donor, step, end: self.end_after(study, step) }
     }
 
-    /// The paused member that has come least far goes on or makes way; if members wait for each other, not before all
-    /// have come so far.
+    /// Of the paused members that have come least far one makes way, or else the first goes on: so a donor does not train
+    /// on before all have been looked at. If members wait for each other, not before all have come so far.
     fn go_on(&self, study: &Study, ledger: &Ledger, rng: &mut Rng) -> Assignment {
         let step = |work: &Work| study.piece(*work).map_or(0, Piece::step);
         let idle = if study.running().is_empty() { Assignment::Done } else { Assignment::Wait };
-        let paused = study.paused().iter().min_by_key(|work| (step(work), **work));
-        let Some((&work, place)) = paused.and_then(|work| Some((work, ledger.place_of(work.trial)?))) else {
-            return idle;
-        };
-        let step = step(&work);
+        let Some(least) = study.paused().iter().map(step).min() else { return idle };
         let is_behind = |(place, _): (usize, &Place)| {
             let piece = study.piece(Work::of(ledger.holder(place)));
-            piece.is_some_and(|piece| piece.state != WorkState::Ended && piece.step() < step)
+            piece.is_some_and(|piece| piece.state != WorkState::Ended && piece.step() < least)
         };
         if self.synchronous && ledger.present().any(is_behind) {
             return idle;
         }
-        match self.better(study, ledger, place, step, rng) {
-            Some((from, why)) => Assignment::Exploit { work, from, why },
-            None => Assignment::Resume { work, budget: Some(self.end_after(study, step)) },
+        let mut last = study.paused().iter().filter(|work| step(work) == least);
+        for &work in last.clone() {
+            let place = ledger.place_of(work.trial);
+            if let Some((from, why)) = place.and_then(|place| self.better(study, ledger, place, least, rng)) {
+                return Assignment::Exploit { work, from, why };
+            }
         }
+        let budget = Some(self.end_after(study, least));
+        last.next().map_or(idle, |&work| Assignment::Resume { work, budget })
     }
 
     /// How many make way, of so many.
