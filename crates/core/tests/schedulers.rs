@@ -73,6 +73,12 @@ fn all() -> Vec<Component> {
                     component.with("percentile", 25.0).with("startup_trials", 1).with("interval_steps", 2),
                 );
             }
+            "pbt" => {
+                all.push(component.clone());
+                let parts = component.with("population", 12).with("interval", 4).with("synchronous", true);
+                all.push(parts.with("frequencies", vec![1, 3]));
+            }
+            "pb2" => all.push(component.with("population", 6).with("interval", 3)),
             "threshold" => all.push(component.with("upper", 1.5).with("warmup_steps", 2)),
             _ => all.push(component),
         }
@@ -638,7 +644,7 @@ fn check_log(run: &Run, about: &str) {
 /// Nothing is left but paused trials, which only the end of the study can decide about.
 fn check_end(run: &Run, trials: u64, about: &str) {
     assert_eq!(run.done, Some(Done::Trials(trials)), "{about}");
-    assert_eq!(run.study.trials().len() as u64, trials, "{about}");
+    assert_eq!(run.study.roots(), trials, "{about}");
     assert!(run.study.running().is_empty() && run.study.waiting().is_empty(), "{about}");
     let paused: BTreeSet<u32> = run.study.paused().iter().map(|work| work.trial).collect();
     assert_eq!(run.study.unfinished() as usize, paused.len(), "{about}");
@@ -1126,6 +1132,8 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
             ("asha, stop", named("asha")),
             ("asha, promote", named("asha").with("mode", "promote")),
             ("percentile", named("percentile")),
+            ("pbt", named("pbt")),
+            ("pb2", named("pb2").with("interval", 5)),
         ];
         // These have tests of their own below.
         let apart = ["run_all", "hyperband", "patience", "wilcoxon"];

@@ -9,6 +9,9 @@ mod hyperband;
 mod median;
 mod paired;
 mod patience;
+mod pb2;
+mod pbt;
+mod population;
 mod race;
 mod ranking;
 mod run_all;
@@ -23,6 +26,7 @@ use crate::event::{Decision, Outcome, Work};
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
+use crate::space::Point;
 use crate::study::Study;
 use crate::trial::{CurvePoint, Piece};
 
@@ -38,6 +42,8 @@ pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
     asha::ENTRY,
     hyperband::ENTRY,
     race::ENTRY,
+    pbt::ENTRY,
+    pb2::ENTRY,
 ];
 
 /// What runs next.
@@ -61,6 +67,25 @@ pub enum Assignment {
         work: Work,
         /// Why, in one line with the numbers that decided.
         why: Arc<str>,
+    },
+    /// A paused trial makes way for one that begins with another trial's checkpoint; what that one is, the next
+    /// assignment says.
+    Exploit {
+        /// Which makes way.
+        work: Work,
+        /// The trial and step whose checkpoint is taken instead.
+        from: (u32, u64),
+        /// Why, in one line with the numbers that decided.
+        why: Arc<str>,
+    },
+    /// A new trial from another's checkpoint: in place of the one that makes way ([`Study::exploiting`]) if there is one.
+    Branch {
+        /// The trial and step whose checkpoint it begins with.
+        from: (u32, u64),
+        /// Its params.
+        point: Point,
+        /// Up to this step; none means to its end.
+        budget: Option<u64>,
     },
     /// Nothing now; ask again when something running has reported.
     Wait,
@@ -105,6 +130,11 @@ pub trait Scheduler: Send + Sync {
 
     /// What `work` does after its latest report, which the study already holds.
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, rng: &mut Rng) -> Verdict;
+
+    /// Whether it lets trials begin with the checkpoints of others: then those of every pause are kept.
+    fn branches(&self) -> bool {
+        false
+    }
 
     /// With how many of its replicates a new trial begins; none means with all. The others are held until this scheduler
     /// resumes them, or stops the trial.
