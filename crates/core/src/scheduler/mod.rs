@@ -4,6 +4,7 @@
 
 mod asha;
 mod brackets;
+pub mod forecast;
 mod fronts;
 mod hyperband;
 mod median;
@@ -14,6 +15,7 @@ mod rungs;
 mod successive_halving;
 mod threshold;
 mod wilcoxon;
+mod wrapped;
 
 use std::sync::Arc;
 
@@ -35,6 +37,7 @@ pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
     successive_halving::ENTRY,
     asha::ENTRY,
     hyperband::ENTRY,
+    forecast::ENTRY,
 ];
 
 /// What runs next.
