@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Option<Limits>,
     pub(crate) seed: u64,
     pub(crate) max_budget: Option<u64>,
+    /// Whether the program goes on from checkpoints, so that trials may be paused.
+    pub(crate) resumes: bool,
     pub(crate) replicates: u16,
     pub(crate) name: Option<Arc<str>>,
 }
@@ -38,7 +40,7 @@ impl Plan {
         let name = self.name.as_deref().unwrap_or(fallback);
         Spec {
             seed: self.seed,
-            policy: self.policy(default_policy(self.max_budget)),
+            policy: self.policy(default_policy(self.max_budget, self.resumes)),
             limits: self.limits.unwrap_or_default(),
             max_budget: self.max_budget,
             replicates: self.replicates,
