@@ -99,7 +99,8 @@ class Optimizer(Base):
         whole = fidelity["type"] == "int"
         self.steps = fidelity["high"] if whole else STEPS_OF_A_SHARE
         self.running = None
-        self.start(max_budget=self.steps, **({"scheduler": self.scheduler} if self.scheduler else {}))
+        # Runs here go on where they were, or pay for going there again: pausing is no harm.
+        self.start(max_budget=self.steps, resumes=True, **({"scheduler": self.scheduler} if self.scheduler else {}))
 
     def ask_fidelity(self):
         if self.running is None:

@@ -9,7 +9,7 @@ use luthier_core::engine::{Done, Engine, Next, resolve, verify};
 use luthier_core::event::{Decision, Event, Failure, Origin, Outcome, Work};
 use luthier_core::metric::{CurveValue, Direction, Metric, Metrics};
 use luthier_core::pareto;
-use luthier_core::scheduler::SCHEDULERS;
+use luthier_core::scheduler::{SCHEDULERS, forecast};
 use luthier_core::space::{Distribution, Parameter, Scale, Space, Value};
 use luthier_core::spec::{Component, PolicySpec, Spec};
 use luthier_core::study::Study;
@@ -50,7 +50,7 @@ fn all() -> Vec<Component> {
                 all.push(component.with("brackets", 2).with("eta", 2));
             }
             "hyperband" => {
-                for mode in ["stop", "promote", "wait"] {
+                for mode in ["stop", "promote", "wait", "fresh"] {
                     all.push(component.clone().with("mode", mode));
                 }
                 all.push(component.with("mode", "wait").with("eta", 2).with("brackets", 2));
@@ -61,6 +61,11 @@ fn all() -> Vec<Component> {
                 all.push(component.clone().with("patience", 1).with("scheduler", median));
                 let halving = serde_json::json!({"name": "asha", "mode": "promote"});
                 all.push(component.with("patience", 0).with("scheduler", halving));
+            }
+            "forecast" => {
+                all.push(component.clone().with("min_trials", 3).with("chance", 0.3));
+                let promote = serde_json::json!({"name": "asha", "mode": "promote"});
+                all.push(component.with("min_trials", 2).with("chance", 0.4).with("scheduler", promote));
             }
             "wilcoxon" => all.push(component.with("p_threshold", 0.4)),
             "successive_halving" => {
@@ -588,6 +593,9 @@ fn rungs_are_declared_or_refused() {
         (named("patience").with("scheduler", "asha"), None, "give max_budget"),
         (named("patience").with("scheduler", serde_json::json!({"eta": 2})), None, "without a name"),
         (named("wilcoxon").with("p_threshold", 2.0), None, "p_threshold = 2"),
+        (named("forecast").with("chance", 1.0), Some(9), "chance = 1"),
+        (named("forecast").with("min_trials", 1), Some(9), "min_trials = 1"),
+        (named("forecast"), None, "give max_budget"),
     ] {
         let mut spec = spec(1, 9, &scheduler);
         spec.max_budget = limit;
@@ -1134,6 +1142,7 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
             ("percentile", named("percentile")),
             ("pbt", named("pbt")),
             ("pb2", named("pb2").with("interval", 5)),
+            ("forecast", named("forecast").with("chance", 0.2).with("min_trials", 5)),
         ];
         // These have tests of their own below.
         let apart = ["run_all", "hyperband", "patience", "wilcoxon"];
@@ -1306,6 +1315,81 @@ fn a_paired_test_says_with_whom_and_how_sure() {
         hand.report(1, 4, Some(1.0)).as_deref(),
         Some("worse than trial 0 on 4 common instances, by chance with p = 0.0625")
     );
+}
+
+#[test]
+fn a_forecast_stops_what_will_hardly_become_the_best_and_says_how_likely_that_is() {
+    let forecast = named("forecast").with("min_trials", 4).with("chance", 0.21).with("scheduler", "run_all");
+    let mut hand = ByHand::new(spec(1, 27, &forecast));
+    for (number, curve) in
+        [[1.0, 0.9, 0.8, 0.7], [1.2, 1.0, 0.8, 0.7], [0.9, 0.8, 0.6, 0.5], [1.1, 1.0, 0.9, 0.8]]
+            .iter()
+            .enumerate()
+    {
+        hand.complete(number as u32, curve);
+    }
+    hand.start(6);
+    // From step 1 on the others gained 0.3, 0.5, 0.4 and 0.3; the best ended at 0.5.
+    assert_eq!(hand.report(4, 1, Some(0.95)), None, "with a gain of 0.5 it would be the best: two of five");
+    assert_eq!(
+        hand.report(5, 1, Some(1.05)).as_deref(),
+        Some(
+            "at step 1: by what 4 trials gained from there on, its chance to become the best is 0.2 at most"
+        )
+    );
+    // Step 3 is no power of two, step 4 is.
+    assert_eq!(hand.report(4, 2, Some(0.7)), None, "0.3 or less is lost by two of four from there");
+    assert_eq!(hand.report(4, 3, Some(2.0)), None);
+    assert_eq!(hand.report(4, 4, Some(2.0)).is_some(), true);
+}
+
+/// Real learning curves of eight tasks; the chances have to come true as often as they say.
+#[test]
+fn chances_are_calibrated_on_recorded_curves() {
+    let text = include_str!("reference/learning_curves.json");
+    let fixture: serde_json::Value = serde_json::from_str(text).unwrap();
+    let tasks = fixture["tasks"].as_array().unwrap();
+    assert_eq!(tasks.len(), 8);
+    // Tenths of the chance: how often it was said, the sum of what was said, how often it came true.
+    let mut tenths = [(0.0, 0.0, 0.0); 10];
+    let mut hopeless = (0.0, 0.0);
+    for (task, curves) in tasks.iter().map(|task| task["curves"].as_array().unwrap()).enumerate() {
+        let curves: Vec<Vec<f64>> = curves
+            .iter()
+            .map(|curve| curve.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect())
+            .collect();
+        for split in 0..4_u64 {
+            let is_known = |k: &usize| chance(&[task as u64, split, *k as u64]) < 0.6;
+            let (known, new): (Vec<usize>, Vec<usize>) = (0..curves.len()).partition(is_known);
+            let last = |k: &usize| curves[*k][curves[*k].len() - 1];
+            let mut finals: Vec<f64> = known.iter().map(last).collect();
+            finals.sort_by(f64::total_cmp);
+            for step in 0..curves[0].len() - 1 {
+                let mut rows: Vec<(f64, f64)> = known.iter().map(|k| (curves[*k][step], last(k))).collect();
+                rows.sort_by(|a, b| a.partial_cmp(b).unwrap());
+                for target in [finals[0], finals[finals.len() / 10], finals[finals.len() / 3]] {
+                    for k in &new {
+                        let loss = curves[*k][step];
+                        let said = forecast::chance(forecast::nearest(&rows, loss, 20), loss, target);
+                        let came = f64::from(u8::from(last(k) <= target));
+                        let tenth = &mut tenths[((said * 10.0) as usize).min(9)];
+                        *tenth = (tenth.0 + 1.0, tenth.1 + said, tenth.2 + came);
+                        if said < 0.05 {
+                            hopeless = (hopeless.0 + 1.0, hopeless.1 + came);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let all: f64 = tenths.iter().map(|tenth| tenth.0).sum();
+    for (count, said, came) in tenths {
+        println!("said {:.3}, came true {:.3}, {count} times", said / count, came / count);
+    }
+    let error: f64 = tenths.iter().map(|(_, said, came)| (said - came).abs()).sum::<f64>() / all;
+    println!("mean error {error:.4}; of {} under 0.05, {:.4} came true", hopeless.0, hopeless.1 / hopeless.0);
+    assert!(error < 0.05, "{error}");
+    assert!(hopeless.0 > 1000.0 && hopeless.1 / hopeless.0 <= 0.05, "{hopeless:?}");
 }
 
 #[test]

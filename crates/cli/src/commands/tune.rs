@@ -71,6 +71,9 @@ pub(crate) struct Arguments {
     /// Keep the checkpoints of all trials, not only of the best
     #[arg(long)]
     keep_all: bool,
+    /// Megabytes of checkpoints beyond which the paused trials least likely to go on lose theirs; the best trial never does
+    #[arg(long, value_name = "MB")]
+    checkpoint_quota: Option<u64>,
     /// Continue although the objective or its data has changed since the study began
     #[arg(long)]
     accept_changes: bool,
@@ -139,6 +142,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         seconds: arguments.time.map(|time| time.as_secs_f64()),
         stop: stop.clone(),
         keep: if arguments.keep_all { Keep::All } else { Keep::Best },
+        checkpoint_quota: arguments.checkpoint_quota.map(|megabytes| megabytes.saturating_mul(1_000_000)),
         ..Options::new(&folder)
     };
     let mode = match (arguments.json, arguments.quiet) {
@@ -724,6 +728,7 @@ fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
         command.extend(name.iter().map(|name| format!(" {flag} {name}")));
     }
     command.extend(arguments.folder.iter().map(|folder| format!(" --folder {}", quoted(folder))));
+    command.extend(arguments.checkpoint_quota.iter().map(|quota| format!(" --checkpoint-quota {quota}")));
     let flags = [
         (arguments.durability == Survives::PowerLoss, " --durability power-loss"),
         (arguments.keep_all, " --keep-all"),

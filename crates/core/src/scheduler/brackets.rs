@@ -29,11 +29,21 @@ impl Brackets {
         Self { trials: (0..count as u64).map(trials).collect() }
     }
 
+    /// How many brackets there are.
+    pub(super) fn count(&self) -> usize {
+        self.trials.len()
+    }
+
+    /// How many trials of a round begin in a bracket.
+    pub(super) fn trials(&self, bracket: usize) -> u64 {
+        self.trials[bracket]
+    }
+
     /// The bracket of the `offset`-th trial where all brackets run side by side: shares follow the numbers of trials, evenly
     /// at any time.
     pub(super) fn of(&self, offset: u32) -> usize {
         let round: u64 = self.trials.iter().sum();
-        let place = u128::from(u64::from(offset).wrapping_mul(GOLDEN)) * u128::from(round) >> 64;
+        let place = (u128::from(u64::from(offset).wrapping_mul(GOLDEN)) * u128::from(round)) >> 64;
         self.holding(place as u64).0
     }
 

@@ -5,11 +5,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Scheduler;
 use super::asha::{Asha, Mode};
-use super::rungs::check_options;
+use super::brackets::Brackets;
+use super::ranking::Ranked;
+use super::rungs::{self, check_options, follower};
 use super::successive_halving::SuccessiveHalving;
+use super::{Allowance, Assignment, Scheduler, Verdict};
+use crate::event::Work;
+use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
+use crate::rng::Rng;
+use crate::spec::Spec;
+use crate::study::Study;
+use crate::trial::Piece;
 
 pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
     name: "hyperband",
@@ -19,7 +27,8 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
             name: "mode",
             doc: "\"stop\": a trial not among the best of its bracket ends at the rung (default); \
                   \"promote\": all pause there, and the best are resumed, nobody waits; \
-                  \"wait\": brackets one after the other, and the best are resumed when all have come",
+                  \"wait\": brackets one after the other, and the best are resumed when all have come; \
+                  \"fresh\": new trials begin at all rungs, for the sampler dehb",
         },
         OptionDoc {
             name: "eta",
@@ -49,7 +58,9 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// such that each bracket gets about as much budget as the others: ⌈n·ηˢ / (s + 1)⌉ with s = n − 1 − b.
 ///
 /// In modes `stop` and `promote` all brackets run side by side, each trial's bracket following from its number alone (Optuna
-/// takes a hash of the study's name). In mode `wait` they follow one another as in the paper.
+/// takes a hash of the study's name). In mode `wait` they follow one another as in the paper. In mode `fresh` (Awad et al. 2021,
+/// DEHB) they do too, but nobody is promoted: so many trials as would go on to a rung begin there instead, and each ends where it
+/// was sent.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Hyperband {
@@ -65,6 +76,7 @@ enum Synchrony {
     Stop,
     Promote,
     Wait,
+    Fresh,
 }
 
 impl Default for Hyperband {
@@ -80,9 +92,80 @@ impl Hyperband {
         match self.mode {
             Synchrony::Stop => Box::new(side_by_side(Mode::Stop)),
             Synchrony::Promote => Box::new(side_by_side(Mode::Promote)),
+            Synchrony::Fresh => Box::new(Fresh { eta, min_budget, brackets }),
             Synchrony::Wait => {
                 Box::new(SuccessiveHalving { eta, min_budget, bracket_trials: None, rounds_of: brackets })
             }
         }
+    }
+}
+
+/// Trials that begin at the rungs to which others would be promoted.
+struct Fresh {
+    eta: u64,
+    min_budget: u64,
+    brackets: u32,
+}
+
+impl Scheduler for Fresh {
+    fn assign(&self, study: &Study, allowance: Allowance, _: &mut Memo, _: &mut Rng) -> Assignment {
+        if let Some(assignment) = follower(study) {
+            return assignment;
+        }
+        if allowance.may_start {
+            return Assignment::Start { budget: self.budget(study) };
+        }
+        if !study.running().is_empty() {
+            return Assignment::Wait;
+        }
+        // A study with few trials ends with a result too.
+        let leader = if study.incumbent().is_none() { furthest(study) } else { None };
+        leader.map_or(Assignment::Done, |work| Assignment::Resume { work, budget: None })
+    }
+
+    fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {
+        Verdict::go_on()
+    }
+
+    fn check(&self, spec: &Spec) -> Result<(), String> {
+        rungs::check(spec, self.min_budget)
+    }
+}
+
+/// The best of the paused trials that came furthest.
+fn furthest(study: &Study) -> Option<Work> {
+    let place = |work: &&Work| {
+        let piece = study.piece(**work);
+        let loss = piece.and_then(|piece| piece.last_loss()).map_or(f64::INFINITY, |(_, loss)| loss);
+        (std::cmp::Reverse(piece.map_or(0, Piece::step)), Ranked::new(loss, work.trial))
+    };
+    study.paused().iter().filter(|work| work.replicate == 0).min_by_key(place).copied()
+}
+
+impl Fresh {
+    /// The budget of the next trial, by its number alone.
+    fn budget(&self, study: &Study) -> Option<u64> {
+        let max = study.spec().max_budget.unwrap_or(u64::MAX);
+        let rungs = rungs::rungs(self.min_budget, self.eta, max);
+        let brackets = Brackets::new(self.min_budget, self.eta, max, self.brackets);
+        // A bracket of the tournament has so many trials at its first rung, and 1/eta as many at each further one.
+        let sizes: Vec<Vec<u64>> = (0..brackets.count())
+            .map(|start| {
+                let first = brackets.trials(start);
+                let sizes = std::iter::successors(Some(first), |size| Some((size / self.eta).max(1)));
+                sizes.take(rungs.len() + 1 - start).collect()
+            })
+            .collect();
+        let round: u64 = sizes.iter().flatten().fold(0, |sum, size| sum.saturating_add(*size));
+        let mut place = (study.trials().len() as u64 - u64::from(study.policy_from())) % round;
+        for (start, sizes) in sizes.iter().enumerate() {
+            for (k, size) in sizes.iter().enumerate() {
+                if place < *size {
+                    return rungs.get(start + k).copied();
+                }
+                place -= size;
+            }
+        }
+        None
     }
 }

@@ -4,6 +4,7 @@
 
 mod asha;
 mod brackets;
+pub mod forecast;
 mod fronts;
 mod hyperband;
 mod median;
@@ -19,6 +20,7 @@ mod rungs;
 mod successive_halving;
 mod threshold;
 mod wilcoxon;
+mod wrapped;
 
 use std::sync::Arc;
 
@@ -44,6 +46,7 @@ pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
     race::ENTRY,
     pbt::ENTRY,
     pb2::ENTRY,
+    forecast::ENTRY,
 ];
 
 /// What runs next.

@@ -4,15 +4,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Allowance, Assignment, SCHEDULERS, Scheduler, Verdict, figure, latest, run_to_end, with_sibling,
-};
+use super::wrapped::{Inner, Wrapped, complete};
+use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, run_to_end, with_sibling};
 use crate::event::{Decision, Work};
 use crate::memo::Memo;
 use crate::metric::Direction;
-use crate::registry::{self, Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
-use crate::spec::{Component, Spec};
+use crate::spec::Spec;
 use crate::study::Study;
 use crate::trial::{CurvePoint, Piece};
 
@@ -39,26 +38,18 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
         if !(patience.min_delta >= 0.0 && patience.min_delta.is_finite()) {
             return Err(format!("min_delta = {}, but a gain is at least 0", patience.min_delta));
         }
-        let inner = match &patience.scheduler {
-            Some(wrapped) => {
-                let component = wrapped.component()?;
-                let (inner, complete) = registry::build("scheduler", SCHEDULERS, &component)
-                    .map_err(|error| error.to_string())?;
-                patience.scheduler = Some(Wrapped::of(complete));
-                Some(inner)
-            }
-            None => None,
-        };
-        let complete = match serde_json::to_value(&patience) {
-            Ok(serde_json::Value::Object(complete)) => complete,
-            other => return Err(format!("the configuration is not a table: {other:?}")),
-        };
+        let mut inner = None;
+        if let Some(wrapped) = &patience.scheduler {
+            let (built, complete) = wrapped.build()?;
+            (inner, patience.scheduler) = (Some(built), Some(complete));
+        }
+        let complete = complete(&patience)?;
         Ok((Box::new(Patient { options: patience, inner }), complete))
     },
 };
 
-/// Patience is lost when none of the last `patience` + 1 reports is within `min_delta` of the best loss before them. Only reports of the first objective count, and there must be more than `patience` + 1. Every replicate is
-/// looked at by itself.
+/// Patience is lost when none of the last `patience` + 1 reports is within `min_delta` of the best loss before them. Only
+/// reports of the first objective count, and there must be more than `patience` + 1. Every replicate is looked at by itself.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Patience {
@@ -74,42 +65,10 @@ impl Default for Patience {
     }
 }
 
-/// A scheduler as users write it: `"median"` or `{ name = "median", startup_trials = 3 }`.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Wrapped {
-    Name(String),
-    Table(serde_json::Map<String, serde_json::Value>),
-}
-
-impl Wrapped {
-    fn component(&self) -> Result<Component, String> {
-        match self {
-            Self::Name(name) => Ok(Component::named(name)),
-            Self::Table(table) => {
-                let mut options = table.clone();
-                let name = options.remove("name").and_then(|name| name.as_str().map(str::to_owned));
-                let name = name.ok_or("scheduler is a table without a name; write { name = \"median\" }")?;
-                Ok(Component { name: name.as_str().into(), options })
-            }
-        }
-    }
-
-    fn of(component: Component) -> Self {
-        let mut table = component.options;
-        table.insert("name".into(), component.name.to_string().into());
-        Self::Table(table)
-    }
-}
-
 struct Patient {
     options: Patience,
     inner: Option<Box<dyn Scheduler>>,
 }
-
-/// The wrapped scheduler's memo.
-#[derive(Default)]
-struct Inner(Memo);
 
 impl Scheduler for Patient {
     fn assign(&self, study: &Study, allowance: Allowance, memo: &mut Memo, rng: &mut Rng) -> Assignment {

@@ -2,7 +2,6 @@
 //! commit serves many workers, and decisions are made in one place. What the workers do is in [`super::worker`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,8 +11,9 @@ use std::time::{Duration, Instant};
 use luthier_core::event::{Failure, Work};
 use luthier_core::trial::{Piece, WorkState};
 
-use super::worker::{Delivery, Drawn, Message, Start, Tray, trial_folder, work};
-use super::{End, Keep, Moment, Observer, Options};
+use super::retention::Retention;
+use super::worker::{Delivery, Drawn, Message, Start, Tray, work};
+use super::{End, Moment, Observer, Options};
 use crate::objective::Objective;
 use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn, fate_of_siblings};
 
@@ -73,11 +73,7 @@ struct Run<'a> {
     end: Option<End>,
     /// Tells the workers that there is an end.
     over: Arc<AtomicBool>,
-    best: Option<u32>,
-    /// How many finished trials have been looked at for their checkpoints.
-    tidied: usize,
-    /// Finished trials whose checkpoints may still be there.
-    untidied: BTreeSet<u32>,
+    retention: Retention,
 }
 
 /// Answers held back until the turn is durable.
@@ -101,8 +97,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let slots = (0..workers.len() * width).map(|_| None).collect();
         let finished_before = session.study().tally().finished();
-        let best = session.study().incumbent().map(|trial| trial.number);
-        let tidied = session.study().finished().len();
+        let retention = Retention::new(session.study(), options);
         let now = Instant::now();
         Self {
             session,
@@ -116,9 +111,7 @@ impl<'a> Run<'a> {
             stale: true,
             end: None,
             over,
-            best,
-            tidied,
-            untidied: BTreeSet::new(),
+            retention,
         }
     }
 
@@ -217,6 +210,9 @@ impl<'a> Run<'a> {
             let _closed = answer.send(value);
         }
         for moment in outbox.moments {
+            if let Moment::Ended(work) = moment {
+                self.retention.weigh(work);
+            }
             observe(self.session.study(), moment);
         }
         self.tidy();
@@ -248,28 +244,10 @@ impl<'a> Run<'a> {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Removes checkpoints that nobody needs any more; those of work that still winds up have to wait.
+    /// Removes checkpoints that nobody needs any more.
     fn tidy(&mut self) {
-        if self.options.keep == Keep::All {
-            return;
-        }
-        let study = self.session.study();
-        let best = study.incumbent().map(|trial| trial.number);
-        self.untidied.extend(&study.finished()[self.tidied..]);
-        self.tidied = study.finished().len();
-        if self.best != best {
-            self.untidied.extend(self.best);
-            self.best = best;
-        }
         let busy: BTreeSet<u32> = self.slots.iter().flatten().map(|current| current.work.trial).collect();
-        let ready = |number: &u32| Some(*number) != best && !busy.contains(number);
-        for number in self.untidied.extract_if(.., |number| ready(number)) {
-            for (work, _) in study.trial(number).into_iter().flat_map(luthier_core::trial::Trial::pieces) {
-                // It may never have been made; a file that is still open goes with the study.
-                let _absent = fs::remove_dir_all(trial_folder(&self.options.folder, work).join("checkpoint"));
-            }
-        }
-        self.untidied.retain(|number| Some(*number) != best);
+        self.retention.tidy(self.session.study(), &busy);
     }
 
     fn limit_reached(&self) -> bool {

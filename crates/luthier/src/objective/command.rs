@@ -66,6 +66,13 @@ pub struct CommandSpec {
     pub working_dir: Option<PathBuf>,
 }
 
+impl CommandSpec {
+    /// Whether an argument or a variable holds this text.
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        self.run.iter().chain(self.env.values()).any(|word| word.contains(text))
+    }
+}
+
 /// A list of words; a single text is told from it, since nothing here goes through a shell.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Words;
