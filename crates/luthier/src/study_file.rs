@@ -213,7 +213,12 @@ impl<'de> Deserialize<'de> for ComponentForm {
 
 /// The policy of a study that names none, by its largest step, whether trials resume, and its replicates: that of [`default_policy`], which becomes the
 /// pruner of a race where there is one metric, and folds or seeds.
-pub fn default_policy_with(max_budget: Option<u64>, resumes: bool, replicates: Replicates, metrics: &Metrics) -> PolicySpec {
+pub fn default_policy_with(
+    max_budget: Option<u64>,
+    resumes: bool,
+    replicates: Replicates,
+    metrics: &Metrics,
+) -> PolicySpec {
     let PolicySpec { version, sampler, scheduler } = default_policy(max_budget, resumes);
     let races = matches!(replicates, Replicates::Design { .. }) && metrics.objectives.len() == 1;
     let pruner = |mut pruner: Component| {

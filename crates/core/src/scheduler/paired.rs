@@ -73,7 +73,7 @@ pub(super) fn student_tail(t: f64, freedom: f64) -> f64 {
 /// ranks between both signs. None without a difference.
 ///
 /// Exact for up to 50 differences without ties and zeros, and for up to 13 with any; else by the normal approximation with
-/// continuity and tie correction: the choices of SciPy 1.17's `wilcoxon(alternative="greater", zero_method="zsplit")`, which Optuna's
+/// correction for ties: the choices of SciPy 1.17's `wilcoxon(alternative="greater", zero_method="zsplit")`, which Optuna's
 /// `WilcoxonPruner` asks.
 pub(super) fn signed_rank(differences: &[f64]) -> Option<f64> {
     let n = differences.len();
@@ -149,7 +149,7 @@ fn approximated(n: f64, sum: f64, ties: f64) -> f64 {
     if deviation <= 0.0 {
         return 1.0;
     }
-    let z = (sum - mean - 0.5) / deviation;
+    let z = (sum - mean) / deviation;
     0.5 * erfc(z / std::f64::consts::SQRT_2)
 }
 

@@ -99,9 +99,12 @@ mod tests {
 
     /// Noise in -1 … 1, always the same.
     fn noise(seed: u64) -> f64 {
-        let mixed =
-            seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xD1B5_4A32_D192_ED03);
-        (mixed >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+        let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        for _ in 0..3 {
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        }
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
     }
 
     #[test]

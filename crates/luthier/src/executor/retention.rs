@@ -52,6 +52,11 @@ impl Retention {
         }
     }
 
+    /// A finished trial was measured again, and may have left a checkpoint.
+    pub(super) fn look_again(&mut self, trial: u32) {
+        self.untidied.insert(trial);
+    }
+
     /// Removes what need not be kept; of `busy` trials nothing.
     pub(super) fn tidy(&mut self, study: &Study, busy: &BTreeSet<u32>) {
         if self.keep == Keep::Best {

@@ -225,8 +225,9 @@ impl<'a> Run<'a> {
         let counted = self.session.study().spec().replicates.max(1);
         for &slot in freed {
             // What measured a finished trial again may have left a checkpoint.
-            let again = self.slots[slot].as_ref().filter(|current| current.work.replicate >= counted);
-            self.untidied.extend(again.map(|current| current.work.trial));
+            if let Some(again) = self.slots[slot].as_ref().filter(|current| current.work.replicate >= counted) {
+                self.retention.look_again(again.work.trial);
+            }
             self.slots[slot] = None;
             deliveries.entry(slot % count).or_default().settled += 1;
         }
