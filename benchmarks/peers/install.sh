@@ -37,7 +37,7 @@ environment() {
     set -- --quiet --disable-pip-version-check --no-deps
     if [ "$name" = hebo ]; then
         # HEBO's own pins send pip back and forth for a quarter of an hour; and its pymoo has no wheel, and is slow unless compiled.
-        "$peers/$name/bin/python" -m pip install "$@" setuptools==65.5.0 wheel==0.48.0 Cython==0.29.37 numpy==1.24.4 || return 1
+        "$peers/$name/bin/python" -m pip install "$@" setuptools==65.5.0 wheel==0.48.0 packaging==26.3 Cython==0.29.37 numpy==1.24.4 || return 1
         set -- "$@" --no-build-isolation --no-cache-dir --no-binary pymoo
     fi
     "$peers/$name/bin/python" -m pip install "$@" -r "$here/requirements/$name.txt"

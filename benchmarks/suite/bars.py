@@ -10,11 +10,15 @@ RANDOM = "random_search:uniform"
 # Each of Luthier's samplers and the peers it is named after.
 NAMESAKES = {
     "luthier:tpe": ["optuna:tpe"],
-    "luthier:atpe": ["hyperopt:atpe"],
+    "luthier:adaptive_tpe": ["hyperopt:atpe"],
     "luthier:gp": ["hebo:default", "optuna:gp"],
     "luthier:forest": ["smac:hpo"],
     "luthier:cma_es": ["optuna:cmaes"],
 }
+
+
+# With fewer pairs Wilcoxon's test cannot find anything at 95 %, so passing would mean nothing.
+FEWEST_PAIRS = 6
 
 
 @dataclass
@@ -69,10 +73,12 @@ def families_bar(label, runs, tasks, seeds, trials, problems):
             continue
         for fraction in (0.25, 0.5, 1.0):
             for test in measure.paired_by(both, peer, AUTO, both.families.get, fraction):
+                if test.pairs < FEWEST_PAIRS:
+                    continue
                 tested += 1
                 if test.better:
                     better.append(f"{peer} on {test.label} at {measure.percent(fraction)} (by {-test.difference:.3f}, p {test.p:.2g}, {test.pairs} pairs)")
-    text = f"{len(better)} of {tested} tests" + (": " + "; ".join(better) if better else "")
+    text = f"{len(better)} of {tested} tests with {FEWEST_PAIRS} runs or more" + (": " + "; ".join(better) if better else "")
     return Bar(f"{label}: no peer is significantly better on any family", not better if tested else None, text)
 
 
@@ -116,6 +122,9 @@ def namesake_bars(label, runs, tasks, seeds, trials, problems):
             both = pair(runs, ours, peer, tasks, seeds, trials, problems)
             if both is None:
                 bars.append(Bar(name, None, "no common runs"))
+                continue
+            if len(both.cells) < FEWEST_PAIRS:
+                bars.append(Bar(name, None, f"{len(both.cells)} common runs only"))
                 continue
             regret = measure.at_fraction(both, 1.0)
             test = measure.paired(peer, regret[0], regret[1])

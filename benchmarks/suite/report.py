@@ -16,7 +16,7 @@ FOLDER = Path(__file__).resolve().parent / "report"
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- tuning: written by `benchmarks/suite/run.py page` -->", "<!-- tuning: end -->"
 
-OURS = ["luthier:auto", "luthier:tpe", "luthier:atpe", "luthier:gp", "luthier:forest", "luthier:cma_es"]
+OURS = ["luthier:auto", "luthier:tpe", "luthier:adaptive_tpe", "luthier:gp", "luthier:forest", "luthier:cma_es"]
 
 
 @dataclass
@@ -139,9 +139,9 @@ def peers_and(runs, ours):
 
 
 def complete_seeds(runs, tasks, grid):
-    """Seeds that all anchors which have runs here have run on every task; those of the grid if there is none."""
+    """Seeds that auto and all anchors have run on every task, of those that have one such; those of the grid if there is none."""
     complete = []
-    for anchor in grid.anchors:
+    for anchor in (bars.AUTO + ("+fidelity" if grid.fidelity else ""), *grid.anchors):
         kept = runs.get(anchor, {})
         seeds = {seed for seed in range(grid.seeds) if all(has(kept, task, seed, grid.trials) for task in tasks)}
         if seeds:
@@ -199,7 +199,7 @@ def plot(comparison, folder, name):
 # Luthier in reds and solid; peers in blues, greens and greys by their family.
 STYLES = {
     "luthier:auto": ("#c1121f", "-", 2.4), "luthier:tpe": ("#f4733a", "-", 1.4), "luthier:gp": ("#d81b86", "-", 1.4),
-    "luthier:atpe": ("#f2a900", "-", 1.4), "luthier:forest": ("#8d1b3d", "-", 1.4), "luthier:cma_es": ("#e07a9b", "-", 1.4),
+    "luthier:adaptive_tpe": ("#f2a900", "-", 1.4), "luthier:forest": ("#8d1b3d", "-", 1.4), "luthier:cma_es": ("#e07a9b", "-", 1.4),
     "random_search:uniform": ("#999999", ":", 1.6), "quasi_random:sobol": ("#666666", ":", 1.2),
     "optuna:tpe": ("#0b5fa5", "--", 1.4), "optuna:gp": ("#3f8fd2", "--", 1.4), "optuna:cmaes": ("#66a3ff", "-.", 1.2),
     "optuna:auto": ("#003a70", "-.", 1.4), "hyperopt:tpe": ("#2a7f3f", "--", 1.2), "hyperopt:atpe": ("#6abf69", "--", 1.2),
@@ -280,9 +280,9 @@ def save(figure, file):
 # The page
 
 
-def write_page(runs, tasks_of, missing, folder=FOLDER):
+def write_page(runs, tasks_of, files, folder=FOLDER):
     """The section of `docs/benchmarks.md` between its two marks, and the files it shows. `runs`: {False: …, True: …}, the latter on several
-    fidelities. `missing`: {optimiser: why} of what is not installed."""
+    fidelities. `files`: names of all optimisers' files."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.svg"):
         old.unlink()
@@ -297,7 +297,7 @@ def write_page(runs, tasks_of, missing, folder=FOLDER):
     parts.append(pairs_section(runs[False], tasks_of))
     parts.append(losses_section(runs[False], tasks_of))
     parts.append(bars_section(runs[False], tasks_of))
-    parts.append(provenance_section(runs, missing))
+    parts.append(provenance_section(runs, files))
     write_csv(rows, folder)
     replace_section("\n\n".join(part for part in parts if part))
 
@@ -308,17 +308,20 @@ HALVES = {"held_back": "Held back", "development": "Development half"}
 def introduction(runs):
     return """## Tuning: Luthier beside its peers
 
-How good a result is after how few trials, beside other tuners, each with its default settings. Tasks: 42 with recorded or modelled results of
-real training runs (networks, boosted trees, trees; mixed and conditional spaces), functions with known optima, and small real training jobs. Luthier was
-developed on one half of the 42 tasks; the other half, *held back*, was looked at for this page only (`benchmarks/suite/split.json` has the rule).
+How good a result is after how few trials, beside other tuners, each with its default settings. Tasks: 42 with recorded or modelled results
+of real training runs (networks, boosted trees, trees; mixed and conditional spaces), functions with known optima, and small real training
+jobs. Luthier was developed on one half of the 42 tasks; the other half, *held back*, was looked at for this page only
+(`benchmarks/suite/split.json` has the rule).
 
-*Normalised regret* is (best value so far − best known) / (median of random points − best known), clipped to [0, 1]: 0 is the best known, 1 no better than a
-random point. *Rank* is among the rows of the table, on each run, ties shared. Both are means over tasks; in brackets the 95 % interval from a bootstrap over
-tasks and seeds. Only runs that all rows of a table have are compared. *CPU* is milliseconds of ask and tell a trial. Peers were recorded once, on a shared machine
-(`benchmarks/suite/traces/`), so their CPU is rough; the ratios under *Bars* are from one run, in turn. No optimiser knows more than the space, the direction, the seed and the number
-of trials; Luthier is also told each trial's (recorded) seconds, as it would measure them.
+*Normalised regret* is (best value so far − best known) / (median of random points − best known), clipped to [0, 1]: 0 is the best known, 1
+no better than a random point. *Rank* is among the rows of the table, on each run, ties shared. Both are means over tasks; in brackets the
+95 % interval from a bootstrap over tasks and seeds. Only runs that all rows of a table have are compared. *CPU* is milliseconds of ask and
+tell a trial. Peers were recorded once, on a shared and busy machine (`benchmarks/suite/traces/`), so their CPU is rough; the ratios under
+*Bars* are from one run, in turn. No optimiser knows more than the space, the direction, the seed and the number of trials; Luthier is also
+told each trial's (recorded) seconds, as it would measure them.
 
-`python3 benchmarks/suite/run.py full` makes all of it, `… quick` a part of it in a quarter of an hour. All figures: `benchmarks/suite/report/table.csv`."""
+`python3 benchmarks/suite/run.py full` makes all of it, `… quick` a part of it in a quarter of an hour. All figures:
+`benchmarks/suite/report/table.csv`."""
 
 
 def grid_section(title, name, runs, tasks, grid, folder, rows):
@@ -411,7 +414,7 @@ def bars_section(runs, tasks_of):
     return "\n".join(lines)
 
 
-def provenance_section(runs, missing):
+def provenance_section(runs, files):
     """Versions, dates, coverage, and what is not there."""
     notes = traces.versions()
     lines = ["### Peers", "", "| peer | version | recorded | runs | tasks |", "|---|---|---|---|---|"]
@@ -421,10 +424,10 @@ def provenance_section(runs, missing):
             if note and kept:
                 dates = note["first"] if note["first"] == note.get("last") else f"{note['first']} … {note['last']}"
                 lines.append(f"| {name} | {note['version']} | {dates} | {len(kept)} | {len({task for task, _ in kept})} |")
-    known = {name.partition(":")[0].removesuffix("+fidelity") for names_ in runs.values() for name in names_}
-    absent = {name: reason for name, reason in missing.items() if name not in known}
+    known = {name.partition(":")[0].removesuffix("+fidelity") for kept in runs.values() for name in kept}
+    absent = [name for name in files if name not in known]
     if absent:
-        lines += ["", "Without any runs here: " + "; ".join(f"{name} ({reason})" for name, reason in sorted(absent.items())) + "."]
+        lines += ["", f"In the suite, but without recorded runs: {', '.join(absent)}. What each peer needs, and what was met in installing them, is in", "`benchmarks/peers/README.md`."]
     return "\n".join(lines)
 
 

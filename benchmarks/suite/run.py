@@ -17,6 +17,7 @@ warnings.filterwarnings("ignore")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import measure
 import optimizers
 import problems
 import report
@@ -39,7 +40,7 @@ def main():
     command_bars(commands)
     command_cpu(commands)
     arguments = parser.parse_args()
-    os.nice(arguments.nice if hasattr(arguments, "nice") else 10)
+    os.nice(getattr(arguments, "nice", 0))
     sys.exit(arguments.run(arguments))
 
 
@@ -150,7 +151,7 @@ def run_record(arguments):
 def is_done(run, trials, limit):
     if run is None:
         return False
-    return bool(limit) or (sum(run.cost) >= trials - 1e-6 if run.cost else run.trials >= trials)
+    return bool(limit) or measure.long_enough(run, trials)
 
 
 def slices_of(arguments):
@@ -365,7 +366,7 @@ def run_page(arguments):
     report.write_page(
         {fidelity: kept_runs(fidelity) | peers_of("all", fidelity=fidelity) for fidelity in (False, True)},
         tasks_of,
-        optimizers.available()[1],
+        optimizers.files(),
         arguments.into if hasattr(arguments, "into") and arguments.into else report.FOLDER,
     )
 

@@ -10,9 +10,12 @@ use functions::{
 };
 use luthier_core::engine::{Engine, Next, resolve, verify};
 use luthier_core::event::{Event, Failure, Origin, Outcome, SpaceEdit, Work};
-use luthier_core::metric::{Direction, Metrics};
+use luthier_core::memo::Memo;
+use luthier_core::metric::{Direction, Metric, Metrics};
+use luthier_core::pareto::hypervolume;
 use luthier_core::rng::{Purpose, Rng};
-use luthier_core::sampler::tpe::{Split, Tpe, winner};
+use luthier_core::sampler::tpe::{Grouping, Split, Tpe, winner};
+use luthier_core::sampler::{Proposal, Request, Sampler};
 use luthier_core::space::{
     Comparison, Condition, Constraint, Distribution, Parameter, Point, Prior, Scale, Space, Value,
 };
@@ -121,6 +124,24 @@ fn splits_are_optunas() {
         let study = recorded(case, &Json::Object(serde_json::Map::new()));
         let expected = Split { good: integers(&case["below"]), bad: integers(&case["above"]) };
         assert_eq!(Tpe::default().split(&study), expected, "{}", case["name"]);
+    }
+}
+
+#[test]
+fn splits_of_several_objectives_are_optunas() {
+    for case in reference()["fronts"].as_array().unwrap() {
+        let rows: Vec<Vec<f64>> = case["losses"].as_array().unwrap().iter().map(numbers).collect();
+        let mut metrics = Metrics::single("loss 0", Direction::Minimize);
+        let objective =
+            |k: usize| Metric { name: format!("loss {k}").into(), direction: Direction::Minimize };
+        metrics.objectives = (0..rows[0].len()).map(objective).collect();
+        let mut study = Study::new(Spec::new("fronts", Space::default(), metrics));
+        for (number, row) in (0..).zip(&rows) {
+            let work = begin(&mut study, number, vec![]);
+            end(&mut study, work, Outcome::Completed { values: row.clone() });
+        }
+        let found = Tpe::default().split(&study).good;
+        assert_eq!(found, integers(&case["below"]), "{}", case["name"]);
     }
 }
 
@@ -281,7 +302,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// is the largest of seven medians over disjoint sets of 40 seeds, and a quarter more. They lie within a factor of
 /// two of one another (of three on the conditional space).
 fn check_against_random(function: &Function, trials: usize, known: f64) {
-    let ours = regrets(function, &Component::named("tpe"), trials);
+    check_variant(&Component::named("tpe"), function, trials, known);
+}
+
+fn check_variant(sampler: &Component, function: &Function, trials: usize, known: f64) {
+    let ours = regrets(function, sampler, trials);
     let random = regrets(function, &Component::named("random"), trials);
     let wins = ours.iter().zip(&random).filter(|(ours, random)| ours < random).count();
     let (median, by_chance) = (median(ours), median(random));
@@ -326,6 +351,14 @@ fn wins_on_a_conditional_space() {
 #[test]
 fn wins_on_ten_mixed_parameters() {
     check_against_random(&TEN, 100, 1.8);
+}
+
+#[test]
+fn groups_and_single_parameters_win_too() {
+    for (grouping, known) in [("group", 0.55), ("single", 0.7)] {
+        let sampler = Component::named("tpe").with("grouping", grouping);
+        check_variant(&sampler, &BRANCHES, 100, known);
+    }
 }
 
 // ---- the estimator
@@ -437,9 +470,15 @@ fn wrong_options_are_refused() {
 #[test]
 fn a_kept_memo_changes_no_proposal_and_the_log_verifies() {
     const DROPOUT: usize = 6;
-    for scheduler in ["run_all", "asha", "median"] {
+    for (scheduler, grouping) in [
+        ("run_all", "joint"),
+        ("asha", "joint"),
+        ("median", "joint"),
+        ("asha", "group"),
+        ("run_all", "single"),
+    ] {
         let mut spec = Spec::new("s", (BRANCHES.space)(), Metrics::single("loss", Direction::Minimize));
-        spec.policy.sampler = Component::named("tpe");
+        spec.policy.sampler = Component::named("tpe").with("grouping", grouping);
         spec.policy.scheduler = Component::named(scheduler);
         if scheduler == "asha" {
             spec.policy.scheduler = spec.policy.scheduler.with("mode", "promote");
@@ -588,6 +627,165 @@ fn parallel_workers_do_not_crowd() {
     };
     let wider = (0..SEEDS).filter(|seed| spread(true, *seed) > spread(false, *seed)).count();
     assert!(wider >= WINS, "{wider}");
+}
+
+// ---- groups, constraints, noise, several objectives
+
+#[test]
+fn a_group_is_modelled_on_the_trials_that_had_it() {
+    // The good value of the child is known only from trials of its branch, which are few and bad in other respects.
+    let choices = Distribution::Categorical { choices: vec!["a".into(), "b".into()].into() };
+    let child =
+        Parameter { when: Some(Condition::eq("branch", "b")), ..float("child", 0.0, 1.0, Scale::Linear) };
+    let space = Space::new(vec![Parameter::new("branch", choices), child], vec![]).unwrap();
+    let mut study = Study::new(Spec::new("s", space, Metrics::single("loss", Direction::Minimize)));
+    for number in 0..40 {
+        let is_child = number % 2 == 0;
+        let at = f64::from(number) / 40.0;
+        let params =
+            vec![Some(if is_child { "b" } else { "a" }.into()), is_child.then_some(Value::Float(at))];
+        let work = begin(&mut study, number, params);
+        let loss = if is_child { 1.0 + (at - 0.3).abs() } else { 2.0 };
+        end(&mut study, work, Outcome::Completed { values: vec![loss] });
+    }
+    let tpe = Tpe { grouping: Grouping::Group, ..Tpe::default() };
+    let draws = |tpe: &Tpe| -> Vec<f64> {
+        let asked = (0..200).filter_map(|draw| {
+            let mut rng = Rng::stream(1, 40, Purpose::Sampler, draw);
+            let request = Request { trial: 40, draw, budget: None };
+            match tpe.propose(&study, &request, &mut Memo::default(), &mut rng) {
+                Proposal::Point(point) => point.get(1),
+                Proposal::Chosen(..) | Proposal::Exhausted => None,
+            }
+        });
+        asked.collect()
+    };
+    let near = |values: Vec<f64>| values.iter().filter(|x| (**x - 0.3).abs() < 0.15).count() as f64;
+    let drawn = draws(&tpe);
+    assert!(drawn.len() > 150, "the better branch is chosen: {} of 200", drawn.len());
+    let count = drawn.len() as f64;
+    assert!(near(drawn) > 0.8 * count);
+}
+
+/// Trials and losses of a study with replicates that differ by `noise`.
+fn replicated(noise: f64) -> Study {
+    let mut spec = Spec::new("s", (BRANIN.space)(), Metrics::single("loss", Direction::Minimize));
+    spec.replicates = 3;
+    let mut study = Study::new(spec);
+    let mut rng = Rng::stream(3, 0, Purpose::Sampler, 0);
+    for trial in 0..60 {
+        let point = study.space().draw(&rng.uniforms(2));
+        let params = point.0.iter().map(|x| Some(Value::Float(*x))).collect();
+        let (space, why) = (study.space_version(), Origin::Sampler);
+        study
+            .apply(&Event::Started { trial, space, params, budget: None, parent: None, why, by: None })
+            .unwrap();
+        for replicate in 0..3 {
+            let work = Work { trial, replicate };
+            study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
+            let value = (BRANIN.regret)(&point.0) + noise * rng.normal();
+            end(&mut study, work, Outcome::Completed { values: vec![value] });
+        }
+    }
+    study
+}
+
+#[test]
+fn noise_that_replicates_show_widens_the_kernels() {
+    let narrowest = |noise: f64, noise_width: f64| {
+        let (good, bad) = Tpe { noise_width, ..Tpe::default() }.models(&replicated(noise));
+        let sigma = |model: &Parzen, slot: u32| model.kernel(0, slot).map(|(_, sigma)| sigma);
+        let of = |model: &Parzen| (0..60).filter_map(|k| sigma(model, k)).fold(1.0, f64::min);
+        of(&good).min(of(&bad))
+    };
+    let magic = 1.0 / 56.0;
+    assert_eq!(narrowest(0.0, 0.2), magic);
+    assert_eq!(narrowest(30.0, 0.0), magic);
+    // Losses spread by 50 or so; the error of a mean of three is 30 / √3.
+    let wide = narrowest(30.0, 0.2);
+    assert!(wide > 0.08 && wide < 0.16, "{wide}");
+    assert!(narrowest(3.0, 0.2) < wide);
+}
+
+/// The best loss among trials that keep a constraint under which most of the space is out of the question, and how many
+/// keep it.
+fn constrained_best(sampler: Component, seed: u64) -> (f64, usize) {
+    let mut metrics = Metrics::single("loss", Direction::Minimize);
+    metrics.constraints = vec!["outside".into(), "quiet".into()];
+    let mut spec = Spec::new("s", (SPHERE.space)(), metrics);
+    (spec.policy.sampler, spec.seed) = (sampler, seed);
+    let mut study = Study::new(spec);
+    let mut engine = Engine::new(&study).unwrap();
+    let (mut best, mut kept) = (f64::INFINITY, 0);
+    for _ in 0..80 {
+        let Next::Decide(event) = engine.next(&study).unwrap() else { panic!("a decision was due") };
+        study.apply(&event).unwrap();
+        let work = Work::of(study.trials().len() as u32 - 1);
+        study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
+        let x = study.trials().last().unwrap().point.0.to_vec();
+        // A ball that the optimum is outside of.
+        let outside = x.iter().map(|x| (x + 1.0).powi(2)).sum::<f64>() - 30.0;
+        let loss = (SPHERE.regret)(&x);
+        report_at(&mut study, work, 1, vec![("outside".into(), outside), ("quiet".into(), -1.0)]);
+        end(&mut study, work, Outcome::Completed { values: vec![loss] });
+        if outside <= 0.0 {
+            (best, kept) = (best.min(loss), kept + 1);
+        }
+    }
+    (best, kept)
+}
+
+#[test]
+fn constraints_are_kept_and_optimised_under() {
+    for constraints in ["rank", "ratio"] {
+        let sampler = Component::named("tpe").with("constraints", constraints);
+        let pairs = (0..SEEDS).map(|seed| {
+            (constrained_best(sampler.clone(), seed), constrained_best(Component::named("random"), seed))
+        });
+        let pairs: Vec<_> = pairs.collect();
+        let wins = pairs.iter().filter(|(ours, random)| ours.0 < random.0).count();
+        let kept = |of: fn(&((f64, usize), (f64, usize))) -> usize| pairs.iter().map(of).sum::<usize>();
+        let (ours, random) = (kept(|pair| pair.0.1), kept(|pair| pair.1.1));
+        let median = median(pairs.iter().map(|pair| pair.0.0).collect());
+        println!("{constraints}: {wins} wins, {ours} kept to {random}, median {median}");
+        assert!(wins >= WINS && ours > 3 * random, "{constraints}: {wins} wins, {ours} kept to {random}");
+    }
+}
+
+/// The volume that a study of two objectives has covered: a convex front over four parameters, or five with a choice.
+fn volume(sampler: Component, seed: u64) -> f64 {
+    let mut parameters: Vec<Parameter> =
+        (0..4).map(|k| float(&format!("x{k}"), 0.0, 1.0, Scale::Linear)).collect();
+    let choices = (0..4).map(Value::Int).collect();
+    parameters.push(Parameter::new("c", Distribution::Categorical { choices }));
+    let mut metrics = Metrics::single("f", Direction::Minimize);
+    metrics.objectives.push(Metric { name: "g".into(), direction: Direction::Maximize });
+    let mut spec = Spec::new("s", Space::new(parameters, vec![]).unwrap(), metrics);
+    (spec.policy.sampler, spec.seed) = (sampler, seed);
+    let mut study = Study::new(spec);
+    let mut engine = Engine::new(&study).unwrap();
+    let mut losses = Vec::new();
+    for _ in 0..100 {
+        let Next::Decide(event) = engine.next(&study).unwrap() else { panic!("a decision was due") };
+        study.apply(&event).unwrap();
+        let work = Work::of(study.trials().len() as u32 - 1);
+        study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
+        let x = study.trials().last().unwrap().point.0.to_vec();
+        // ZDT1 (Zitzler, Deb, Thiele 2000) with a choice that costs.
+        let g = 1.0 + 3.0 * x[1..4].iter().map(|x| (x - 0.4).abs()).sum::<f64>() + 0.5 * (x[4] - 2.0).abs();
+        let second = g * (1.0 - (x[0] / g).sqrt());
+        end(&mut study, work, Outcome::Completed { values: vec![x[0], -second] });
+        losses.push([x[0], second]);
+    }
+    hypervolume(&losses, &[1.1, 6.0])
+}
+
+#[test]
+fn several_objectives_are_covered_better_than_by_chance() {
+    let wins = (0..SEEDS)
+        .filter(|seed| volume(Component::named("tpe"), *seed) > volume(Component::named("random"), *seed));
+    let wins = wins.count();
+    assert!(wins >= WINS, "{wins} of {SEEDS}");
 }
 
 // ---- priors

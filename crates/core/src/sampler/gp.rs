@@ -10,8 +10,8 @@
 //! * A completed one: its loss, with its standard error over replicates as noise of its own.
 //! * A stopped one (pruned, paused, cancelled): the final loss that belongs to its rank at the step where it stopped
 //!   (see `comparable.rs`); nothing without a report, or with several objectives.
-//! * A failed one: nothing about the loss. A classifier learns where trials fail, and the probability of success is
-//!   multiplied in.
+//! * A failed one: a doubtful, poor loss, which counts in no fit. A classifier learns where trials fail, and the
+//!   probability of success is multiplied in.
 //! * One that runs or waits: it is believed to end as the model expects, so that parallel workers spread.
 //! * Constraints of the metrics have models of their own, and the probability of keeping them is multiplied in. While
 //!   no trial keeps them, that probability is all that counts.
@@ -22,7 +22,8 @@
 //! # Also
 //!
 //! * A search that only polishes looks elsewhere, too: after three trials in a row that did not better the best by a
-//!   twentieth of a standard deviation, every other proposal asks for an improvement by at least that much.
+//!   twentieth of a standard deviation, every other proposal asks for an improvement by at least that much; so does every
+//!   other one made while trials run.
 //! * A user's prior multiplies the acquisition with an exponent that fades as 10 / n (Hvarfner et al. 2022, arXiv:2204.11051).
 //! * Where the study ends after so many seconds and trials cost unequally much, improvement counts per expected second,
 //!   the less so the fewer seconds are left (Lee et al. 2020, arXiv:2003.10870).
@@ -76,7 +77,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         OptionDoc { name: "effort", doc: "how hard to search for the next point, 1 for as usual, above 0" },
         OptionDoc {
             name: "trust_region",
-            doc: "whether to keep near the best: auto (above 20 numeric parameters), on or off",
+            doc: "whether to keep near the best: auto (above 50 numeric parameters), on or off",
         },
         OptionDoc {
             name: "transform",
@@ -102,8 +103,12 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 /// Trials around which the search looks, and among which the best believed loss is sought.
 const CENTERS: usize = 24;
 
-/// Above so many numeric parameters, `auto` uses a trust region.
-const MANY: usize = 20;
+/// Above so many numeric parameters, `auto` uses a trust region. Up to there the lengths' prior and candidates near the
+/// best do better without one.
+const MANY: usize = 50;
+
+/// Deviations below the mean for the confidence bound by itself; in the ensemble it grows ([`kappa`]).
+const CONFIDENCE: f64 = 1.96;
 
 /// Draws of the best noise-free loss for the noisy acquisition.
 const DRAWS: usize = 16;
@@ -111,8 +116,18 @@ const DRAWS: usize = 16;
 /// A betterment of the best believed loss by less is polish, in deviations of the losses.
 const POLISH: f64 = 0.05;
 
+/// What a proposal must promise beside others that still run: less would be a second look at the same spot.
+const CROWD: f64 = 0.01;
+
 /// Polishing trials in a row after which every other proposal looks for more.
 const STALE: usize = 3;
+
+/// The loss in model units that a failed trial is taken to have had at least, and the variance of that: so its
+/// neighbourhood is not believed to be better than any other, and yet an optimum next to it is found.
+const FEARED: (f64, f64) = (0.5, 0.25);
+
+/// Latest failed trials that are taken so.
+const FAILED: usize = 50;
 
 /// What the next point maximises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +140,7 @@ pub enum Goal {
     NoisyLogEi,
     /// Probability of improvement.
     LogPi,
-    /// The lower confidence bound, with a growing confidence.
+    /// The lower confidence bound.
     Bound,
     /// A random member of the Pareto front of the confidence bound, log EI and log PI.
     Ensemble,
@@ -228,7 +243,7 @@ impl Gp {
 }
 
 /// Whether a row has losses for the model.
-fn speaks(row: &Observation) -> bool {
+pub(super) fn speaks(row: &Observation) -> bool {
     let complete = row.losses.iter().all(|loss| !loss.is_nan());
     complete
         && match row.standing {
@@ -293,6 +308,8 @@ struct Models {
     objectives: Vec<GaussianProcess>,
     /// Feasible rows with losses, with the first objective's comparable loss; the model may have seen fewer.
     feasible: Vec<Known>,
+    /// Unit coordinates of failed trials.
+    failed: Vec<Vec<f64>>,
     /// Models of the constraints that were ever reported, with what zero is in their units.
     constraints: Vec<GaussianProcess>,
     success: Option<Success>,
@@ -337,6 +354,7 @@ impl Models {
             seen: rows.len(),
             objectives,
             feasible: Vec::new(),
+            failed: Vec::new(),
             constraints,
             success: success_model(&kernel, rows, gp.max_trials),
             seconds,
@@ -386,6 +404,9 @@ impl Models {
     fn note(&mut self, row: &Observation, loss: f64) {
         let is_feasible = speaks(row) && row.violation <= 0.0;
         self.region.learn(if is_feasible { loss } else { f64::NAN });
+        if row.standing == Standing::Failed {
+            self.failed.push(row.unit.to_vec());
+        }
         if is_feasible {
             let mut losses = row.losses.to_vec();
             losses[0] = loss;
@@ -446,6 +467,25 @@ fn success_model(kernel: &Arc<Kernel>, rows: &[Observation], most: usize) -> Opt
     Some(Success::fit(kernel, &outcomes))
 }
 
+/// At most `most` of the rows `known`, in their order: a third the best, a third the latest, the rest spread evenly.
+pub(super) fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
+    if known.len() <= most {
+        return known.to_vec();
+    }
+    let third = most / 3;
+    let mut by_loss = known.to_vec();
+    by_loss.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]).then(a.cmp(b)));
+    let mut kept: Vec<usize> = by_loss[..third].to_vec();
+    kept.extend(&known[known.len() - third..]);
+    kept.sort_unstable();
+    kept.dedup();
+    let others: Vec<usize> = known.iter().copied().filter(|k| kept.binary_search(k).is_err()).collect();
+    let wanted = most - kept.len();
+    kept.extend((0..wanted).map(|k| others[k * others.len() / wanted]));
+    kept.sort_unstable();
+    kept
+}
+
 /// How many numeric parameters with more than one value a space has.
 fn numbers(space: &Space) -> usize {
     let is_number = |p: &&crate::space::Parameter| {
@@ -475,6 +515,12 @@ impl<'a> Proposer<'a> {
     fn new(gp: &'a Gp, study: &'a Study, trial: u32, memory: &'a Memory) -> Option<Self> {
         let models = memory.models.as_ref()?;
         let mut objectives = models.objectives.clone();
+        for unit in models.failed.iter().rev().take(FAILED) {
+            for model in &mut objectives {
+                let feared = model.belief(unit).mean.max(FEARED.0);
+                model.push_believed(unit, feared, FEARED.1);
+            }
+        }
         let mut pending = Vec::new();
         for row in memory.observations.open() {
             let expected: Vec<f64> = objectives.iter().map(|model| model.belief(&row.unit).mean).collect();
@@ -527,7 +573,10 @@ impl<'a> Proposer<'a> {
                 factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
             }
             Goal::LogPi => factors.maximise(&search, &Over::new(model, self.improvement(best)), rng),
-            Goal::Bound => factors.maximise(&search, &Over::new(model, self.bound()), rng),
+            Goal::Bound => {
+                let bound = ConfidenceBound { kappa: CONFIDENCE };
+                factors.maximise(&search, &Over::new(model, bound), rng)
+            }
             Goal::Ensemble => self.compromise(&search, &factors, best, rng),
         }
     }
@@ -547,7 +596,11 @@ impl<'a> Proposer<'a> {
             polishing = if loss < best - POLISH { 0 } else { polishing + 1 };
             best = best.min(loss);
         }
-        if polishing >= STALE && self.trial % 2 == 1 { POLISH } else { 0.0 }
+        match (self.trial % 2 == 1, polishing >= STALE, self.pending.is_empty()) {
+            (true, true, _) | (true, _, false) => POLISH,
+            (_, _, false) => CROWD,
+            (_, _, true) => 0.0,
+        }
     }
 
     /// What the best noise-free loss may be.

@@ -3,11 +3,13 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SAMPLERS`]. Help, docs, contract tests and
 //! benchmark rows follow from the entry.
 
+pub mod adaptive_tpe;
 pub mod auto;
 pub mod cma_es;
 pub mod coarse_to_fine;
 mod comparable;
 pub mod differential_evolution;
+pub mod forest;
 mod genetic;
 pub mod gp;
 mod grid;
@@ -36,7 +38,9 @@ use crate::study::Study;
 pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
     auto::ENTRY,
     tpe::ENTRY,
+    adaptive_tpe::ENTRY,
     gp::ENTRY,
+    forest::ENTRY,
     cma_es::ENTRY,
     random::ENTRY,
     sobol::ENTRY,

@@ -1,7 +1,7 @@
 //! Where a user expects good values. Samplers start from it and can outgrow it.
 
+use libm::erf;
 use serde::{Deserialize, Serialize};
-use statrs::function::erf::erf;
 
 use super::distribution::Distribution;
 use super::value::Value;

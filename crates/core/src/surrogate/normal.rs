@@ -53,12 +53,17 @@ pub fn log_mass(a: f64, b: f64) -> f64 {
 /// The same from the tails, taken on the side where they do not cancel.
 fn log_mass_wide(a: f64, b: f64) -> f64 {
     if b <= 0.0 {
-        log_difference(log_tail(-b), log_tail(-a))
+        log_tail_mass(-b, -a)
     } else if a >= 0.0 {
-        log_difference(log_tail(a), log_tail(b))
+        log_tail_mass(a, b)
     } else {
         (-tail(-a) - tail(b)).ln_1p()
     }
+}
+
+/// ln(Φ(b) − Φ(a)) for 0 ≤ a < b.
+fn log_tail_mass(a: f64, b: f64) -> f64 {
+    if a < FAR { (tail(a) - tail(b)).ln() } else { log_difference(log_tail(a), log_tail(b)) }
 }
 
 /// The same by Taylor's series of the density around the middle m: with h half the width, the mass is
@@ -93,7 +98,11 @@ fn log_difference(p: f64, q: f64) -> f64 {
 ///
 /// `mean` must lie in \[0, 1\]: then both ends are in their own tails and nothing cancels.
 pub fn truncated_quantile(mean: f64, sigma: f64, u: f64) -> f64 {
-    let (below, above) = (tail(mean / sigma), tail((1.0 - mean) / sigma));
+    quantile_between(mean, sigma, (tail(mean / sigma), tail((1.0 - mean) / sigma)), u)
+}
+
+/// The same where what is cut off below 0 and above 1 is known.
+pub fn quantile_between(mean: f64, sigma: f64, (below, above): (f64, f64), u: f64) -> f64 {
     let mass = 1.0 - below - above;
     let lower = below + u * mass;
     let z = if lower < 0.5 {

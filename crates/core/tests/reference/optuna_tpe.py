@@ -216,6 +216,24 @@ def watch(sampler, decisions):
     sampler._compute_acquisition_func = watched_score
 
 
+def front_cases():
+    """Splits with several objectives, all minimised; coarse losses, so that points and coordinates repeat."""
+    rng = np.random.default_rng(11)
+    cases = []
+    for objectives, count, digits in [(2, 1, 3), (2, 15, 1), (2, 64, 2), (2, 200, 1), (3, 40, 1), (3, 120, 2), (4, 60, 2)]:
+        losses = np.round(rng.normal(size=(count, objectives)), digits) + 0.0
+        study = optuna.create_study(directions=["minimize"] * objectives)
+        for row in losses:
+            study.add_trial(create_trial(values=row.tolist()))
+        below, _ = tpe._split_trials(study, study.trials, tpe.default_gamma_multiobjective(count))
+        cases.append({
+            "name": f"{count} trials, {objectives} objectives, {digits} digits",
+            "losses": losses.tolist(),
+            "below": [trial.number for trial in below],
+        })
+    return cases
+
+
 def choice_case(name, direction, space, trials, ask):
     sampler, decisions, split_trials = tpe.TPESampler(seed=3), [], tpe._split_trials
     watch(sampler, decisions)
@@ -299,6 +317,7 @@ def main():
         "gamma": [tpe.default_gamma(n) for n in range(1001)],
         "weights": {str(n): tpe.default_weights(n).tolist() for n in (0, 1, 24, 25, 26, 27, 30, 60)},
         "splits": split_cases(),
+        "fronts": front_cases(),
         "estimators": estimator_cases(),
         "choices": choice_cases(),
     }

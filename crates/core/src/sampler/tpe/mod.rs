@@ -1,0 +1,326 @@
+//! The tree-structured Parzen estimator (Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization"), with
+//! the rules of Optuna 5.0: multivariate, constant liar, neighbours' gaps as bandwidths (Watanabe 2023,
+//! arXiv:2304.11127).
+//!
+//! Trials are split into a few good ones and all others. `l` models where the good ones are, `g` where the others
+//! are; of some points drawn from `l`, the one with the largest `l / g` is proposed. How `l` and `g` treat scales,
+//! steps, choices and conditions is told in [`crate::surrogate::parzen`].
+//!
+//! # Which trials are good
+//!
+//! The best `min(ceil(gamma · n), max_good)` of the `n` trials that have said something about their loss, in this order:
+//! 1. completed ones by loss;
+//! 2. those that stopped on the way (pruned, paused, cancelled, replaced) by how far they came and then by the loss
+//!    their curve stands for; without a report, last;
+//! 3. those whose last reports break a constraint of the metrics, by the sum of what they break it by. A constraint
+//!    that was never reported counts as kept.
+//!
+//! With several objectives, completed trials come by fronts (who is dominated by nobody, by the first front only, …); of
+//! the front that does not fit those that together cover the most volume. Up to `4 · max_good` are good then, and all weigh
+//! the same.
+//!
+//! Equal ones are ordered by trial number. A failed trial is bad, whatever its curve, and does not count in `n`: its
+//! region is avoided, the share of good trials is not enlarged by it. One that could not even be started says nothing and
+//! is left out, as are trials whose values no longer fit the space. A trial that runs or waits is bad until known, so that
+//! parallel workers do not crowd.
+//!
+//! # Priors
+//!
+//! A user's prior says where *good* values are, so it is the prior of `l` alone; `g` keeps the wide one. It has the
+//! weight of one good trial, and so counts less with each.
+//!
+//! # Conditional spaces
+//!
+//! By default all branches are in one density. With `grouping = "group"` the space falls into groups of parameters that
+//! have always been active together; groups are chosen one after the other, each by models of the trials that had it.
+//!
+//! # Noise
+//!
+//! Where replicates tell the standard error of a loss, no bandwidth is smaller than `noise_width` times the root of its
+//! ratio to the standard deviation of all losses: around a quadratic minimum, points nearer than that cannot be told
+//! apart (Watanabe 2023, section 3.3.3, advises wider kernels under noise).
+//!
+//! # Constraints of the metrics
+//!
+//! By default they only order the trials. With `constraints = "ratio"` each has densities of its own, of the trials that
+//! keep it and of those that do not; see `constrained`.
+//!
+//! # Long studies
+//!
+//! `g` looks at the latest 10,000 trials; good ones are remembered for ever.
+
+mod constrained;
+pub(crate) mod ledger;
+mod models;
+
+use serde::{Deserialize, Serialize};
+
+use self::models::History;
+use super::{Proposal, Request, Sampler};
+use crate::memo::Memo;
+use crate::registry::{Entry, OptionDoc, configure};
+use crate::rng::Rng;
+use crate::space::{Point, Space};
+use crate::study::Study;
+use crate::surrogate::parzen::Parzen;
+
+pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
+    name: "tpe",
+    summary: "proposes what resembles good trials more than bad ones; any space, parallel workers, priors",
+    options: &[
+        OptionDoc {
+            name: "n_startup",
+            doc: "trials with a loss before the model is used; until then drawn at random",
+        },
+        OptionDoc {
+            name: "n_candidates",
+            doc: "points drawn from the good trials' model for each proposal, from 1",
+        },
+        OptionDoc { name: "gamma", doc: "share of the trials that count as good, in (0, 1)" },
+        OptionDoc { name: "max_good", doc: "the most trials that count as good, from 1" },
+        OptionDoc { name: "prior_weight", doc: "weight of the prior, in trials, above 0" },
+        OptionDoc { name: "constant_liar", doc: "whether trials that run or wait count as bad until known" },
+        OptionDoc {
+            name: "grouping",
+            doc: "which parameters are modelled together: joint (all), group (those that are always active together, each group on the trials that had it), single (each alone)",
+        },
+        OptionDoc {
+            name: "constraints",
+            doc: "rank: trials that break constraints come after all others; ratio: each constraint has a model of its own (c-TPE)",
+        },
+        OptionDoc {
+            name: "noise_width",
+            doc: "smallest bandwidth where replicates tell the noise: this times the root of the noise's share in the losses' spread, from 0",
+        },
+    ],
+    build: |options| {
+        let (tpe, complete) = configure::<Tpe>(options)?;
+        tpe.check_options()?;
+        Ok((Box::new(tpe) as _, complete))
+    },
+};
+
+/// Trials that `g` looks back on.
+const WINDOW: usize = 10_000;
+
+/// So many times more trials are good where there are several objectives.
+const FRONT: usize = 4;
+
+/// Points drawn for each candidate wanted, where constraints refuse most.
+const PATIENCE: usize = 8;
+
+/// The sampler's options.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tpe {
+    /// Trials with a loss before the model is used.
+    pub n_startup: usize,
+    /// Points drawn from `l` for each proposal.
+    pub n_candidates: usize,
+    /// Share of the trials that count as good.
+    pub gamma: f64,
+    /// The most trials that count as good.
+    pub max_good: usize,
+    /// Weight of the prior, in trials.
+    pub prior_weight: f64,
+    /// Whether trials that run or wait count as bad.
+    pub constant_liar: bool,
+    /// Which parameters are modelled together.
+    pub grouping: Grouping,
+    /// What becomes of constraints of the metrics.
+    pub constraints: Constraints,
+    /// The smallest bandwidth under noise: this times √(standard error / standard deviation of the losses), in units of
+    /// the range, as far as replicates tell the standard error. From 0, which leaves noise alone.
+    pub noise_width: f64,
+}
+
+/// Which parameters are modelled together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grouping {
+    /// All, in one density over all branches of a conditional space.
+    #[default]
+    Joint,
+    /// Those that were active in the same trials, each group on the trials that had it (Optuna's `group`).
+    Group,
+    /// Each alone.
+    Single,
+}
+
+/// What becomes of constraints of the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Constraints {
+    /// Trials that break one come after all others, by how much they break.
+    #[default]
+    Rank,
+    /// Each has a model of where it is kept, and its density ratio is a factor (c-TPE, arXiv:2211.14411).
+    Ratio,
+}
+
+impl Default for Tpe {
+    fn default() -> Self {
+        Self {
+            n_startup: 10,
+            n_candidates: 24,
+            gamma: 0.1,
+            max_good: 25,
+            prior_weight: 1.0,
+            constant_liar: true,
+            grouping: Grouping::Joint,
+            constraints: Constraints::Rank,
+            noise_width: 0.2,
+        }
+    }
+}
+
+impl Sampler for Tpe {
+    fn propose(&self, study: &Study, _: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
+        let space = study.space();
+        let history: &mut History = memo.get();
+        history.advance(study, self);
+        if history.ledger.ranked() < self.n_startup {
+            return Proposal::Point(space.draw(&rng.uniforms(space.len())));
+        }
+        if self.constraints == Constraints::Ratio && !study.metrics().constraints.is_empty() {
+            return Proposal::Point(constrained::propose(study, self, &history.ledger, rng));
+        }
+        Proposal::Point(self.choose(space, history, rng))
+    }
+}
+
+impl Tpe {
+    /// Group by group, the best of some candidates; again where the whole breaks a constraint of the space.
+    fn choose(&self, space: &Space, history: &mut History, rng: &mut Rng) -> Point {
+        if let [group] = history.groups() {
+            let (good, bad) = group.models();
+            return self.best_candidate(space, good, bad, rng);
+        }
+        let mut point = space.default_point();
+        for _ in 0..PATIENCE {
+            let mut given = vec![None; space.len()];
+            for group in history.groups() {
+                let candidates = self.of_group(space, group.models().0, &given, rng);
+                let (good, bad) = group.models();
+                let located = good.locate(&candidates);
+                let (l, g) = (good.log_densities(&located), bad.log_densities(&located));
+                let best = &candidates[winner(&ratios(&l, &g))];
+                for &k in &group.members {
+                    given[k] = best.get(k);
+                }
+            }
+            point = space.complete(|k| given[k].unwrap_or_else(|| space.draw_one(k, rng.uniform())));
+            if space.allows(&point.0) {
+                break;
+            }
+        }
+        point
+    }
+
+    fn of_group(&self, space: &Space, good: &Parzen, given: &[Option<f64>], rng: &mut Rng) -> Vec<Point> {
+        (0..self.n_candidates).map(|_| good.draw_around(space, given, rng)).collect()
+    }
+
+    fn best_candidate(&self, space: &Space, good: &mut Parzen, bad: &mut Parzen, rng: &mut Rng) -> Point {
+        let mut candidates = candidates(space, good, &[], self.n_candidates, rng);
+        let located = good.locate(&candidates);
+        let (l, g) = (good.log_densities(&located), bad.log_densities(&located));
+        candidates.swap_remove(winner(&ratios(&l, &g)))
+    }
+
+    fn check_options(&self) -> Result<(), String> {
+        if self.n_candidates == 0 {
+            return Err("n_candidates must be at least 1".into());
+        }
+        if !(self.gamma > 0.0 && self.gamma < 1.0) {
+            return Err(format!("gamma is a share in (0, 1), not {}", self.gamma));
+        }
+        if self.max_good == 0 {
+            return Err("max_good must be at least 1".into());
+        }
+        if !(self.prior_weight > 0.0 && self.prior_weight.is_finite()) {
+            return Err(format!("prior_weight must be above 0, not {}", self.prior_weight));
+        }
+        if !(self.noise_width >= 0.0 && self.noise_width.is_finite()) {
+            return Err(format!("noise_width must be 0 or more, not {}", self.noise_width));
+        }
+        Ok(())
+    }
+
+    /// How many of `n` trials are good in a study with one objective.
+    pub fn good_count(&self, n: usize) -> usize {
+        ((self.gamma * n as f64).ceil() as usize).min(self.max_good)
+    }
+
+    /// The same in `study`.
+    fn good_count_of(&self, study: &Study, n: usize) -> usize {
+        ((self.gamma * n as f64).ceil() as usize).min(self.most_good(study))
+    }
+
+    /// The most trials that count as good in `study`: a front of several objectives needs more.
+    fn most_good(&self, study: &Study) -> usize {
+        if study.metrics().objectives.len() > 1 { FRONT * self.max_good } else { self.max_good }
+    }
+
+    /// Splits a study's trials; the same rules as in a proposal, from scratch.
+    pub fn split(&self, study: &Study) -> Split {
+        let mut history = History::default();
+        history.advance(study, self);
+        let bad = (0..study.trials().len() as u32).filter(|number| history.is_bad(*number)).collect();
+        Split { good: history.good().to_vec(), bad }
+    }
+
+    /// The two models `l` and `g` of a study's first group of parameters.
+    pub fn models(&self, study: &Study) -> (Parzen, Parzen) {
+        let mut history = History::default();
+        history.advance(study, self);
+        let (good, bad) = history.groups()[0].models();
+        (good.clone(), bad.clone())
+    }
+}
+
+/// Points of `good` with some values given that keep the constraints; one that does not where there is no other.
+pub(crate) fn candidates(
+    space: &Space,
+    good: &Parzen,
+    given: &[Option<f64>],
+    count: usize,
+    rng: &mut Rng,
+) -> Vec<Point> {
+    let mut candidates = Vec::with_capacity(count);
+    let mut refused = None;
+    for _ in 0..count * PATIENCE {
+        let point = good.draw_around(space, given, rng);
+        if space.allows(&point.0) {
+            candidates.push(point);
+        } else {
+            refused.get_or_insert(point);
+        }
+        if candidates.len() == count {
+            break;
+        }
+    }
+    if candidates.is_empty() {
+        candidates.extend(refused);
+    }
+    candidates
+}
+
+pub(crate) fn ratios(good: &[f64], bad: &[f64]) -> Vec<f64> {
+    good.iter().zip(bad).map(|(good, bad)| good - bad).collect()
+}
+
+/// The numbers of good and bad trials, ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Good ones.
+    pub good: Vec<u32>,
+    /// All others that count, within the window.
+    pub bad: Vec<u32>,
+}
+
+/// The index of the largest score; the first of equal ones, NaN last.
+pub fn winner(scores: &[f64]) -> usize {
+    let value = |k: usize| if scores[k].is_nan() { f64::NEG_INFINITY } else { scores[k] };
+    (1..scores.len()).fold(0, |best, k| if value(k) > value(best) { k } else { best })
+}

@@ -1,0 +1,158 @@
+//! Adaptive TPE: against random search, against the plain estimator where locking must help, and its options.
+
+#[path = "support/functions.rs"]
+#[allow(dead_code)]
+mod functions;
+
+use functions::{BRANCHES, Function, HARTMANN6, SPHERE, TEN, best, run, study_of};
+use luthier_core::engine::{resolve, verify};
+use luthier_core::event::Event;
+use luthier_core::metric::{Direction, Metrics};
+use luthier_core::sampler::adaptive_tpe::features::{COUNT, NAMES, features_of};
+use luthier_core::sampler::adaptive_tpe::{SETTINGS, Settings};
+use luthier_core::space::{Distribution, Parameter, Scale, Space};
+use luthier_core::spec::{Component, Spec};
+use luthier_core::study::Study;
+use serde_json::{Value as Json, json};
+
+/// Seeds at which two samplers are compared.
+const SEEDS: u64 = 40;
+
+/// Of 40 pairs, 29 or more are won by chance with probability 0.003 where there is no difference.
+const WINS: usize = 29;
+
+fn wins(function: &Function, ours: &Component, other: &Component, trials: usize) -> usize {
+    let regret = |sampler: &Component, seed| best(&study_of(function, sampler.clone(), seed, trials));
+    (0..SEEDS).filter(|seed| regret(ours, *seed) < regret(other, *seed)).count()
+}
+
+#[test]
+fn wins_against_random_search() {
+    for (function, trials) in [(&SPHERE, 60), (&HARTMANN6, 60), (&BRANCHES, 60), (&TEN, 60)] {
+        let wins = wins(function, &Component::named("adaptive_tpe"), &Component::named("random"), trials);
+        println!("{}: {wins}", function.name);
+        assert!(wins >= WINS, "{}: {wins} of {SEEDS}", function.name);
+    }
+}
+
+#[test]
+fn every_choice_of_every_setting_wins_against_random_search() {
+    let options: [(&str, &[Json]); 7] = [
+        ("gamma", &[json!(0.05), json!(0.2)]),
+        ("n_candidates", &[json!(8), json!(64)]),
+        ("width", &[json!(0.05), json!(0.1)]),
+        ("prior_weight", &[json!(0.3), json!(3.0)]),
+        ("lock", &[json!(0.0), json!(0.7)]),
+        ("filter", &[json!("none"), json!("age"), json!("rank"), json!("random")]),
+        ("grouping", &[json!("joint"), json!("single")]),
+    ];
+    for (option, values) in options {
+        for value in values {
+            let sampler = Component::named("adaptive_tpe").with(option, value.clone());
+            let wins = wins(&TEN, &sampler, &Component::named("random"), 50);
+            assert!(wins >= WINS, "{option} = {value}: {wins} of {SEEDS}");
+        }
+    }
+}
+
+/// Two parameters that matter and ten that do not.
+const FEW_MATTER: Function = Function {
+    name: "few matter",
+    space: || {
+        let distribution = Distribution::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None };
+        let parameters = (0..12).map(|k| Parameter::new(format!("x{k}"), distribution.clone()));
+        Space::new(parameters.collect(), vec![]).expect("the space is valid")
+    },
+    regret: |x| (x[3] - 0.3).powi(2) + (x[8] - 0.6).powi(2) + 0.001 * (x[0] - 0.5).powi(2),
+};
+
+#[test]
+fn the_important_parameters_are_found_and_the_others_locked() {
+    let study = study_of(&FEW_MATTER, Component::named("random"), 2, 120);
+    let features = features_of(&study);
+    let index = NAMES.iter().position(|name| name.starts_with("share of the importance")).unwrap();
+    assert!(features[index] > 0.2, "{features:?}");
+    // With everything else locked to values that some good trial had, these repeat.
+    let sampler = Component::named("adaptive_tpe").with("lock", 1.0);
+    let study = study_of(&FEW_MATTER, sampler, 2, 120);
+    let repeated = |k: usize| {
+        let values = study.trials()[60..].iter().map(|trial| trial.point.0[k]);
+        let earlier = |value: f64| study.trials()[..60].iter().any(|trial| trial.point.0[k] == value);
+        values.filter(|value| earlier(*value)).count()
+    };
+    // The two may have such unequal shares of the importance that one counts as secondary.
+    assert!(repeated(3).min(repeated(8)) < 10, "{} {}", repeated(3), repeated(8));
+    assert!((0..12).filter(|k| ![3, 8].contains(k)).all(|k| repeated(k) > 20));
+}
+
+#[test]
+fn features_are_finite_and_small_whatever_the_history() {
+    let constant = |_: &[f64]| 1.0;
+    let mut spec = Spec::new("s", (TEN.space)(), Metrics::single("loss", Direction::Minimize));
+    spec.policy.sampler = Component::named("random");
+    for trials in [0, 1, 2, 30] {
+        for study in
+            [run(spec.clone(), trials, constant), study_of(&BRANCHES, Component::named("random"), 3, trials)]
+        {
+            let features = features_of(&study);
+            assert!(features.iter().all(|feature| feature.abs() <= 2.0), "{trials}: {features:?}");
+        }
+    }
+    let empty = Study::new(Spec::new("s", Space::default(), Metrics::single("loss", Direction::Minimize)));
+    assert!(features_of(&empty).iter().all(|feature| feature.is_finite()));
+}
+
+#[test]
+fn without_reason_the_settings_are_the_plain_estimators() {
+    assert_eq!(Settings::of([0; 7]).gamma, 0.1);
+    assert_eq!(Settings::of([0; 7]).n_candidates, 24);
+    assert_eq!(Settings::by(&[0.0; COUNT]), Settings::of([0; 7]));
+    assert_eq!(SETTINGS.iter().map(|(_, count)| count).sum::<usize>(), 21);
+}
+
+#[test]
+fn wrong_options_are_refused() {
+    let mut spec = Spec::new("s", (SPHERE.space)(), Metrics::single("loss", Direction::Minimize));
+    for (option, value) in [
+        ("gamma", json!(1.0)),
+        ("n_candidates", json!(0)),
+        ("width", json!(1.0)),
+        ("prior_weight", json!(0.0)),
+        ("lock", json!(1.5)),
+        ("grouping", json!("group")),
+        ("gama", json!(0.1)),
+    ] {
+        spec.policy.sampler = Component::named("adaptive_tpe").with(option, value);
+        let problem = resolve(&spec).unwrap_err().to_string();
+        assert!(problem.contains(option), "{problem}");
+    }
+}
+
+#[test]
+fn the_log_verifies() {
+    let mut spec = Spec::new("s", (BRANCHES.space)(), Metrics::single("loss", Direction::Minimize));
+    spec.policy.sampler = Component::named("adaptive_tpe");
+    spec.limits.trials = Some(60);
+    spec.policy = resolve(&spec).unwrap();
+    let mut study = Study::new(spec.clone());
+    let mut events = vec![Event::Created(Box::new(spec))];
+    let mut engine = luthier_core::engine::Engine::new(&study).unwrap();
+    let mut add = |study: &mut Study, event: Event| {
+        study.apply(&event).unwrap();
+        events.push(event);
+    };
+    while let Ok(next) = engine.next(&study) {
+        match next {
+            luthier_core::engine::Next::Decide(event) => add(&mut study, event),
+            luthier_core::engine::Next::Claim(work) => {
+                let values = vec![(BRANCHES.regret)(&study.trials()[work.trial as usize].point.0)];
+                add(&mut study, Event::Claimed { work, attempt: 1 });
+                let outcome = luthier_core::event::Outcome::Completed { values };
+                add(&mut study, Event::Ended { work, outcome, seconds: 0.0, used: None });
+            }
+            luthier_core::engine::Next::Wait | luthier_core::engine::Next::Done(_) => break,
+        }
+    }
+    assert_eq!(study.finished().len(), 60);
+    assert_eq!(verify(&events).unwrap().disagreements, vec![]);
+}
