@@ -208,7 +208,8 @@ impl Sampler for Gp {
             return Proposal::Point(drawn(rng));
         }
         memory.refresh(study, self);
-        let found = Proposer::new(self, study, request.trial, memory).and_then(|proposer| proposer.point(rng));
+        let found =
+            Proposer::new(self, study, request.trial, memory).and_then(|proposer| proposer.point(rng));
         Proposal::Point(found.unwrap_or_else(|| drawn(rng)))
     }
 }
@@ -467,25 +468,6 @@ fn success_model(kernel: &Arc<Kernel>, rows: &[Observation], most: usize) -> Opt
     Some(Success::fit(kernel, &outcomes))
 }
 
-/// At most `most` of the rows `known`, in their order: a third the best, a third the latest, the rest spread evenly.
-pub(super) fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
-    if known.len() <= most {
-        return known.to_vec();
-    }
-    let third = most / 3;
-    let mut by_loss = known.to_vec();
-    by_loss.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]).then(a.cmp(b)));
-    let mut kept: Vec<usize> = by_loss[..third].to_vec();
-    kept.extend(&known[known.len() - third..]);
-    kept.sort_unstable();
-    kept.dedup();
-    let others: Vec<usize> = known.iter().copied().filter(|k| kept.binary_search(k).is_err()).collect();
-    let wanted = most - kept.len();
-    kept.extend((0..wanted).map(|k| others[k * others.len() / wanted]));
-    kept.sort_unstable();
-    kept
-}
-
 /// How many numeric parameters with more than one value a space has.
 fn numbers(space: &Space) -> usize {
     let is_number = |p: &&crate::space::Parameter| {
@@ -572,7 +554,7 @@ impl<'a> Proposer<'a> {
                 let bests = self.possible_bests(rng).into_iter().map(|best| best - ambition).collect();
                 factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
             }
-            Goal::LogPi => factors.maximise(&search, &Over::new(model, self.improvement(best)), rng),
+            Goal::LogPi => factors.maximise(&search, &Over::new(model, improvement(best)), rng),
             Goal::Bound => {
                 let bound = ConfidenceBound { kappa: CONFIDENCE };
                 factors.maximise(&search, &Over::new(model, bound), rng)
@@ -609,11 +591,6 @@ impl<'a> Proposer<'a> {
         (0..DRAWS).map(|_| joint.draw(rng).into_iter().fold(f64::INFINITY, f64::min)).collect()
     }
 
-    fn improvement(&self, best: f64) -> LogImprovementProbability {
-        // HEBO's margin: ten thousandths of a standard deviation.
-        LogImprovementProbability { target: best - 1e-4 }
-    }
-
     fn bound(&self) -> ConfidenceBound {
         ConfidenceBound { kappa: kappa(self.models.seen, self.models.kernel.len()) }
     }
@@ -625,7 +602,7 @@ impl<'a> Proposer<'a> {
             members: vec![
                 Box::new(self.bound()),
                 Box::new(LogExpectedImprovement { best }),
-                Box::new(self.improvement(best)),
+                Box::new(improvement(best)),
             ],
             common: Some(&common),
             population: 64,
@@ -724,4 +701,9 @@ impl<'a> Factors<'a> {
 
 fn first(search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
     search.maximise(acquisition, rng).into_iter().next().map(|found| found.candidate.point)
+}
+
+/// The probability of an improvement by HEBO's margin: ten thousandths of a standard deviation.
+fn improvement(best: f64) -> LogImprovementProbability {
+    LogImprovementProbability { target: best - 1e-4 }
 }
