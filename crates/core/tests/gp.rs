@@ -244,7 +244,7 @@ fn parallel_workers_do_not_crowd() {
         let distance = |a: &[f64], b: &[f64]| (a[0] - b[0]).hypot(a[1] - b[1]);
         let pairs = (0..6).flat_map(|i| (0..i).map(move |j| (i, j)));
         let nearest = pairs.map(|(i, j)| distance(&asked[i], &asked[j])).fold(f64::INFINITY, f64::min);
-        assert!(nearest > 1e-5, "seed {seed}: {nearest}");
+        assert!(nearest > 1e-3, "seed {seed}: {nearest}");
     }
 }
 
@@ -260,12 +260,12 @@ fn two_objectives_cover_more_than_random_search_does() {
         let study = live(spec_of(cube(4), metrics.clone(), sampler, seed), 30, life);
         let rows: Vec<Vec<f64>> =
             study.trials().iter().filter_map(|trial| trial.values().map(<[f64]>::to_vec)).collect();
-        hypervolume(&rows, &[1.5, 1.5])
+        let volume = hypervolume(&rows, &[1.5, 1.5]);
+        volume
     };
-    // The whole front has 1.92; twelve studies of random search have 18.1 together.
-    let all = |sampler: Component| (0..SEEDS).map(|seed| volume(sampler.clone(), seed)).sum::<f64>();
-    let (found, by_chance) = (all(gp()), all(Component::named("random")));
-    assert!(found > 1.03 * by_chance, "{found}, random {by_chance}");
+    let wins = |seed: &u64| volume(gp(), *seed) > volume(Component::named("random"), *seed);
+    let wins = (0..SEEDS).filter(wins).count();
+    assert!(wins >= WINS, "{wins} of {SEEDS}");
 }
 
 #[test]

@@ -12,7 +12,8 @@
 //!   (see `comparable.rs`); nothing without a report, or with several objectives.
 //! * A failed one: a doubtful, poor loss, which counts in no fit. A classifier learns where trials fail, and the
 //!   probability of success is multiplied in.
-//! * One that runs or waits: it is believed to end as the model expects, so that parallel workers spread.
+//! * One that runs or waits: it is believed to end as the model expects, and proposals keep away from it, so that parallel
+//!   workers spread.
 //! * Constraints of the metrics have models of their own, and the probability of keeping them is multiplied in. While
 //!   no trial keeps them, that probability is all that counts.
 //!
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use super::comparable::comparable_losses;
 use super::sequence::Place;
 use super::{Proposal, Request, Sampler};
+use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use crate::acquisition::cost::{LogCost, differs};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
@@ -102,6 +104,9 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 
 /// Trials around which the search looks, and among which the best believed loss is sought.
 const CENTERS: usize = 24;
+
+/// Trials, front by front, whose believed losses are what a hypervolume is to be added to.
+const FRONT: usize = 200;
 
 /// Above so many numeric parameters, `auto` uses a trust region. Up to there the lengths' prior and candidates near the
 /// best do better without one.
@@ -489,7 +494,8 @@ struct Proposer<'a> {
     centers: Vec<Vec<f64>>,
     /// Beliefs about the first objective there.
     beliefs: Vec<Belief>,
-    /// What is expected of pending trials.
+    /// Unit coordinates of pending trials, and what is expected of them.
+    open: Vec<Vec<f64>>,
     pending: Vec<Vec<f64>>,
 }
 
@@ -526,7 +532,8 @@ impl<'a> Proposer<'a> {
         let centers = order.iter().map(|k| units[*k].clone()).collect();
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
         let coverage = &memory.coverage;
-        Some(Self { gp, study, trial, coverage, objectives, models, centers, beliefs, pending })
+        let open = memory.observations.open().iter().map(|row| row.unit.to_vec()).collect();
+        Some(Self { gp, study, trial, coverage, objectives, models, centers, beliefs, open, pending })
     }
 
     fn point(&self, rng: &mut Rng) -> Option<Point> {
@@ -618,11 +625,17 @@ impl<'a> Proposer<'a> {
 
     fn widen_front(&self, search: &Search, factors: &Factors, rng: &mut Rng) -> Option<Point> {
         let models: Vec<&dyn Surrogate> = self.objectives.iter().map(|model| model as _).collect();
-        let columns: Vec<Vec<Belief>> = models.iter().map(|model| model.beliefs(&self.centers)).collect();
+        let units: Vec<Vec<f64>> =
+            on_fronts(&self.models.feasible).iter().take(FRONT).map(|known| known.unit.clone()).collect();
+        let columns: Vec<Vec<Belief>> = models.iter().map(|model| model.beliefs(&units)).collect();
         let row = |k: usize| -> Vec<f64> { columns.iter().map(|column| column[k].mean).collect() };
-        let mut rows: Vec<Vec<f64>> = (0..self.centers.len()).map(row).collect();
+        let mut rows: Vec<Vec<f64>> = (0..units.len()).map(row).collect();
         rows.extend(self.pending.iter().cloned());
-        let reference = reference_point(&rows);
+        let seen = |known: &Known| -> Vec<f64> {
+            let pairs = self.objectives.iter().zip(&known.losses);
+            pairs.map(|(model, loss)| model.outputs().forward(*loss)).collect()
+        };
+        let reference = reference_point(&self.models.feasible.iter().map(seen).collect::<Vec<_>>());
         factors.maximise(search, &LogHypervolumeImprovement::new(models, &rows, &reference), rng)
     }
 
@@ -657,12 +670,13 @@ fn on_fronts(known: &[Known]) -> Vec<&Known> {
 struct Factors<'a> {
     feasibility: Option<Feasibility<'a>>,
     success: Option<&'a Success>,
+    apart: Option<Apart<'a>>,
     prior: Option<LogPrior<'a>>,
     cost: Option<LogCost<'a>>,
 }
 
 impl<'a> Factors<'a> {
-    fn new(proposer: &Proposer<'a>) -> Self {
+    fn new(proposer: &'a Proposer<'a>) -> Self {
         let models = proposer.models;
         let limit = |model: &'a GaussianProcess| (model as &dyn Surrogate, model.outputs().forward(0.0));
         let constraints = models.constraints.iter().map(limit);
@@ -675,6 +689,7 @@ impl<'a> Factors<'a> {
         Self {
             feasibility: (!models.constraints.is_empty()).then(|| Feasibility::new(constraints)),
             success: models.success.as_ref().filter(|success| !success.is_flat()),
+            apart: (!proposer.open.is_empty()).then(|| Apart::new(proposer.study.space(), &proposer.open)),
             prior: LogPrior::new(proposer.study.space(), BETA, models.seen),
             cost,
         }
@@ -684,6 +699,7 @@ impl<'a> Factors<'a> {
         let mut parts: Vec<&dyn Acquisition> = Vec::new();
         parts.extend(self.feasibility.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.success.map(|part| part as &dyn Acquisition));
+        parts.extend(self.apart.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.prior.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.cost.as_ref().map(|part| part as &dyn Acquisition));
         parts
