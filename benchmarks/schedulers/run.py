@@ -60,7 +60,7 @@ def main():
 
 def luthier(most):
     """{(scheduler, mode, trials): microseconds per report}."""
-    command = ["cargo", "bench", "-q", "-p", "luthier-core", "--bench", "schedulers", "--", "--most", str(most)]
+    command = ["cargo", "bench", "-q", "-p", "luthier-core", "--bench", "schedulers", "--", *{pair[0] for pair in PAIRS}, "--most", str(most)]
     text = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
     rows = {}
     for line in text.splitlines()[1:]:
