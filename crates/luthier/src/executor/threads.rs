@@ -9,12 +9,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use luthier_core::event::{Failure, Work};
-use luthier_core::trial::{Piece, WorkState};
+use luthier_core::event::{Failure, Outcome, Work};
+use luthier_core::study::Study;
+use luthier_core::trial::{Piece, Trial, WorkState};
 
 use super::worker::{Delivery, Drawn, Message, Start, Tray, trial_folder, work};
 use super::{End, Keep, Moment, Observer, Options};
-use crate::objective::Objective;
+use crate::objective::{Objective, kept};
 use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn};
 
 /// How long to wait for a message before looking around.
@@ -130,7 +131,12 @@ impl<'a> Run<'a> {
         loop {
             self.check_stop();
             match &self.end {
-                Some(end) if self.currents().next().is_none() => return Ok(end.clone()),
+                Some(end) if self.currents().next().is_none() => {
+                    if let End::Done(_) = end {
+                        self.tidy_all();
+                    }
+                    return Ok(end.clone());
+                }
                 Some(_) | None => {}
             }
             let messages = if self.wants_work() { Vec::new() } else { gather(inbox) };
@@ -195,6 +201,8 @@ impl<'a> Run<'a> {
     /// worker which has its answer finds what it can refill its slots with, or that there is nothing.
     fn deliver(&mut self, outbox: Outbox, observe: &mut Observer<'_>) {
         self.stale |= !outbox.replies.is_empty() || !outbox.freed.is_empty();
+        let settled: Vec<Work> =
+            outbox.freed.iter().filter_map(|slot| Some(self.slots[*slot].as_ref()?.work)).collect();
         let deliveries = self.fill(&outbox.freed, outbox.starts);
         if let Some(end) = outbox.end {
             if self.currents().next().is_none() || !matches!(end, End::Done(_)) {
@@ -219,7 +227,7 @@ impl<'a> Run<'a> {
         for moment in outbox.moments {
             observe(self.session.study(), moment);
         }
-        self.tidy();
+        self.tidy(&settled);
     }
 
     /// Frees slots and takes slots: one delivery for each worker that has finished something or gets something.
@@ -245,9 +253,12 @@ impl<'a> Run<'a> {
     }
 
     /// Removes checkpoints that nobody needs any more; those of work that still winds up have to wait.
-    fn tidy(&mut self) {
+    fn tidy(&mut self, paused: &[Work]) {
         if self.options.keep == Keep::All {
             return;
+        }
+        if self.session.branches() {
+            self.tidy_kept(paused);
         }
         let study = self.session.study();
         let best = study.incumbent().map(|trial| trial.number);
@@ -266,6 +277,34 @@ impl<'a> Run<'a> {
             }
         }
         self.untidied.retain(|number| Some(*number) != best);
+    }
+
+    /// Lets go of what trials had at pauses with which no trial can begin any more.
+    fn tidy_kept(&self, settled: &[Work]) {
+        let study = self.session.study();
+        let number = |work: &Work| study.trial(work.trial);
+        let related = settled.iter().filter_map(number).flat_map(|trial| {
+            [Some(trial.number), trial.parent.map(|(parent, _)| parent)].into_iter().flatten()
+        });
+        for trial in related.collect::<BTreeSet<u32>>().into_iter().filter_map(|number| study.trial(number)) {
+            let folder = trial_folder(&self.options.folder, Work::of(trial.number));
+            for step in kept::steps(&folder) {
+                if !may_be_taken(study, trial, step) {
+                    kept::forget(&folder, step);
+                }
+            }
+        }
+    }
+
+    /// At the end of a study nobody begins with a finished trial's checkpoint any more.
+    fn tidy_all(&self) {
+        if self.options.keep == Keep::All || !self.session.branches() {
+            return;
+        }
+        for trial in self.session.study().trials().iter().filter(|trial| trial.is_finished()) {
+            let folder = trial_folder(&self.options.folder, Work::of(trial.number));
+            kept::steps(&folder).into_iter().for_each(|step| kept::forget(&folder, step));
+        }
     }
 
     fn limit_reached(&self) -> bool {
@@ -312,6 +351,20 @@ impl<'a> Run<'a> {
             }
         }
     }
+}
+
+/// Whether some trial may still begin with what `trial` had at `step`: it is its latest, and it has not made way or failed;
+/// or a trial that begins with it has not got to a pause of its own.
+fn may_be_taken(study: &Study, trial: &Trial, step: u64) -> bool {
+    let is_latest = trial.piece(0).is_some_and(|piece| piece.paused_at == Some(step));
+    let is_sound = matches!(trial.outcome(), None | Some(Outcome::Completed { .. }));
+    let begins = |child: &Trial| {
+        child.parent == Some((trial.number, step))
+            && !child.is_finished()
+            && child.piece(0).is_some_and(|piece| piece.paused_at.is_none())
+    };
+    let is_chosen = study.exploiting().is_some_and(|(_, from)| from == (trial.number, step));
+    (is_latest && is_sound) || is_chosen || study.trials()[trial.number as usize..].iter().any(begins)
 }
 
 /// Whatever the workers have said: waits a tick for the first, then takes all there are.
