@@ -84,6 +84,8 @@ pub struct Assigned {
     pub step: u64,
     /// The trial and step whose checkpoint it begins with.
     pub parent: Option<(u32, u64)>,
+    /// Whether other trials may begin with what this one has when it pauses.
+    pub keeps_pauses: bool,
     /// The study's seed.
     pub seed: u64,
     /// Which fold and seed it is.
@@ -218,6 +220,11 @@ impl Session {
         self.log.place()
     }
 
+    /// Whether trials may begin with the checkpoints of others.
+    pub fn branches(&self) -> bool {
+        self.engine.branches()
+    }
+
     /// Work this session holds, with its tokens.
     pub fn held(&self) -> &BTreeMap<Work, u32> {
         &self.held
@@ -349,6 +356,7 @@ impl Turn<'_> {
             max_budget: study.spec().max_budget,
             step: piece.step(),
             parent: trial.parent,
+            keeps_pauses: self.session.engine.branches(),
             seed: study.spec().seed,
         })
     }
