@@ -55,7 +55,7 @@ impl Default for Dehb {
 impl Sampler for Dehb {
     fn propose(&self, study: &Study, request: &Request, _: &mut Memo, rng: &mut Rng) -> Proposal {
         let space = study.space();
-        let (own, below) = self.depths(study, request.budget);
+        let (own, below) = Self::depths(study, request.budget);
         let slots = self.members(study, &own);
         let asked = own.len() % self.population;
         let pool: Vec<u32> = match below {
@@ -79,7 +79,7 @@ impl Sampler for Dehb {
 
 impl Dehb {
     /// The trials that began with this budget, and the next smaller budget that trials began with and have come to.
-    fn depths(&self, study: &Study, budget: Option<u64>) -> (Vec<u32>, Option<u64>) {
+    fn depths(study: &Study, budget: Option<u64>) -> (Vec<u32>, Option<u64>) {
         let depth = |number: u32| depth_of(study, number);
         let goal = budget.unwrap_or(u64::MAX);
         let all = || study.trials().iter().filter(|trial| !trial.outside).map(|trial| trial.number);
