@@ -1,8 +1,8 @@
 //! A Parzen estimator over a mixed, conditional space: a mixture of product kernels, one per observation, and a prior.
 //!
-//! Everything happens in the unit interval of each parameter, where [`Distribution`] puts it; what a logarithm or a
-//! step is, nobody here asks. A continuous parameter has normal kernels cut off at 0 and 1, a grid has the mass of
-//! such a kernel on each cell, a categorical one has a spike over a floor. Bandwidths come from the gaps between
+//! Everything happens in the unit interval of each parameter, where a [distribution](crate::space::Distribution) puts it;
+//! what a logarithm or a step is, nobody here asks. A continuous parameter has normal kernels cut off at 0 and 1, a grid has
+//! the mass of such a kernel on each cell, a categorical one has a spike over a floor. Bandwidths come from the gaps between
 //! neighbours, as in Optuna 5.0 (`optuna/samplers/_tpe/parzen_estimator.py`; Watanabe 2023, arXiv:2304.11127).
 //!
 //! # Parameters that are not always active
