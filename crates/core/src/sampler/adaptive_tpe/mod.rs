@@ -146,7 +146,7 @@ impl AdaptiveTpe {
         if self.lock.is_some_and(|lock| !(0.0..=1.0).contains(&lock)) {
             return Err("lock is a probability in [0, 1]".into());
         }
-        if self.grouping == Some(Grouping::Group) {
+        if matches!(self.grouping, Some(Grouping::Auto | Grouping::Group)) {
             return Err("grouping is joint or single here; the sampler \"tpe\" knows groups".into());
         }
         Ok(())
@@ -219,7 +219,7 @@ impl Sampler for AdaptiveTpe {
         let locked = locked(study, &good, &seen.importance, settings.lock, rng);
         Proposal::Point(match settings.grouping {
             Grouping::Single => pair.one_by_one(space, locked, settings.n_candidates, rng),
-            Grouping::Joint | Grouping::Group => pair.at_once(space, &locked, settings.n_candidates, rng),
+            Grouping::Auto | Grouping::Joint | Grouping::Group => pair.at_once(space, &locked, settings.n_candidates, rng),
         })
     }
 }
