@@ -219,7 +219,9 @@ impl Sampler for AdaptiveTpe {
         let locked = locked(study, &good, &seen.importance, settings.lock, rng);
         Proposal::Point(match settings.grouping {
             Grouping::Single => pair.one_by_one(space, locked, settings.n_candidates, rng),
-            Grouping::Auto | Grouping::Joint | Grouping::Group => pair.at_once(space, &locked, settings.n_candidates, rng),
+            Grouping::Auto | Grouping::Joint | Grouping::Group => {
+                pair.at_once(space, &locked, settings.n_candidates, rng)
+            }
         })
     }
 }
