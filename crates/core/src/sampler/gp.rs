@@ -213,7 +213,7 @@ impl Gp {
 }
 
 /// Whether a row has losses for the model.
-fn speaks(row: &Observation) -> bool {
+pub(super) fn speaks(row: &Observation) -> bool {
     let complete = row.losses.iter().all(|loss| !loss.is_nan());
     complete
         && match row.standing {
@@ -433,7 +433,7 @@ fn success_model(kernel: &Arc<Kernel>, rows: &[Observation], most: usize) -> Opt
 }
 
 /// At most `most` of the rows `known`, in their order: a third the best, a third the latest, the rest spread evenly.
-fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
+pub(super) fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
     if known.len() <= most {
         return known.to_vec();
     }

@@ -9,6 +9,7 @@ pub mod cma_es;
 pub mod coarse_to_fine;
 mod comparable;
 pub mod differential_evolution;
+pub mod forest;
 mod genetic;
 pub mod gp;
 mod grid;
@@ -39,6 +40,7 @@ pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
     tpe::ENTRY,
     adaptive_tpe::ENTRY,
     gp::ENTRY,
+    forest::ENTRY,
     cma_es::ENTRY,
     random::ENTRY,
     sobol::ENTRY,

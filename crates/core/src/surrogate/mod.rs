@@ -3,6 +3,7 @@
 //! A [`Surrogate`] answers with a [`Belief`] about the loss anywhere in the unit cube; acquisitions are written against
 //! it alone, so that each works with every model.
 
+pub mod forest;
 pub mod gaussian_process;
 pub mod normal;
 pub mod parzen;
