@@ -744,8 +744,8 @@ fn constraints_are_kept_and_optimised_under() {
         });
         let pairs: Vec<_> = pairs.collect();
         let wins = pairs.iter().filter(|(ours, random)| ours.0 < random.0).count();
-        let ours: usize = pairs.iter().map(|(ours, _)| ours.1).sum();
-        let random: usize = pairs.iter().map(|(_, random)| random.1).sum();
+        let ours: usize = pairs.iter().map(|pair| pair.0.1).sum();
+        let random: usize = pairs.iter().map(|pair| pair.1.1).sum();
         let median = median(pairs.iter().map(|pair| pair.0.0).collect());
         println!("{constraints}: {wins} wins, {ours} kept to {random}, median {median}");
         assert!(wins >= WINS && ours > 3 * random, "{constraints}: {wins} wins, {ours} kept to {random}");

@@ -132,7 +132,7 @@ impl<'de> Deserialize<'de> for ComponentForm {
     }
 }
 
-/// The policy of a study that names none: TPE, with ASHA where the largest step is known and leaves room for two rungs,
+/// The policy of a study that names none: `auto`, with ASHA where the largest step is known and leaves room for two rungs,
 /// else the median rule (it never stops a trial that reports no steps).
 pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
     let scheduler = match max_budget {
@@ -141,7 +141,7 @@ pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
         }
         Some(_) | None => Component::named("median"),
     };
-    PolicySpec { version: POLICY_VERSION, sampler: Component::named("tpe"), scheduler }
+    PolicySpec { version: POLICY_VERSION, sampler: Component::named("auto"), scheduler }
 }
 
 impl StudyFile {

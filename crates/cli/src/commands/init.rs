@@ -83,7 +83,7 @@ direction = "{direction}"
 # unit = "epoch"
 
 [policy]                     # both lines may be left out
-sampler = "tpe"              # or "random", "sobol", "grid", "manual"
+sampler = "auto"             # or "gp", "tpe", "cma_es", "random", "sobol", "grid", ...
 # scheduler = "median"       # or "run_all", "threshold", "asha", "successive_halving" (the last two need [budget])
 
 [command]

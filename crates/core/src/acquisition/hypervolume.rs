@@ -70,9 +70,9 @@ impl<'a> LogHypervolumeImprovement<'a> {
             if log > most {
                 let shrink = (most - log).exp();
                 sum *= shrink;
-                total
-                    .iter_mut()
-                    .for_each(|t| (t.mean, t.deviation) = (t.mean * shrink, t.deviation * shrink));
+                for t in &mut total {
+                    (t.mean, t.deviation) = (t.mean * shrink, t.deviation * shrink);
+                }
                 most = log;
             }
             let weight = (log - most).exp();
@@ -82,7 +82,9 @@ impl<'a> LogHypervolumeImprovement<'a> {
                 t.deviation += weight * part.deviation;
             }
         }
-        total.iter_mut().for_each(|t| (t.mean, t.deviation) = (t.mean / sum, t.deviation / sum));
+        for t in &mut total {
+            (t.mean, t.deviation) = (t.mean / sum, t.deviation / sum);
+        }
         (most + sum.ln(), total)
     }
 

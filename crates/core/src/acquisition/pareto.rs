@@ -140,10 +140,10 @@ fn fronts(values: &[&[f64]]) -> Vec<Vec<usize>> {
 fn crowding(values: &[&[f64]], front: &[usize]) -> Vec<f64> {
     let mut distance = vec![0.0; front.len()];
     let members = values.first().map_or(0, |row| row.len());
-    for m in 0..members {
+    for value_of in (0..members).map(|m| move |row: &&[f64]| row[m]) {
         let mut order: Vec<usize> = (0..front.len()).collect();
-        order.sort_by(|a, b| values[front[*a]][m].total_cmp(&values[front[*b]][m]));
-        let at = |j: usize| values[front[order[j]]][m];
+        order.sort_by(|a, b| value_of(&values[front[*a]]).total_cmp(&value_of(&values[front[*b]])));
+        let at = |j: usize| value_of(&values[front[order[j]]]);
         let (last, range) = (front.len() - 1, at(front.len() - 1) - at(0));
         (distance[order[0]], distance[order[last]]) = (f64::INFINITY, f64::INFINITY);
         for j in 1..last {

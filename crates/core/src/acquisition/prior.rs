@@ -1,4 +1,4 @@
-//! A user's expectation as a factor of an acquisition that fades with every trial (Hvarfner et al. 2022, "πBO",
+//! A user's expectation as a factor of an acquisition that fades with every trial (Hvarfner et al. 2022, "`πBO`",
 //! arXiv:2204.11051): acquisition · prior^(β / n), so that a wrong prior is outgrown.
 
 use super::Acquisition;

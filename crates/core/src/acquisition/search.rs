@@ -631,7 +631,9 @@ impl Quasi {
             }
             kept.push((moved, fallen, curvature, alpha));
         }
-        q.iter_mut().for_each(|q| *q *= scale);
+        for q in &mut q {
+            *q *= scale;
+        }
         for (moved, fallen, curvature, alpha) in kept.iter().rev() {
             let beta = dot(fallen, &q) / curvature;
             q.iter_mut().zip(moved).for_each(|(q, s)| *q += (alpha - beta) * s);

@@ -1,5 +1,5 @@
 //! A box around the best point that grows with success and shrinks with failure, for spaces of many dimensions
-//! (Eriksson et al. 2019, "TuRBO", arXiv:1910.01465, section 2 and appendix A).
+//! (Eriksson et al. 2019, "`TuRBO`", arXiv:1910.01465, section 2 and appendix A).
 //!
 //! Only one region is kept, and its length is a fold of the losses in the order in which trials finished. When it
 //! collapses, the search starts over with the widest one.

@@ -3,7 +3,7 @@
 //! Samplers of different kinds win on different problems, and nobody knows beforehand on which (Benjamins et al. 2025,
 //! arXiv:2506.06143). So several *arms* share the study. All arms learn from all trials, whoever proposed them.
 //!
-//! 1. **Start-up**: the defaults, or the middle of the space, then scrambled Sobol points.
+//! 1. **Start-up**: the user's defaults, then scrambled Sobol points.
 //! 2. **Shares**: each arm has a share of the trials. It begins with a weight that follows from what is known of the
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share.
@@ -15,9 +15,12 @@
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, so that a short study is still a
 //!    thorough one.
 //!
+//! 5. **Level ground**: where the three results nearest to a proposal are exactly the same, the proposal will most likely give the
+//!    same again, and another arm is asked for one.
+//!
 //! What it knows of a study is a fold of the log, so `luthier verify` derives every choice of an arm again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +31,7 @@ use crate::memo::Memo;
 use crate::pareto::dominates;
 use crate::registry::{self, Entry, OptionDoc, configure};
 use crate::rng::Rng;
+use crate::space::{Point, Space};
 use crate::spec::{Component, Spec};
 use crate::study::Study;
 use crate::trial::Trial;
@@ -89,36 +93,84 @@ pub struct Situation {
     pub constraints: usize,
     /// Trials that have said something.
     pub seen: usize,
-    /// Trials still to be started, where the study has a limit.
-    pub left: Option<u64>,
+    /// Seconds that choosing a trial may take.
+    pub allowed: f64,
 }
 
-/// A kind of arm: a registered sampler, its weight and its cost by the situation.
+/// A kind of arm: a registered sampler with its options, its weight and its cost by the situation.
 struct Kind {
     name: &'static str,
+    sampler: &'static str,
+    options: &'static [(&'static str, &'static str)],
     /// Its share relative to the others before anything is earned; 0 for taking no part.
     weight: fn(&Situation) -> f64,
-    /// Seconds of computing per trial, averaged over refits; twice what was measured on one core of a server.
+    /// Seconds of computing per trial, averaged over refits, on one core of a busy server.
     cost: fn(&Situation) -> f64,
     /// A word on what it does.
     words: &'static str,
 }
 
+/// Weights were chosen on the development half of `benchmarks/suite`.
 const KINDS: &[Kind] = &[
     Kind {
         name: "gp",
-        weight: |_| 3.0,
-        cost: |s| 2e-3 + 5e-5 * s.seen.min(600) as f64,
-        words: "a Gaussian process's best guess",
+        sampler: "gp",
+        options: &[("acquisition", "ensemble")],
+        weight: |s| 5.0 * fewer(s, 500.0),
+        cost: |s| (6e-3 + 5e-5 * s.seen.min(600) as f64) * width(s),
+        words: "a model of the whole space",
+    },
+    Kind {
+        name: "gp_quick",
+        sampler: "gp",
+        options: &[("acquisition", "log_ei")],
+        weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, 500.0) } else { 0.0 },
+        cost: |s| (2e-3 + 2.5e-5 * s.seen.min(600) as f64) * width(s),
+        words: "a model of the whole space, asked in haste",
+    },
+    Kind {
+        name: "cma_es",
+        sampler: "cma_es",
+        options: &[],
+        weight: |s| if s.objectives > 1 { 0.0 } else { 1.0 },
+        cost: |s| 1e-4 * width(s),
+        words: "a cloud that follows the best",
     },
     Kind {
         name: "tpe",
-        weight: |_| 1.0,
-        cost: |s| 2e-4 + 2e-7 * s.seen as f64,
-        words: "resembling good trials",
+        sampler: "tpe",
+        options: &[],
+        weight: |s| if s.objectives > 1 { 1.0 } else { 0.5 },
+        cost: |s| (2e-4 + 2e-7 * s.seen as f64) * width(s),
+        words: "what good trials have in common",
     },
-    Kind { name: "random", weight: |_| 0.05, cost: |_| 1e-5, words: "looking everywhere" },
+    Kind {
+        name: "nsga2",
+        sampler: "nsga2",
+        options: &[],
+        weight: |s| if s.objectives > 1 { 1.0 } else { 0.0 },
+        cost: |_| 1e-4,
+        words: "offspring of the front",
+    },
+    Kind {
+        name: "random",
+        sampler: "random",
+        options: &[],
+        weight: |_| 0.05,
+        cost: |_| 1e-5,
+        words: "a look elsewhere",
+    },
 ];
+
+/// 1 up to so many trials, then falling as one over their number.
+fn fewer(situation: &Situation, trials: f64) -> f64 {
+    (trials / situation.seen.max(1) as f64).min(1.0)
+}
+
+/// Costs were measured with ten parameters.
+fn width(situation: &Situation) -> f64 {
+    (situation.parameters as f64 / 10.0).max(0.5)
+}
 
 /// Trials that take less, or an unknown time, count as this long.
 const QUICK: f64 = 0.1;
@@ -128,6 +180,10 @@ const QUICK_AS: f64 = 0.3;
 const FADING: f64 = 0.93;
 /// The weight of an arm's first expectation, in trials.
 const EXPECTED_FOR: f64 = 4.0;
+/// So many nearest results that are all the same make level ground.
+const LEVEL: usize = 3;
+/// Results that are looked at for that, the latest.
+const PLACES: usize = 2_000;
 /// What an arm is expected to earn at first.
 const EXPECTED: f64 = 0.15;
 /// No arm that takes part has less than this share of its starting share.
@@ -157,7 +213,6 @@ impl Auto {
         if options.arms.is_empty() {
             return Err(format!("arms must name at least one sampler; there are {}", known()));
         }
-        let named = |name: &str| registry::build("sampler", SAMPLERS, &Component::named(name));
         if let Some(name) = options.arms.keys().find(|name| KINDS.iter().all(|kind| kind.name != **name)) {
             return Err(format!("there is no arm {name:?}; there are {}", known()));
         }
@@ -167,27 +222,29 @@ impl Auto {
             if !(weight > 0.0 && weight.is_finite()) {
                 return Err(format!("the weight of arm {:?} must be above 0, not {weight}", kind.name));
             }
-            let (sampler, _) = named(kind.name).map_err(|e| e.to_string())?;
+            let component =
+                kind.options.iter().fold(Component::named(kind.sampler), |c, (k, v)| c.with(k, *v));
+            let (sampler, _) = registry::build("sampler", SAMPLERS, &component).map_err(|e| e.to_string())?;
             arms.push(Arm { kind, weight, sampler });
         }
-        let (cover, _) = named("sobol").map_err(|e| e.to_string())?;
+        let (cover, _) =
+            registry::build("sampler", SAMPLERS, &Component::named("sobol")).map_err(|e| e.to_string())?;
         Ok(Self { options, arms, cover })
     }
 
     /// Trials spread evenly before any model is asked.
     fn startup(&self, situation: &Situation) -> usize {
-        let by_size = (situation.parameters + 2).clamp(4, 10);
+        let by_size = (situation.parameters + 1).clamp(5, 10);
         self.options.n_startup.unwrap_or(by_size)
     }
 
     /// The arms that may choose the next trial with their shares, which sum to 1.
     fn shares(&self, situation: &Situation, past: &Past) -> Vec<f64> {
-        let allowed = self.options.overhead * past.trial_seconds();
         let weights: Vec<f64> = self
             .arms
             .iter()
             .map(|arm| {
-                let dear = (arm.kind.cost)(situation) > allowed;
+                let dear = (arm.kind.cost)(situation) > situation.allowed;
                 if dear { 0.0 } else { arm.weight * (arm.kind.weight)(situation) }
             })
             .collect();
@@ -232,6 +289,19 @@ impl Auto {
     }
 }
 
+/// The squared distance of two points of the unit cube; another choice, or being active, makes 1.
+fn apart(space: &Space, a: &[f64], b: &[f64]) -> f64 {
+    let one = |k: usize| match (a[k].is_nan(), b[k].is_nan()) {
+        (true, true) => 0.0,
+        (false, false) if space.parameters()[k].distribution.is_categorical() => {
+            f64::from(u8::from(a[k] != b[k]))
+        }
+        (false, false) => (a[k] - b[k]).powi(2),
+        _ => 1.0,
+    };
+    (0..space.len()).map(one).sum()
+}
+
 fn known() -> String {
     KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
 }
@@ -240,22 +310,23 @@ impl Sampler for Auto {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let kept: &mut Kept = memo.get();
         kept.advance(study, self);
-        let situation = Situation::of(study);
+        let situation = Situation::of(study, self.options.overhead * kept.past.trial_seconds());
         if study.trials().len() < self.startup(&situation) || kept.past.is_empty() {
-            if study.trials().is_empty() && request.draw == 0 {
-                return Proposal::Point(study.space().default_point());
-            }
             return self.cover.propose(study, request, &mut kept.cover, rng);
         }
-        let shares = self.shares(&situation, &kept.past);
-        let chosen = self.choose(&shares, &kept.past, request, rng);
-        let arm = &self.arms[chosen];
-        match arm.sampler.propose(study, request, &mut kept.arms[chosen], rng) {
-            Proposal::Point(point) => {
-                let effort = (arm.kind.cost)(&situation);
-                Proposal::Chosen(point, Choice { arm: arm.kind.name.into(), effort })
+        let mut shares = self.shares(&situation, &kept.past);
+        loop {
+            let chosen = self.choose(&shares, &kept.past, request, rng);
+            let arm = &self.arms[chosen];
+            let proposal = arm.sampler.propose(study, request, &mut kept.arms[chosen], rng);
+            let Proposal::Point(point) = proposal else { return proposal };
+            shares[chosen] = 0.0;
+            let others = shares.iter().any(|share| *share > 0.0);
+            if others && kept.past.is_level(study.space(), &point) {
+                continue;
             }
-            other => other,
+            let effort = (arm.kind.cost)(&situation);
+            return Proposal::Chosen(point, Choice { arm: arm.kind.name.into(), effort });
         }
     }
 
@@ -266,7 +337,7 @@ impl Sampler for Auto {
     fn explain(&self, study: &Study, memo: &mut Memo) -> Option<String> {
         let kept: &mut Kept = memo.get();
         kept.advance(study, self);
-        let situation = Situation::of(study);
+        let situation = Situation::of(study, self.options.overhead * kept.past.trial_seconds());
         let startup = self.startup(&situation);
         if study.trials().len() < startup || kept.past.is_empty() {
             return Some(format!("covering the space evenly for the first {startup} trials"));
@@ -284,13 +355,11 @@ impl Sampler for Auto {
 }
 
 impl Situation {
-    /// The situation of a study.
-    pub fn of(study: &Study) -> Self {
+    /// The situation of a study where choosing a trial may take `allowed` seconds.
+    pub fn of(study: &Study, allowed: f64) -> Self {
         let space = study.space();
         let live = || space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed());
         let metrics = study.metrics();
-        let tally = study.tally();
-        let started = study.trials().len() as u64 - tally.replaced;
         Self {
             parameters: live().count(),
             categorical: live().filter(|p| p.distribution.is_categorical()).count(),
@@ -298,7 +367,7 @@ impl Situation {
             objectives: metrics.objectives.len(),
             constraints: metrics.constraints.len(),
             seen: study.finished().len(),
-            left: study.spec().limits.trials.map(|limit| limit.saturating_sub(started)),
+            allowed,
         }
     }
 }
@@ -326,6 +395,8 @@ struct Past {
     /// Losses of the best completed trials that keep the constraints, ascending.
     results: Vec<f64>,
     ranked: f64,
+    /// The latest of them: unit coordinates and loss.
+    places: VecDeque<(Vec<f64>, f64)>,
     /// Losses of the latest trials on the front, with several objectives.
     front: Vec<Vec<f64>>,
     seconds: f64,
@@ -383,6 +454,10 @@ impl Past {
         let Some(loss) = trial.loss(study.metrics(), 0) else { return 0.0 };
         let better = self.results.partition_point(|other| *other <= loss);
         self.ranked += 1.0;
+        if self.places.len() == PLACES {
+            self.places.pop_front();
+        }
+        self.places.push_back((study.space().to_unit(&trial.point), loss));
         if better >= RANKED {
             return 0.0;
         }
@@ -413,6 +488,18 @@ impl Past {
             self.accounts.len() - 1
         });
         &mut self.accounts[at]
+    }
+
+    /// Whether the results nearest to a point are all exactly the same, so that it will give the same again.
+    fn is_level(&self, space: &Space, point: &Point) -> bool {
+        if self.places.len() < 2 * LEVEL {
+            return false;
+        }
+        let unit = space.to_unit(point);
+        let distance = |(other, loss): &(Vec<f64>, f64)| (apart(space, &unit, other), *loss);
+        let mut near: Vec<(f64, f64)> = self.places.iter().map(distance).collect();
+        near.select_nth_unstable_by(LEVEL - 1, |a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        near[..LEVEL].iter().all(|(_, loss)| *loss == near[0].1)
     }
 
     /// Whether nothing has been learned yet.

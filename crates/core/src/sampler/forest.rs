@@ -23,7 +23,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::comparable::comparable_losses;
-use super::gp::{selected, speaks};
+use super::gp::speaks;
 use super::sequence::Place;
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
@@ -541,4 +541,23 @@ impl<'a> Proposer<'a> {
         let found = search.maximise(&Sum { parts }, rng);
         found.into_iter().next().map(|found| found.candidate.point)
     }
+}
+
+/// At most `most` of the rows `known`, in their order: a third the best, a third the latest, the rest spread evenly.
+fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
+    if known.len() <= most {
+        return known.to_vec();
+    }
+    let third = most / 3;
+    let mut by_loss = known.to_vec();
+    by_loss.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]).then(a.cmp(b)));
+    let mut kept: Vec<usize> = by_loss[..third].to_vec();
+    kept.extend(&known[known.len() - third..]);
+    kept.sort_unstable();
+    kept.dedup();
+    let others: Vec<usize> = known.iter().copied().filter(|k| kept.binary_search(k).is_err()).collect();
+    let wanted = most - kept.len();
+    kept.extend((0..wanted).map(|k| others[k * others.len() / wanted]));
+    kept.sort_unstable();
+    kept
 }

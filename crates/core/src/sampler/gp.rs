@@ -21,14 +21,16 @@
 //!
 //! # Also
 //!
+//! * A search that only polishes looks elsewhere, too: after three trials in a row that did not better the best by a
+//!   twentieth of a standard deviation, every other proposal asks for an improvement by at least that much.
 //! * A user's prior multiplies the acquisition with an exponent that fades as 10 / n (Hvarfner et al. 2022, arXiv:2204.11051).
 //! * Where the study ends after so many seconds and trials cost unequally much, improvement counts per expected second,
 //!   the less so the fewer seconds are left (Lee et al. 2020, arXiv:2003.10870).
 //! * With many numeric parameters the search keeps to a trust region around the best (Eriksson et al. 2019,
 //!   arXiv:1910.01465).
 //! * Scales are fitted anew with every finished trial up to 20 and then whenever there are a tenth more; in between the
-//!   factorised covariance grows by a row. Above `max_trials` the models see the best, the latest and a
-//!   spread selection of the others.
+//!   factorised covariance grows by a row. Above `max_trials` a fit sees a third of that number from the best, a third
+//!   from the latest, and a third spread evenly over the others.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -81,6 +83,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             doc: "whether losses are made more normal before they are modelled, where that helps",
         },
         OptionDoc {
+            name: "warp",
+            doc: "whether coordinates are bent where that makes the losses much more plausible; doubles the cost of a fit",
+        },
+        OptionDoc {
             name: "cost",
             doc: "how much seconds count, 0 (not) to 1 (improvement per second); none: by the seconds left, if limited",
         },
@@ -101,6 +107,12 @@ const MANY: usize = 20;
 
 /// Draws of the best noise-free loss for the noisy acquisition.
 const DRAWS: usize = 16;
+
+/// A betterment of the best believed loss by less is polish, in deviations of the losses.
+const POLISH: f64 = 0.05;
+
+/// Polishing trials in a row after which every other proposal looks for more.
+const STALE: usize = 3;
 
 /// What the next point maximises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +158,8 @@ pub struct Gp {
     pub trust_region: Use,
     /// Whether losses are transformed.
     pub transform: bool,
+    /// Whether coordinates are bent.
+    pub warp: bool,
     /// How much seconds count; none: by what is left of the limit.
     pub cost: Option<f64>,
     /// Trials that the models see at most.
@@ -160,6 +174,7 @@ impl Default for Gp {
             effort: 1.0,
             trust_region: Use::Auto,
             transform: true,
+            warp: false,
             cost: None,
             max_trials: 500,
         }
@@ -178,7 +193,8 @@ impl Sampler for Gp {
             return Proposal::Point(drawn(rng));
         }
         memory.refresh(study, self);
-        let found = Proposer::new(self, study, memory).and_then(|proposer| proposer.point(rng));
+        let found =
+            Proposer::new(self, study, request.trial, memory).and_then(|proposer| proposer.point(rng));
         Proposal::Point(found.unwrap_or_else(|| drawn(rng)))
     }
 }
@@ -297,20 +313,24 @@ impl Models {
     fn fit(gp: &Gp, study: &Study, kernel: Arc<Kernel>, rows: &[Observation]) -> Self {
         let losses = comparable_losses(study, rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
-        let kept = selected(&known, &losses, gp.max_trials);
-        let settings = Settings { transform: gp.transform, ..Settings::default() };
+        let settings = Settings {
+            transform: gp.transform,
+            warp: gp.warp,
+            most_rows: gp.max_trials,
+            ..Settings::default()
+        };
         let objective = |m: usize| {
-            let rows: Vec<Row> = kept.iter().map(|k| row_of(&rows[*k], m, &losses[*k..])).collect();
+            let rows: Vec<Row> = known.iter().map(|k| row_of(&rows[*k], m, &losses[*k..])).collect();
             GaussianProcess::fit(&kernel, &rows, &settings)
         };
         let objectives = (0..study.metrics().objectives.len()).map(objective).collect();
-        let linear = Settings { transform: false, ..settings };
+        let linear = Settings { transform: false, warp: false, ..settings };
         let constraints = (0..study.metrics().constraints.len())
-            .filter_map(|m| constraint_model(&kernel, rows, m, &linear, gp.max_trials))
+            .filter_map(|m| constraint_model(&kernel, rows, m, &linear))
             .collect();
         let seconds: Vec<f64> = known.iter().map(|k| rows[*k].seconds).collect();
         let seconds = (gp.counts_seconds(study) && differs(&seconds)).then(|| {
-            let rows: Vec<Row> = kept.iter().filter_map(|k| cost_row(&rows[*k])).collect();
+            let rows: Vec<Row> = known.iter().filter_map(|k| cost_row(&rows[*k])).collect();
             GaussianProcess::fit(&kernel, &rows, &linear)
         });
         let mut models = Self {
@@ -411,14 +431,9 @@ fn constraint_model(
     rows: &[Observation],
     m: usize,
     settings: &Settings,
-    most: usize,
 ) -> Option<GaussianProcess> {
     let reported: Vec<Row> = rows.iter().filter_map(|row| constraint_row(row, m)).collect();
-    let distances: Vec<f64> = reported.iter().map(|row| row.loss.abs()).collect();
-    let all: Vec<usize> = (0..reported.len()).collect();
-    // The values nearest to the limit say most about where it is.
-    let kept: Vec<Row> = selected(&all, &distances, most).into_iter().map(|k| reported[k]).collect();
-    (!kept.is_empty()).then(|| GaussianProcess::fit(kernel, &kept, settings))
+    (!reported.is_empty()).then(|| GaussianProcess::fit(kernel, &reported, settings))
 }
 
 /// A model of where trials fail, once one has.
@@ -430,25 +445,6 @@ fn success_model(kernel: &Arc<Kernel>, rows: &[Observation], most: usize) -> Opt
     let latest = rows.len().saturating_sub(most);
     let outcomes: Vec<(&[f64], bool)> = rows[latest..].iter().map(|row| (&*row.unit, !failed(row))).collect();
     Some(Success::fit(kernel, &outcomes))
-}
-
-/// At most `most` of the rows `known`, in their order: a third the best, a third the latest, the rest spread evenly.
-pub(super) fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
-    if known.len() <= most {
-        return known.to_vec();
-    }
-    let third = most / 3;
-    let mut by_loss = known.to_vec();
-    by_loss.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]).then(a.cmp(b)));
-    let mut kept: Vec<usize> = by_loss[..third].to_vec();
-    kept.extend(&known[known.len() - third..]);
-    kept.sort_unstable();
-    kept.dedup();
-    let others: Vec<usize> = known.iter().copied().filter(|k| kept.binary_search(k).is_err()).collect();
-    let wanted = most - kept.len();
-    kept.extend((0..wanted).map(|k| others[k * others.len() / wanted]));
-    kept.sort_unstable();
-    kept
 }
 
 /// How many numeric parameters with more than one value a space has.
@@ -463,6 +459,7 @@ fn numbers(space: &Space) -> usize {
 struct Proposer<'a> {
     gp: &'a Gp,
     study: &'a Study,
+    trial: u32,
     coverage: &'a Coverage,
     /// Models of the objectives, believing what they expect of pending trials.
     objectives: Vec<GaussianProcess>,
@@ -476,7 +473,7 @@ struct Proposer<'a> {
 }
 
 impl<'a> Proposer<'a> {
-    fn new(gp: &'a Gp, study: &'a Study, memory: &'a Memory) -> Option<Self> {
+    fn new(gp: &'a Gp, study: &'a Study, trial: u32, memory: &'a Memory) -> Option<Self> {
         let models = memory.models.as_ref()?;
         let mut objectives = models.objectives.clone();
         let mut pending = Vec::new();
@@ -501,7 +498,8 @@ impl<'a> Proposer<'a> {
         }
         let centers = order.iter().map(|k| units[*k].clone()).collect();
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
-        Some(Self { gp, study, coverage: &memory.coverage, objectives, models, centers, beliefs, pending })
+        let coverage = &memory.coverage;
+        Some(Self { gp, study, trial, coverage, objectives, models, centers, beliefs, pending })
     }
 
     fn point(&self, rng: &mut Rng) -> Option<Point> {
@@ -521,14 +519,15 @@ impl<'a> Proposer<'a> {
         if self.objectives.len() > 1 {
             return self.widen_front(&search, &factors, rng);
         }
-        let (model, best) = (&self.objectives[0], self.best());
+        let (model, best) = (&self.objectives[0], self.best() - self.ambition());
         match self.gp.acquisition {
             Goal::LogEi => factors.maximise(&search, &Over::new(model, LogExpectedImprovement { best }), rng),
             Goal::NoisyLogEi => {
-                let bests = self.possible_bests(rng);
+                let ambition = self.ambition();
+                let bests = self.possible_bests(rng).into_iter().map(|best| best - ambition).collect();
                 factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
             }
-            Goal::LogPi => factors.maximise(&search, &Over::new(model, self.improvement(best)), rng),
+            Goal::LogPi => factors.maximise(&search, &Over::new(model, improvement(best)), rng),
             Goal::Bound => factors.maximise(&search, &Over::new(model, self.bound()), rng),
             Goal::Ensemble => self.compromise(&search, &factors, best, rng),
         }
@@ -540,15 +539,22 @@ impl<'a> Proposer<'a> {
         self.beliefs.iter().map(|belief| belief.mean).chain(pending).fold(f64::INFINITY, f64::min)
     }
 
+    /// By how much the next trial should at least better the best.
+    fn ambition(&self) -> f64 {
+        let outputs = self.objectives[0].outputs();
+        let (mut best, mut polishing) = (f64::INFINITY, 0);
+        for known in &self.models.feasible {
+            let loss = outputs.forward(known.losses[0]);
+            polishing = if loss < best - POLISH { 0 } else { polishing + 1 };
+            best = best.min(loss);
+        }
+        if polishing >= STALE && self.trial % 2 == 1 { POLISH } else { 0.0 }
+    }
+
     /// What the best noise-free loss may be.
     fn possible_bests(&self, rng: &mut Rng) -> Vec<f64> {
         let joint = self.objectives[0].joint(&self.centers);
         (0..DRAWS).map(|_| joint.draw(rng).into_iter().fold(f64::INFINITY, f64::min)).collect()
-    }
-
-    fn improvement(&self, best: f64) -> LogImprovementProbability {
-        // HEBO's margin: ten thousandths of a standard deviation.
-        LogImprovementProbability { target: best - 1e-4 }
     }
 
     fn bound(&self) -> ConfidenceBound {
@@ -562,7 +568,7 @@ impl<'a> Proposer<'a> {
             members: vec![
                 Box::new(self.bound()),
                 Box::new(LogExpectedImprovement { best }),
-                Box::new(self.improvement(best)),
+                Box::new(improvement(best)),
             ],
             common: Some(&common),
             population: 64,
@@ -661,4 +667,9 @@ impl<'a> Factors<'a> {
 
 fn first(search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
     search.maximise(acquisition, rng).into_iter().next().map(|found| found.candidate.point)
+}
+
+/// The probability of an improvement by HEBO's margin: ten thousandths of a standard deviation.
+fn improvement(best: f64) -> LogImprovementProbability {
+    LogImprovementProbability { target: best - 1e-4 }
 }

@@ -16,6 +16,7 @@ mod grid;
 mod halton;
 pub mod latin_hypercube;
 mod manual;
+pub mod nelder_mead;
 pub mod nsga2;
 pub mod nsga3;
 mod population;
@@ -42,6 +43,7 @@ pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
     gp::ENTRY,
     forest::ENTRY,
     cma_es::ENTRY,
+    nelder_mead::ENTRY,
     random::ENTRY,
     sobol::ENTRY,
     halton::ENTRY,

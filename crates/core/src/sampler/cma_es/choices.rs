@@ -114,14 +114,20 @@ impl Choices {
     /// Raises every probability to its least one and lets them sum to 1 again.
     fn bound(&mut self) {
         for (probabilities, least) in self.probabilities.iter_mut().zip(&self.least) {
-            probabilities.iter_mut().for_each(|p| *p = p.max(*least));
+            for p in probabilities.iter_mut() {
+                *p = p.max(*least);
+            }
             let sum: f64 = probabilities.iter().sum();
             let above = sum - least * probabilities.len() as f64;
             if above > 0.0 {
-                probabilities.iter_mut().for_each(|p| *p -= (sum - 1.0) * (*p - least) / above);
+                for p in probabilities.iter_mut() {
+                    *p -= (sum - 1.0) * (*p - least) / above;
+                }
             }
             let sum: f64 = probabilities.iter().sum();
-            probabilities.iter_mut().for_each(|p| *p /= sum);
+            for p in probabilities.iter_mut() {
+                *p /= sum;
+            }
         }
     }
 }

@@ -7,19 +7,19 @@ pub struct Constants {
     pub weights: Vec<f64>,
     /// How many have a positive weight: μ.
     pub parents: usize,
-    /// Variance-effective selection mass: μ_eff.
+    /// Variance-effective selection mass: `μ_eff`.
     pub mu_eff: f64,
-    /// Learning rate of the rank-one update: c₁.
+    /// Learning rate of the rank-one update: `c₁`.
     pub rank_one: f64,
-    /// Learning rate of the rank-μ update: c_μ.
+    /// Learning rate of the rank-μ update: `c_μ`.
     pub rank_mu: f64,
-    /// Learning rate of the step-size path: c_σ.
+    /// Learning rate of the step-size path: `c_σ`.
     pub step_path: f64,
-    /// Damping of the step size: d_σ.
+    /// Damping of the step size: `d_σ`.
     pub damping: f64,
-    /// Learning rate of the covariance path: c_c.
+    /// Learning rate of the covariance path: `c_c`.
     pub path: f64,
-    /// E‖N(0, I)‖: χ_n.
+    /// E‖N(0, I)‖: `χ_n`.
     pub expected_norm: f64,
 }
 

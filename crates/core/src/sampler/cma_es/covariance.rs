@@ -91,7 +91,7 @@ impl Covariance {
                 self.matrix.iter_mut().zip(*y).for_each(|(c, y)| *c += weight * y * y);
                 continue;
             }
-            for (row, a) in self.matrix.chunks_exact_mut(self.n).zip(*y) {
+            for (row, a) in self.matrix.chunks_exact_mut(self.n.max(1)).zip(*y) {
                 row.iter_mut().zip(*y).for_each(|(c, b)| *c += weight * (a * b));
             }
         }
@@ -134,8 +134,8 @@ impl Covariance {
         self.range = extremes(&roots);
         let product = |scales: &[f64]| {
             let mut made = vec![0.0; n * n];
-            for (vector, scale) in vectors.chunks_exact(n).zip(scales) {
-                for (row, a) in made.chunks_exact_mut(n).zip(vector) {
+            for (vector, scale) in vectors.chunks_exact(n.max(1)).zip(scales) {
+                for (row, a) in made.chunks_exact_mut(n.max(1)).zip(vector) {
                     row.iter_mut().zip(vector).for_each(|(entry, b)| *entry += scale * (a * b));
                 }
             }

@@ -16,7 +16,7 @@ use crate::study::Study;
 /// Draws until one lies in the unit cube and keeps the constraints.
 const ATTEMPTS: usize = 100;
 /// Earlier distributions that late trials are looked for in.
-const EARLIER: usize = 16;
+const EARLIER: usize = 32;
 /// Numbers that earlier distributions may take up together.
 const ROOM: usize = 4_000_000;
 /// Proposals of one trial that are looked at, where it may have repeated others and where it cannot have.
@@ -29,8 +29,6 @@ const SOURCES: usize = 10;
 const BEST: f64 = 0.1;
 /// What is added to the deviations of a warm start: α.
 const SPREAD: f64 = 0.1;
-/// Deviations of cells, relative to those of numbers (Hamano et al. 2025: a fifth of the range instead of a sixth).
-const CELLS_WIDER: f64 = 1.2;
 /// The largest population of a restart.
 const LARGEST: usize = 1_000;
 
@@ -245,8 +243,9 @@ struct Search {
     strategy: Strategy,
     /// Earlier distributions of this search, latest first.
     earlier: VecDeque<Strategy>,
-    fresh: Vec<Told>,
-    late: Vec<Told>,
+    /// Trials of this search and of others since it has last learnt.
+    own: Vec<Told>,
+    others: Vec<Told>,
     /// Rows of others' trials before anything was learnt, and how many there were at the last warm start.
     sources: Vec<usize>,
     warmed: usize,
@@ -278,8 +277,8 @@ impl Search {
             layout,
             strategy,
             earlier: VecDeque::new(),
-            fresh: Vec::new(),
-            late: Vec::new(),
+            own: Vec::new(),
+            others: Vec::new(),
             sources: Vec::new(),
             warmed: 0,
             exhausted: 0,
@@ -291,20 +290,14 @@ impl Search {
     fn take(&mut self, study: &Study, options: &CmaEs, rows: &[Observation]) {
         let Some(row) = rows.last() else { return };
         let trial = &study.trials()[row.trial as usize];
-        let recognised = self.recognise(study, row);
-        let fresh = matches!(recognised, Some((0, _)));
-        let ours = recognised.is_some();
-        if ours || self.restarts.count == 0 {
-            let sample = recognised.map(|(_, sample)| sample);
-            let member = self.layout.member(study.space(), row, &trial.point, sample, !fresh);
-            let told = Told { rank: Rank::of(row), member };
-            if fresh { self.fresh.push(told) } else { self.late.push(told) }
-        }
-        if !ours {
+        if let Some((age, sample)) = self.recognise(study, row) {
+            let member = self.layout.member(study.space(), row, &trial.point, Some(sample), age > 0);
+            self.own.push(Told { rank: Rank::of(row), member });
+        } else {
             self.exhausted += usize::from(trial.origin == Origin::Fallback);
-            self.hear(study.space(), options, rows);
+            self.hear(study, options, rows);
         }
-        if self.fresh.len() >= self.strategy.population() {
+        if self.own.len() >= self.strategy.population() {
             self.learn(study, options, rows.len());
         } else if self.exhausted >= self.strategy.population() {
             self.restart(study, options, rows.len());
@@ -332,20 +325,30 @@ impl Search {
         })
     }
 
-    /// Begins where others' trials say, as long as nothing was learnt.
-    fn hear(&mut self, space: &Space, options: &CmaEs, rows: &[Observation]) {
-        let begun = self.restarts.count > 0 || self.strategy.generation() > 0 || !self.fresh.is_empty();
-        if begun || !options.warm_start {
+    /// Takes in a trial of others: as a source of a warm start as long as nothing was learnt, or to be injected. After a
+    /// restart it is not wanted.
+    fn hear(&mut self, study: &Study, options: &CmaEs, rows: &[Observation]) {
+        let Some(row) = rows.last() else { return };
+        if self.restarts.count > 0 {
             return;
         }
-        self.sources.push(rows.len() - 1);
+        let point = &study.trials()[row.trial as usize].point;
+        let member = self.layout.member(study.space(), row, point, None, true);
+        self.others.push(Told { rank: Rank::of(row), member });
+        if options.warm_start && self.strategy.generation() == 0 && self.own.is_empty() {
+            self.sources.push(rows.len() - 1);
+            self.begin_where_others_are_good(study.space(), options, rows);
+        }
+    }
+
+    fn begin_where_others_are_good(&mut self, space: &Space, options: &CmaEs, rows: &[Observation]) {
         let due = self.warmed + self.warmed.div_ceil(10);
         if self.sources.len() < SOURCES.max(due) {
             return;
         }
         self.warmed = self.sources.len();
         let Some(start) = self.warm_start(space, options, rows) else { return };
-        self.late.clear();
+        self.others.clear();
         let strategy = Strategy::new(self.layout.axes(), start);
         self.progress = Progress::new(strategy.sigma());
         self.replace(strategy);
@@ -384,17 +387,17 @@ impl Search {
 
     /// Closes the generation.
     fn learn(&mut self, study: &Study, options: &CmaEs, finished: usize) {
-        let mut ranked = std::mem::take(&mut self.fresh);
+        let mut ranked = std::mem::take(&mut self.own);
         let order = |a: &Told, b: &Told| a.rank.order(&b.rank);
         ranked.sort_by(order);
         self.restarts.spent[usize::from(self.restarts.small)] += ranked.len() as u64;
         let losses: Vec<f64> = ranked.iter().map(|told| told.rank.loss()).collect();
         let half = ranked.len() / 2;
-        let mut late = std::mem::take(&mut self.late);
-        late.retain(|told| told.rank.order(&ranked[half].rank).is_lt());
-        late.sort_by(order);
-        late.truncate(half);
-        ranked.extend(late);
+        let mut others = std::mem::take(&mut self.others);
+        others.retain(|told| told.rank.order(&ranked[half].rank).is_lt());
+        others.sort_by(order);
+        others.truncate(half);
+        ranked.extend(others);
         ranked.sort_by(order);
         let mut next = self.strategy.clone();
         next.learn(ranked.into_iter().map(|told| told.member).collect());
@@ -420,12 +423,8 @@ impl Search {
         for (mean, (k, _)) in start.mean.iter_mut().zip(&self.layout.axes) {
             *mean = if drawn[*k].is_nan() { cube[*k] } else { drawn[*k] };
         }
-        let variances: Vec<f64> =
-            self.layout.axes.iter().map(|(_, axis)| first_deviation(axis, None, options).powi(2)).collect();
-        start.covariance = Covariance::diagonal(
-            &variances.iter().map(|v| v / options.sigma.powi(2)).collect::<Vec<f64>>(),
-            start.covariance.is_separable(),
-        );
+        let ones = vec![1.0; start.mean.len()];
+        start.covariance = Covariance::diagonal(&ones, start.covariance.is_separable());
         let usual = options.population.unwrap_or_else(|| population(self.layout.coordinates()));
         let (population, shrink) = self.restarts.next(usual, options.restart, &mut rng);
         start.population = Some(population);
@@ -433,8 +432,8 @@ impl Search {
         self.strategy = Strategy::new(self.layout.axes(), start);
         self.progress = Progress::new(self.strategy.sigma());
         self.earlier.clear();
-        self.fresh.clear();
-        self.late.clear();
+        self.own.clear();
+        self.others.clear();
         self.sources.clear();
     }
 }
@@ -464,8 +463,8 @@ fn first_start(space: &Space, layout: &Layout, options: &CmaEs) -> Start {
         // Half a deviation from the ends, or half of all draws would lie outside.
         first_unit(&parameters[*k]).clamp(options.sigma / 2.0, 1.0 - options.sigma / 2.0)
     });
-    let variance = |(k, axis): &(usize, Axis)| {
-        (first_deviation(axis, parameters[*k].prior.as_ref(), options) / options.sigma).powi(2)
+    let variance = |(k, _): &(usize, Axis)| {
+        (first_deviation(parameters[*k].prior.as_ref(), options) / options.sigma).powi(2)
     };
     let variances: Vec<f64> = layout.axes.iter().map(variance).collect();
     let probabilities = layout.choices.iter().map(|(k, count)| {
@@ -498,17 +497,18 @@ fn first_unit(parameter: &Parameter) -> f64 {
     }
 }
 
-fn first_deviation(axis: &Axis, prior: Option<&Prior>, options: &CmaEs) -> f64 {
-    match (axis, prior) {
-        (_, Some(Prior::Center { spread, .. })) => *spread,
-        (Axis::Cells(_), _) => options.sigma * CELLS_WIDER,
-        (Axis::Continuous, _) => options.sigma,
+fn first_deviation(prior: Option<&Prior>, options: &CmaEs) -> f64 {
+    match prior {
+        Some(Prior::Center { spread, .. }) => *spread,
+        Some(Prior::Weights { .. }) | None => options.sigma,
     }
 }
 
 /// Shares of the choices among the best trials; the first probabilities count as two more of them.
 fn learn_shares(best: &[&Observation], parameter: usize, count: u64, shares: &mut [f64]) {
-    shares.iter_mut().for_each(|share| *share *= 2.0);
+    for share in shares.iter_mut() {
+        *share *= 2.0;
+    }
     for row in best {
         let unit = row.unit[parameter];
         if !unit.is_nan() {
@@ -516,7 +516,9 @@ fn learn_shares(best: &[&Observation], parameter: usize, count: u64, shares: &mu
         }
     }
     let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
+    for share in shares.iter_mut() {
+        *share /= sum;
+    }
 }
 
 /// Mean, step size and shape of a search that begins where good points are (WS-CMA-ES: Nomura et al. 2021,

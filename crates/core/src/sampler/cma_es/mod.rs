@@ -16,12 +16,13 @@
 //!
 //! # Which trials it learns from
 //!
-//! A generation is complete when as many of the trials drawn from the present distribution as are ranked together have
-//! finished, whatever their order. A trial is known to be drawn from it because its stream is known: the draw is repeated
-//! and compared with the trial. So any number of workers may ask at any time, and nothing about a generation has to
-//! be stored. Late trials of earlier generations, and those of others (queued ones, other samplers' in a mix), are *injected*
-//! (Hansen 2011, arXiv:1110.4181) when they are better than the median of the generation: at most half as many as the
-//! generation has, and with bounded steps. After a restart, others' trials no longer are: it is to look elsewhere.
+//! A generation is as many trials of this search as are ranked together, in the order in which they finished. A trial is
+//! known to be the search's because its stream is known: what was drawn for it is drawn again, from the present and up to 32
+//! earlier distributions, and compared. So any number of workers may ask at any time, and nothing about a generation has
+//! to be stored. A trial that was drawn from an earlier distribution has a bounded step (Hansen 2011, arXiv:1110.4181).
+//!
+//! Trials of others (queued ones, other samplers' in a mix) are *injected* in the same way when they are better than the
+//! median of the generation, at most half as many as it has. After a restart they no longer are: it is to look elsewhere.
 //!
 //! Trials are ranked in this order: completed ones by loss; those that stopped on the way, by how far they came and then
 //! by where their curve stood; those that break a constraint of the metrics, by how much; failed ones. It looks
@@ -137,7 +138,7 @@ impl Default for CmaEs {
     fn default() -> Self {
         Self {
             population: None,
-            sigma: 0.2,
+            sigma: 0.167,
             n_startup: 0,
             warm_start: true,
             lr_adapt: false,

@@ -235,7 +235,9 @@ impl Strategy {
             let length = norm(&self.covariance.whiten(&step));
             let most = n.sqrt() + 2.0 * n / (n + 2.0);
             if length > most {
-                step.iter_mut().for_each(|y| *y *= most / length);
+                for y in &mut step {
+                    *y *= most / length;
+                }
             }
         }
         step

@@ -132,8 +132,14 @@ impl GaussianProcess {
             .map(|k| rows[k])
             .collect();
         let losses: Vec<f64> = kept.iter().map(|row| row.loss).collect();
-        let outputs = if settings.transform { Outputs::of(&losses) } else { Outputs::linear(&losses) };
-        fit_with(kernel, &kept, outputs, settings)
+        if !settings.transform {
+            return fit_with(kernel, &kept, Outputs::linear(&losses), settings);
+        }
+        let (straight, bent) = Outputs::candidates(&losses);
+        let straight = fit_with(kernel, &kept, straight, settings);
+        let Some(bent) = bent else { return straight };
+        let bent = fit_with(kernel, &kept, bent, settings);
+        if is_more_plausible(&bent, &straight, &losses) { bent } else { straight }
     }
 
     /// The model with given scales.
@@ -313,6 +319,17 @@ impl GaussianProcess {
             deviation: deviation(self.prior_variance() - known),
         }
     }
+}
+
+/// Whether one model makes the losses themselves more plausible than another (Snelson et al. 2004, eq. 4): densities of
+/// model units times model units per unit of loss. Losses that either draws in have no density and count in none.
+fn is_more_plausible(one: &GaussianProcess, other: &GaussianProcess, losses: &[f64]) -> bool {
+    let counts = |loss: &&f64| !one.outputs.is_drawn_in(**loss) && !other.outputs.is_drawn_in(**loss);
+    let log = |model: &GaussianProcess| {
+        let slopes: f64 = losses.iter().filter(counts).map(|loss| model.outputs.slope(*loss).ln()).sum();
+        model.log_posterior() + slopes
+    };
+    log(one) > log(other)
 }
 
 /// The model with the most plausible scales for rows whose outputs are known.

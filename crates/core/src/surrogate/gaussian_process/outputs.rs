@@ -56,6 +56,17 @@ pub struct Outputs {
 impl Outputs {
     /// The map for these losses, all finite.
     pub fn of(losses: &[f64]) -> Self {
+        Self::made(losses, Some(-POWERS))
+    }
+
+    /// The same without a power transform; and, where there is one, with a power that is at least 0: what a search finds
+    /// crowds at the best, and a power that made a crowd look normal would make all the rest look alike.
+    pub fn candidates(losses: &[f64]) -> (Self, Option<Self>) {
+        let bent = Self::made(losses, Some(0.0));
+        (Self::made(losses, None), Some(bent).filter(|bent| bent.power != Power::Linear))
+    }
+
+    fn made(losses: &[f64], least: Option<f64>) -> Self {
         let mut sorted = losses.to_vec();
         sorted.sort_by(f64::total_cmp);
         let regular = before_chasm(&sorted);
@@ -65,7 +76,9 @@ impl Outputs {
         }
         let most = if regular < sorted.len() { 2.0 * sorted[regular - 1] - sorted[0] } else { f64::INFINITY };
         let mut outputs = Self { unit, most, ..Self::identity() };
-        outputs.choose_power(&sorted[..regular]);
+        if let Some(least) = least {
+            outputs.choose_power(&sorted[..regular], least);
+        }
         let transformed: Vec<f64> = sorted.iter().map(|loss| outputs.bend(*loss)).collect();
         let (lower, upper) = (quantile(&transformed, 0.25), quantile(&transformed, 0.75));
         if transformed.len() >= 8 && upper > lower {
@@ -112,7 +125,7 @@ impl Outputs {
     /// Model units per unit of loss at a loss; 0 where losses are drawn in.
     pub fn slope(&self, loss: f64) -> f64 {
         let loss = loss / self.unit;
-        if loss > self.most || self.bend(loss) > self.cap {
+        if self.is_drawn_in(loss) {
             return 0.0;
         }
         let x = ((loss - self.shift) / self.scale).max(self.straight);
@@ -139,8 +152,13 @@ impl Outputs {
         }
     }
 
+    /// Whether a loss is drawn in.
+    pub(super) fn is_drawn_in(&self, loss: f64) -> bool {
+        loss > self.most || self.bend(loss) > self.cap
+    }
+
     /// `sorted` without a deviation has no transform.
-    fn choose_power(&mut self, sorted: &[f64]) {
+    fn choose_power(&mut self, sorted: &[f64], least: f64) {
         let (mean, variance) = moments(sorted);
         if sorted.len() < 3 || variance <= f64::EPSILON * f64::EPSILON * mean * mean || !variance.is_finite()
         {
@@ -148,7 +166,7 @@ impl Outputs {
         }
         let (shift, scale) = (quantile(sorted, 0.5), variance.sqrt());
         let centred: Vec<f64> = sorted.iter().map(|loss| (loss - shift) / scale).collect();
-        let (power, gain) = most_likely(Power::YeoJohnson, &centred);
+        let (power, gain) = most_likely(Power::YeoJohnson, &centred, least);
         let mut best = WORTH;
         if gain > best {
             (best, self.power, self.shift, self.scale) = (gain, power, shift, scale);
@@ -158,7 +176,7 @@ impl Outputs {
         }
         let scale = (sorted.iter().map(|loss| loss.ln()).sum::<f64>() / sorted.len() as f64).exp();
         let scaled: Vec<f64> = sorted.iter().map(|loss| loss / scale).collect();
-        let (power, gain) = most_likely(Power::BoxCox, &scaled);
+        let (power, gain) = most_likely(Power::BoxCox, &scaled, least);
         if gain > best {
             (self.power, self.shift, self.scale) = (power, 0.0, scale);
             self.straight = scaled[0] / 2.0;
@@ -191,7 +209,7 @@ fn before_chasm(sorted: &[f64]) -> usize {
 
 /// The power that makes transformed values likeliest as a sample from a normal distribution, and by how much likelier
 /// than the values as they are.
-fn most_likely(power: fn(f64) -> Power, values: &[f64]) -> (Power, f64) {
+fn most_likely(power: fn(f64) -> Power, values: &[f64], least: f64) -> (Power, f64) {
     let n = values.len() as f64;
     let logs: f64 = values
         .iter()
@@ -206,7 +224,7 @@ fn most_likely(power: fn(f64) -> Power, values: &[f64]) -> (Power, f64) {
         let log = (p - 1.0) * logs - 0.5 * n * moments(&bent).1.ln();
         if log.is_nan() { f64::NEG_INFINITY } else { log }
     };
-    let best = highest(likelihood, -POWERS, POWERS, 1e-7);
+    let best = highest(likelihood, least, POWERS, 1e-7);
     (power(best), likelihood(best) - likelihood(1.0))
 }
 
