@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::settings::{Filter, SETTINGS, Settings};
 use super::tpe::ledger::{Group, Ledger, Standing};
-use super::tpe::{Grouping, candidates, ratios, winner};
+use super::tpe::{Grouping, best_of, candidates};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -289,14 +289,14 @@ struct Pair {
 }
 
 impl Pair {
-    fn scores(&mut self, located: &[Located]) -> Vec<f64> {
-        ratios(&self.good.log_densities(located), &self.bad.log_densities(located))
+    fn best(&mut self, located: &[Located]) -> usize {
+        best_of(located, &mut self.good, &mut self.bad)
     }
 
     fn at_once(&mut self, space: &Space, given: &[Option<f64>], count: usize, rng: &mut Rng) -> Point {
         let mut points = candidates(space, &self.good, given, count, rng);
         let located = self.good.locate(&points);
-        points.swap_remove(winner(&self.scores(&located)))
+        points.swap_remove(self.best(&located))
     }
 
     /// Each parameter's value by the densities of that parameter alone.
@@ -317,7 +317,7 @@ impl Pair {
             }
             let located: Vec<Located> =
                 self.good.locate(&points).into_iter().map(|located| located.only(k)).collect();
-            given[k] = points[winner(&self.scores(&located))].get(k);
+            given[k] = points[self.best(&located)].get(k);
         }
         self.good.draw_around(space, &given, rng)
     }

@@ -63,8 +63,6 @@ pub(crate) struct History {
     start: u32,
     /// The trial in slot 0 of the bad models.
     first: u32,
-    /// No bandwidth is smaller.
-    least: f64,
 }
 
 impl History {
@@ -88,7 +86,7 @@ impl History {
         } else if !moves.is_empty() || start != self.start {
             self.sort_out(study, tpe, &moves, &before, start);
         }
-        self.widen(tpe);
+        self.widen(study, tpe);
     }
 
     /// Whether a finished trial had parameters active together that no other had.
@@ -148,15 +146,14 @@ impl History {
     }
 
     /// Where losses are noisy, near trials cannot be told apart: a quadratic's minimum is known to the root of the noise.
-    fn widen(&mut self, tpe: &Tpe) {
-        let wanted = tpe.noise_width * self.ledger.noise().sqrt();
-        self.least =
-            if wanted > 1e-3 { NOTCH.powf((wanted.ln() / NOTCH.ln()).round()).min(0.5) } else { 0.0 };
+    fn widen(&mut self, study: &Study, tpe: &Tpe) {
+        let noise = tpe.noise_width * self.ledger.noise().sqrt();
         for group in &mut self.groups {
-            let least = self.least;
+            let parameters = group.members.len();
             let (good, bad) = group.models();
-            good.widen(least);
-            bad.widen(least);
+            good.widen(notched(noise));
+            let width = tpe.bad_width_of(study, bad.len(), parameters);
+            bad.widen(notched(noise.max(width)));
         }
     }
 
@@ -173,6 +170,11 @@ impl History {
             && self.ledger.standing(number) != Standing::Silent
             && self.good.binary_search(&number).is_err()
     }
+}
+
+/// The nearest bandwidth that models are given.
+fn notched(wanted: f64) -> f64 {
+    if wanted > 1e-3 { NOTCH.powf((wanted.ln() / NOTCH.ln()).round()).min(0.5) } else { 0.0 }
 }
 
 /// Groups of parameters, those that others depend on first.
