@@ -121,6 +121,9 @@ const WINDOW: usize = 10_000;
 /// So many times more trials are good where there are several objectives.
 const FRONT: usize = 4;
 
+/// The smallest bandwidth of the bad trials' model, before there are any.
+pub(crate) const BAD_WIDTH: f64 = 0.2;
+
 /// Points drawn for each candidate wanted, where constraints refuse most.
 const PATIENCE: usize = 8;
 
@@ -200,7 +203,7 @@ impl Default for Tpe {
             constant_liar: true,
             grouping: Grouping::Auto,
             constraints: Constraints::Rank,
-            bad_width: 0.2,
+            bad_width: BAD_WIDTH,
             noise_width: 0.2,
         }
     }
@@ -295,8 +298,7 @@ impl Tpe {
 
     /// The smallest bandwidth of a model of `trials` bad trials and `parameters` of theirs.
     fn bad_width_of(&self, study: &Study, trials: usize, parameters: usize) -> f64 {
-        let width = if study.metrics().constraints.is_empty() { self.bad_width } else { 0.0 };
-        width * (trials as f64 + 1.0).powf(-1.0 / (parameters as f64 + 4.0))
+        if study.metrics().constraints.is_empty() { bad_width(self.bad_width, trials, parameters) } else { 0.0 }
     }
 
     /// Splits a study's trials; the same rules as in a proposal, from scratch.
@@ -341,6 +343,11 @@ pub(crate) fn candidates(
         candidates.extend(refused);
     }
     candidates
+}
+
+/// The smallest bandwidth of the bad trials' model, `width` being that for none.
+pub(crate) fn bad_width(width: f64, trials: usize, parameters: usize) -> f64 {
+    width * (trials as f64 + 1.0).powf(-1.0 / (parameters as f64 + 4.0))
 }
 
 /// The index of the first point where `good` is above `bad` most.
