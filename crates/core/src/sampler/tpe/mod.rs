@@ -298,7 +298,11 @@ impl Tpe {
 
     /// The smallest bandwidth of a model of `trials` bad trials and `parameters` of theirs.
     fn bad_width_of(&self, study: &Study, trials: usize, parameters: usize) -> f64 {
-        if study.metrics().constraints.is_empty() { bad_width(self.bad_width, trials, parameters) } else { 0.0 }
+        if study.metrics().constraints.is_empty() {
+            bad_width(self.bad_width, trials, parameters)
+        } else {
+            0.0
+        }
     }
 
     /// Splits a study's trials; the same rules as in a proposal, from scratch.
