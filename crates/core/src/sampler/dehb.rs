@@ -55,7 +55,7 @@ impl Default for Dehb {
 impl Sampler for Dehb {
     fn propose(&self, study: &Study, request: &Request, _: &mut Memo, rng: &mut Rng) -> Proposal {
         let space = study.space();
-        let (own, below) = self.depths(study, request.budget);
+        let (own, below) = depths(study, request.budget);
         let slots = self.members(study, &own);
         let asked = own.len() % self.population;
         let pool: Vec<u32> = match below {
@@ -78,16 +78,6 @@ impl Sampler for Dehb {
 }
 
 impl Dehb {
-    /// The trials that began with this budget, and the next smaller budget that trials began with and have come to.
-    fn depths(&self, study: &Study, budget: Option<u64>) -> (Vec<u32>, Option<u64>) {
-        let depth = |number: u32| depth_of(study, number);
-        let goal = budget.unwrap_or(u64::MAX);
-        let all = || study.trials().iter().filter(|trial| !trial.outside).map(|trial| trial.number);
-        let own = all().filter(|number| depth(*number) == goal).collect();
-        let below = all().map(depth).filter(|other| *other < goal).max();
-        (own, below.filter(|step| at_step(study, *step).len() > 3))
-    }
-
     /// Who holds each place of a population.
     fn members(&self, study: &Study, own: &[u32]) -> Vec<Option<At>> {
         let mut slots: Vec<Option<At>> = vec![None; self.population];
@@ -120,6 +110,16 @@ impl Dehb {
         }
         Ok(())
     }
+}
+
+/// The trials that began with this budget, and the next smaller budget that trials began with and have come to.
+fn depths(study: &Study, budget: Option<u64>) -> (Vec<u32>, Option<u64>) {
+    let depth = |number: u32| depth_of(study, number);
+    let goal = budget.unwrap_or(u64::MAX);
+    let all = || study.trials().iter().filter(|trial| !trial.outside).map(|trial| trial.number);
+    let own = all().filter(|number| depth(*number) == goal).collect();
+    let below = all().map(depth).filter(|other| *other < goal).max();
+    (own, below.filter(|step| at_step(study, *step).len() > 3))
 }
 
 /// The budget a trial has; without one it goes to its end.
