@@ -143,6 +143,12 @@ class Trial:
     @property
     def replicate(self) -> int: ...
     @property
+    def fold(self) -> int: ...
+    @property
+    def folds(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
     def params(self) -> dict[str, Any]: ...
     @property
     def budget(self) -> int | None: ...
@@ -188,7 +194,7 @@ class Study:
         resumes: bool = False,
         step: str | None = None,
         curve: Literal["last", "best"] | None = None,
-        replicates: int = 1,
+        replicates: int | dict[str, int] | None = None,
         storage: str | PathLike[str] | None = None,
         lease: float | None = None,
         name: str | None = None,

@@ -78,6 +78,12 @@ fn all() -> Vec<Component> {
                     component.with("percentile", 25.0).with("startup_trials", 1).with("interval_steps", 2),
                 );
             }
+            "pbt" => {
+                all.push(component.clone());
+                let parts = component.with("population", 12).with("interval", 4).with("synchronous", true);
+                all.push(parts.with("frequencies", vec![1, 3]));
+            }
+            "pb2" => all.push(component.with("population", 6).with("interval", 3)),
             "threshold" => all.push(component.with("upper", 1.5).with("warmup_steps", 2)),
             _ => all.push(component),
         }
@@ -120,7 +126,16 @@ impl ByHand {
             let trial = self.study.trials().len() as u32;
             let params = vec![Some(Value::Float(0.5))];
             let why = Origin::Sampler;
-            self.add(&Event::Started { trial, space: 0, params, budget: None, parent: None, why, by: None });
+            self.add(&Event::Started {
+                trial,
+                space: 0,
+                params,
+                budget: None,
+                replicates: None,
+                parent: None,
+                why,
+                by: None,
+            });
             self.add(&Event::Claimed { work: Work::of(trial), attempt: 1 });
         }
     }
@@ -588,8 +603,9 @@ fn rungs_are_declared_or_refused() {
         assert!(problem.contains(expected), "{problem}");
     }
     for scheduler in all() {
-        let policy = resolve(&spec(1, 9, &scheduler)).unwrap();
-        let again = spec(1, 9, &policy.scheduler);
+        let raced = |scheduler: &Component| Spec { replicates: 5, ..spec(1, 9, scheduler) };
+        let policy = resolve(&raced(&scheduler)).unwrap();
+        let again = raced(&policy.scheduler);
         assert_eq!(resolve(&again).unwrap(), policy, "a resolved policy is complete");
         let entry = SCHEDULERS.iter().find(|entry| *entry.name == *scheduler.name).unwrap();
         let documented: Vec<_> = entry.options.iter().map(|option| option.name).collect();
@@ -636,7 +652,7 @@ fn check_log(run: &Run, about: &str) {
 /// Nothing is left but paused trials, which only the end of the study can decide about.
 fn check_end(run: &Run, trials: u64, about: &str) {
     assert_eq!(run.done, Some(Done::Trials(trials)), "{about}");
-    assert_eq!(run.study.trials().len() as u64, trials, "{about}");
+    assert_eq!(run.study.roots(), trials, "{about}");
     assert!(run.study.running().is_empty() && run.study.waiting().is_empty(), "{about}");
     let paused: BTreeSet<u32> = run.study.paused().iter().map(|work| work.trial).collect();
     assert_eq!(run.study.unfinished() as usize, paused.len(), "{about}");
@@ -1124,10 +1140,12 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
             ("asha, stop", named("asha")),
             ("asha, promote", named("asha").with("mode", "promote")),
             ("percentile", named("percentile")),
+            ("pbt", named("pbt")),
+            ("pb2", named("pb2").with("interval", 5)),
             ("forecast", named("forecast").with("chance", 0.2).with("min_trials", 5)),
         ];
-        // These have tests of their own below.
-        let apart = ["run_all", "hyperband", "patience", "wilcoxon"];
+        // These have tests of their own below; a race saves replicates, of which there are none here: see race.rs.
+        let apart = ["run_all", "hyperband", "patience", "wilcoxon", "race"];
         for entry in SCHEDULERS.iter().filter(|entry| !apart.contains(&entry.name)) {
             assert!(rivals.iter().any(|(_, rival)| *rival.name == *entry.name), "{} is missing", entry.name);
         }

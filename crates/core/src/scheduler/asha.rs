@@ -166,6 +166,10 @@ impl Scheduler for Asha {
         last.unwrap_or(Assignment::Done)
     }
 
+    fn only_judges(&self) -> bool {
+        self.mode == Mode::Stop
+    }
+
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, _: &mut Rng) -> Verdict {
         if self.mode == Mode::Promote || work.trial < study.policy_from() {
             return Verdict::go_on();

@@ -96,6 +96,10 @@ impl Scheduler for Median {
         run_to_end(study, allowance)
     }
 
+    fn only_judges(&self) -> bool {
+        true
+    }
+
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, _: &mut Rng) -> Verdict {
         if let Some(verdict) = with_sibling(study, work) {
             return verdict;

@@ -179,6 +179,10 @@ pub(super) fn sent_to(piece: &Piece, rungs: &[u64]) -> usize {
 /// Paused work that no rung decides about: trials of an earlier policy go to their end, and further replicates go as
 /// far as replicate 0 was sent.
 pub(super) fn follower(study: &Study) -> Option<super::Assignment> {
+    // An earlier policy may have held replicates back.
+    if let Some(&work) = study.held().first() {
+        return Some(super::Assignment::Resume { work, budget: None });
+    }
     let &first = study.paused().first()?;
     if first.trial < study.policy_from() {
         return Some(super::Assignment::Resume { work: first, budget: None });

@@ -146,7 +146,9 @@ impl Simulation<'_> {
                     let attempt = self.run.study.piece(work).unwrap().attempt + 1;
                     self.add(Event::Claimed { work, attempt });
                     self.idle -= 1;
-                    let from = self.saved.get(&work).copied().unwrap_or(0);
+                    let parent = self.run.study.trial(work.trial).unwrap().parent;
+                    let begun = parent.map_or(0, |(_, step)| step);
+                    let from = self.saved.get(&work).copied().unwrap_or(begun);
                     self.plan(work, from);
                 }
                 Next::Wait => return,

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use luthier_core::event::Work;
+use luthier_core::event::{Outcome, Work};
 use luthier_core::study::Study;
 use luthier_core::trial::{Trial, WorkState};
 
 use super::worker::trial_folder;
 use super::{Keep, Options};
+use crate::objective::kept;
 
 /// What is known of the checkpoints under a folder.
 pub(super) struct Retention {
@@ -52,6 +53,11 @@ impl Retention {
         }
     }
 
+    /// A finished trial was measured again, and may have left a checkpoint.
+    pub(super) fn look_again(&mut self, trial: u32) {
+        self.untidied.insert(trial);
+    }
+
     /// Removes what need not be kept; of `busy` trials nothing.
     pub(super) fn tidy(&mut self, study: &Study, busy: &BTreeSet<u32>) {
         if self.keep == Keep::Best {
@@ -59,6 +65,36 @@ impl Retention {
         }
         if let Some(quota) = self.quota.filter(|quota| self.sizes.values().sum::<u64>() > *quota) {
             self.drop_paused(study, busy, quota);
+        }
+    }
+
+    /// Lets go of what trials had at pauses with which no trial can begin any more.
+    pub(super) fn tidy_kept(&self, study: &Study, settled: &[Work]) {
+        if self.keep == Keep::All {
+            return;
+        }
+        let number = |work: &Work| study.trial(work.trial);
+        let related = settled.iter().filter_map(number).flat_map(|trial| {
+            [Some(trial.number), trial.parent.map(|(parent, _)| parent)].into_iter().flatten()
+        });
+        for trial in related.collect::<BTreeSet<u32>>().into_iter().filter_map(|number| study.trial(number)) {
+            let folder = trial_folder(&self.folder, Work::of(trial.number));
+            for step in kept::steps(&folder) {
+                if !may_be_taken(study, trial, step) {
+                    kept::forget(&folder, step);
+                }
+            }
+        }
+    }
+
+    /// At the end of a study nobody begins with a finished trial's checkpoint any more.
+    pub(super) fn tidy_all(&self, study: &Study) {
+        if self.keep == Keep::All {
+            return;
+        }
+        for trial in study.trials().iter().filter(|trial| trial.is_finished()) {
+            let folder = trial_folder(&self.folder, Work::of(trial.number));
+            kept::steps(&folder).into_iter().for_each(|step| kept::forget(&folder, step));
         }
     }
 
@@ -120,6 +156,20 @@ fn bytes_in(folder: &Path) -> u64 {
         Err(_) => 0,
     };
     entries.flatten().map(size).sum()
+}
+
+/// Whether some trial may still begin with what `trial` had at `step`: it is its latest, and it has not made way or failed;
+/// or a trial that begins with it has not got to a pause of its own.
+fn may_be_taken(study: &Study, trial: &Trial, step: u64) -> bool {
+    let is_latest = trial.piece(0).is_some_and(|piece| piece.paused_at == Some(step));
+    let is_sound = matches!(trial.outcome(), None | Some(Outcome::Completed { .. }));
+    let begins = |child: &Trial| {
+        child.parent == Some((trial.number, step))
+            && !child.is_finished()
+            && child.piece(0).is_some_and(|piece| piece.paused_at.is_none())
+    };
+    let is_chosen = study.exploiting().is_some_and(|(_, from)| from == (trial.number, step));
+    (is_latest && is_sound) || is_chosen || study.trials()[trial.number as usize..].iter().any(begins)
 }
 
 #[cfg(test)]

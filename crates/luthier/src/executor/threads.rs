@@ -15,7 +15,7 @@ use super::retention::Retention;
 use super::worker::{Delivery, Drawn, Message, Start, Tray, work};
 use super::{End, Moment, Observer, Options};
 use crate::objective::Objective;
-use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn};
+use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn, fate_of_siblings};
 
 /// How long to wait for a message before looking around.
 const TICK: Duration = Duration::from_millis(100);
@@ -123,7 +123,12 @@ impl<'a> Run<'a> {
         loop {
             self.check_stop();
             match &self.end {
-                Some(end) if self.currents().next().is_none() => return Ok(end.clone()),
+                Some(end) if self.currents().next().is_none() => {
+                    if matches!(end, End::Done(_)) && self.session.branches() {
+                        self.retention.tidy_all(self.session.study());
+                    }
+                    return Ok(end.clone());
+                }
                 Some(_) | None => {}
             }
             let messages = if self.wants_work() { Vec::new() } else { gather(inbox) };
@@ -188,6 +193,8 @@ impl<'a> Run<'a> {
     /// worker which has its answer finds what it can refill its slots with, or that there is nothing.
     fn deliver(&mut self, outbox: Outbox, observe: &mut Observer<'_>) {
         self.stale |= !outbox.replies.is_empty() || !outbox.freed.is_empty();
+        let settled: Vec<Work> =
+            outbox.freed.iter().filter_map(|slot| Some(self.slots[*slot].as_ref()?.work)).collect();
         let deliveries = self.fill(&outbox.freed, outbox.starts);
         if let Some(end) = outbox.end {
             if self.currents().next().is_none() || !matches!(end, End::Done(_)) {
@@ -215,14 +222,20 @@ impl<'a> Run<'a> {
             }
             observe(self.session.study(), moment);
         }
-        self.tidy();
+        self.tidy(&settled);
     }
 
     /// Frees slots and takes slots: one delivery for each worker that has finished something or gets something.
     fn fill(&mut self, freed: &[usize], starts: Vec<(usize, Assigned)>) -> BTreeMap<usize, Delivery> {
         let mut deliveries = BTreeMap::<usize, Delivery>::new();
         let count = self.workers.len();
+        let counted = self.session.study().spec().replicates.max(1);
         for &slot in freed {
+            // What measured a finished trial again may have left a checkpoint.
+            if let Some(again) = self.slots[slot].as_ref().filter(|current| current.work.replicate >= counted)
+            {
+                self.retention.look_again(again.work.trial);
+            }
             self.slots[slot] = None;
             deliveries.entry(slot % count).or_default().settled += 1;
         }
@@ -241,7 +254,10 @@ impl<'a> Run<'a> {
     }
 
     /// Removes checkpoints that nobody needs any more.
-    fn tidy(&mut self) {
+    fn tidy(&mut self, settled: &[Work]) {
+        if self.session.branches() {
+            self.retention.tidy_kept(self.session.study(), settled);
+        }
         let busy: BTreeSet<u32> = self.slots.iter().flatten().map(|current| current.work.trial).collect();
         self.retention.tidy(self.session.study(), &busy);
     }
@@ -282,10 +298,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A trial that was asked to stop and does not report soon is interrupted.
+    /// A trial that was asked to stop and does not report soon is interrupted, and so is a replicate whose trial is decided.
     fn pass_on_stops(&self) {
         for current in self.currents() {
-            if self.session.study().stopping().contains(&current.work.trial) {
+            let study = self.session.study();
+            if study.stopping().contains(&current.work.trial)
+                || fate_of_siblings(study, current.work).is_some()
+            {
                 current.interrupt.store(true, Ordering::Relaxed);
             }
         }
