@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::depths::{At, at_step};
 use super::differential_evolution::{Parents, Settings, child};
+use super::variation::novel;
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -70,10 +71,15 @@ impl Sampler for Dehb {
             return Proposal::Point(space.draw(&rng.uniforms(space.len())));
         }
         let point = |number: u32| -> &Point { &study.trials()[number as usize].point };
-        let [a, b, c] = three(pool.len(), rng).map(|k| point(pool[k]));
-        let parents = Parents { target: point(target), base: a, best: None, one: b, other: c };
         let settings = Settings { scale: self.scale, crossover_rate: self.crossover_rate };
-        Proposal::Point(child(space, &parents, settings, 0.0, rng))
+        // What has been tried at this depth, or is a parent, tells nothing new.
+        let known: Vec<Vec<f64>> =
+            own.iter().chain(&pool).chain([&target]).map(|number| space.to_unit(point(*number))).collect();
+        Proposal::Point(novel(space, known.iter().map(Vec::as_slice), |attempt| {
+            let [a, b, c] = three(pool.len(), rng).map(|k| point(pool[k]));
+            let parents = Parents { target: point(target), base: a, best: None, one: b, other: c };
+            child(space, &parents, settings, f64::from(attempt) / 16.0, rng)
+        }))
     }
 }
 
