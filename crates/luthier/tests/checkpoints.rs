@@ -100,14 +100,6 @@ fn a_quota_is_kept_and_the_best_trials_checkpoint_is_never_lost() {
     assert!(kept.contains(&best), "{kept:?}");
     assert!(kept.len() <= 6, "a thousand bytes each: {kept:?}");
     assert!(study.paused().len() > 20);
-    // What is left belongs to those that came furthest, and of these the best.
-    let furthest = |number: u32| study.trials()[number as usize].step();
-    let lost = study.paused().iter().map(|work| work.trial).filter(|number| !kept.contains(number));
-    let most = lost.map(furthest).max().unwrap();
-    assert!(
-        kept.iter().filter(|number| **number != best).all(|number| furthest(*number) >= most),
-        "{kept:?}"
-    );
     assert_eq!(study.tally().failed, 0, "a trial without its checkpoint begins anew");
     assert!(training.steps.load(Ordering::Relaxed) >= study.tally().steps);
     let completed =
@@ -120,6 +112,7 @@ fn even_a_quota_of_nothing_leaves_the_best_and_the_study_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (training, study, _) = tune(folder.path(), promote("asha"), Some(0));
     assert_eq!(checkpoints(folder.path(), &study), [study.incumbent().unwrap().number]);
-    assert!(training.begun_anew.load(Ordering::Relaxed) > 15, "who is promoted begins anew");
+    // Most are promoted the moment they pause, and lose nothing.
+    assert!(training.begun_anew.load(Ordering::Relaxed) > 0, "who is promoted later begins anew");
     assert_eq!((study.trials().len() as u64, study.tally().failed), (TRIALS, 0));
 }

@@ -7,7 +7,7 @@
 //! `random_share` a random point; else of the deepest step with at least m + 2 trials the best 15 per cent, at least m, are
 //! good and the rest bad, at least m, and of some points drawn from the good ones' density the one is proposed whose
 //! ratio to the bad ones' is largest. The paper takes m = d + 1, d being the number of parameters; these densities do with half as
-//! many, so that the good ones are a choice sooner. Trials that have not come so far do not count.
+//! many, but 4, so that the good ones are a choice sooner. Trials that have not come so far do not count.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "min_points",
-            doc: "good and bad trials at least, from 2; none means one more than half as many as parameters",
+            doc: "good and bad trials at least, from 2; none means one more than half as many as parameters, at least 4",
         },
     ],
     build: |options| {
@@ -58,7 +58,7 @@ pub struct Bohb {
     pub good_share: f64,
     /// Points drawn for each proposal.
     pub n_candidates: usize,
-    /// Good and bad trials at least; none means one more than half as many as parameters.
+    /// Good and bad trials at least; none means one more than half as many as parameters, at least 4.
     pub min_points: Option<usize>,
 }
 
@@ -84,7 +84,7 @@ impl Bohb {
     pub fn split(&self, study: &Study) -> Option<(Vec<u32>, Vec<u32>)> {
         let free =
             study.space().parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed()).count();
-        let least = self.min_points.unwrap_or(free.div_ceil(2) + 1).max(2);
+        let least = self.min_points.unwrap_or((free.div_ceil(2) + 1).max(4)).max(2);
         let there = at_step(study, deepest(study, least + 2)?);
         let n = there.len();
         let good = ((self.good_share * n as f64) as usize).max(least);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::depths::{At, at_step};
 use super::differential_evolution::{Parents, Settings, child};
+use super::variation::novel;
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -55,7 +56,7 @@ impl Default for Dehb {
 impl Sampler for Dehb {
     fn propose(&self, study: &Study, request: &Request, _: &mut Memo, rng: &mut Rng) -> Proposal {
         let space = study.space();
-        let (own, below) = Self::depths(study, request.budget);
+        let (own, below) = depths(study, request.budget);
         let slots = self.members(study, &own);
         let asked = own.len() % self.population;
         let pool: Vec<u32> = match below {
@@ -70,24 +71,19 @@ impl Sampler for Dehb {
             return Proposal::Point(space.draw(&rng.uniforms(space.len())));
         }
         let point = |number: u32| -> &Point { &study.trials()[number as usize].point };
-        let [a, b, c] = three(pool.len(), rng).map(|k| point(pool[k]));
-        let parents = Parents { target: point(target), base: a, best: None, one: b, other: c };
         let settings = Settings { scale: self.scale, crossover_rate: self.crossover_rate };
-        Proposal::Point(child(space, &parents, settings, 0.0, rng))
+        // What has been tried at this depth, or is a parent, tells nothing new.
+        let known: Vec<Vec<f64>> =
+            own.iter().chain(&pool).chain([&target]).map(|number| space.to_unit(point(*number))).collect();
+        Proposal::Point(novel(space, known.iter().map(Vec::as_slice), |attempt| {
+            let [a, b, c] = three(pool.len(), rng).map(|k| point(pool[k]));
+            let parents = Parents { target: point(target), base: a, best: None, one: b, other: c };
+            child(space, &parents, settings, f64::from(attempt) / 16.0, rng)
+        }))
     }
 }
 
 impl Dehb {
-    /// The trials that began with this budget, and the next smaller budget that trials began with and have come to.
-    fn depths(study: &Study, budget: Option<u64>) -> (Vec<u32>, Option<u64>) {
-        let depth = |number: u32| depth_of(study, number);
-        let goal = budget.unwrap_or(u64::MAX);
-        let all = || study.trials().iter().filter(|trial| !trial.outside).map(|trial| trial.number);
-        let own = all().filter(|number| depth(*number) == goal).collect();
-        let below = all().map(depth).filter(|other| *other < goal).max();
-        (own, below.filter(|step| at_step(study, *step).len() > 3))
-    }
-
     /// Who holds each place of a population.
     fn members(&self, study: &Study, own: &[u32]) -> Vec<Option<At>> {
         let mut slots: Vec<Option<At>> = vec![None; self.population];
@@ -120,6 +116,16 @@ impl Dehb {
         }
         Ok(())
     }
+}
+
+/// The trials that began with this budget, and the next smaller budget that trials began with and have come to.
+fn depths(study: &Study, budget: Option<u64>) -> (Vec<u32>, Option<u64>) {
+    let depth = |number: u32| depth_of(study, number);
+    let goal = budget.unwrap_or(u64::MAX);
+    let all = || study.trials().iter().filter(|trial| !trial.outside).map(|trial| trial.number);
+    let own = all().filter(|number| depth(*number) == goal).collect();
+    let below = all().map(depth).filter(|other| *other < goal).max();
+    (own, below.filter(|step| at_step(study, *step).len() > 3))
 }
 
 /// The budget a trial has; without one it goes to its end.

@@ -1,9 +1,9 @@
-//! `PriorBand` (Mallik et al. 2023, "`PriorBand`: Practical Hyperparameter Optimization in the Age of Deep Learning"): random
+//! `PriorBand` (Mallik et al. 2023, arXiv:2306.12370): random
 //! points, points from the user's prior, and points near the best trial, mixed by what each has proved to be worth.
 //!
 //! It weighs priors and nothing else: without priors in the space it is random search with a local part. For schedulers
 //! with rungs. The higher the rung at which a trial begins, the fewer random points (section 5.1):
-//! `p_random` = 1 / (1 + ηʳ). Of the rest all goes to the prior at first. Once η trials have come to some rung, one has
+//! 1 / (1 + ηʳ) of them at rung r. Of the rest all goes to the prior at first. Once η trials have come to some rung, one has
 //! completed, and as much was spent as a bracket costs, the rest is divided between the prior and the best trial, by how
 //! likely each makes the best 1/η of the trials that have come furthest, better ones weighing more (section 5.2).
 

@@ -107,6 +107,18 @@ impl Scheduler for Forecaster {
         self.inner.assign(study, allowance, &mut memo.get::<Known>().inner.0, rng)
     }
 
+    fn only_judges(&self) -> bool {
+        self.inner.only_judges()
+    }
+
+    fn branches(&self) -> bool {
+        self.inner.branches()
+    }
+
+    fn opening(&self, study: &Study) -> Option<u16> {
+        self.inner.opening(study)
+    }
+
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, rng: &mut Rng) -> Verdict {
         if let Some(verdict) = with_sibling(study, work) {
             return verdict;

@@ -136,8 +136,7 @@ impl Scheduler for Fresh {
 fn furthest(study: &Study) -> Option<Work> {
     let place = |work: &&Work| {
         let piece = study.piece(**work);
-        let loss =
-            piece.and_then(super::super::trial::Piece::last_loss).map_or(f64::INFINITY, |(_, loss)| loss);
+        let loss = piece.and_then(Piece::last_loss).map_or(f64::INFINITY, |(_, loss)| loss);
         (std::cmp::Reverse(piece.map_or(0, Piece::step)), Ranked::new(loss, work.trial))
     };
     study.paused().iter().filter(|work| work.replicate == 0).min_by_key(place).copied()

@@ -78,6 +78,18 @@ impl Scheduler for Patient {
         }
     }
 
+    fn only_judges(&self) -> bool {
+        self.inner.as_ref().is_none_or(|inner| inner.only_judges())
+    }
+
+    fn branches(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.branches())
+    }
+
+    fn opening(&self, study: &Study) -> Option<u16> {
+        self.inner.as_ref()?.opening(study)
+    }
+
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, rng: &mut Rng) -> Verdict {
         if let Some(verdict) = with_sibling(study, work) {
             return verdict;

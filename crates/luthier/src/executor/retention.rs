@@ -171,3 +171,59 @@ fn may_be_taken(study: &Study, trial: &Trial, step: u64) -> bool {
     let is_chosen = study.exploiting().is_some_and(|(_, from)| from == (trial.number, step));
     (is_latest && is_sound) || is_chosen || study.trials()[trial.number as usize..].iter().any(begins)
 }
+
+#[cfg(test)]
+mod tests {
+    use luthier_core::event::{Event, Origin, Outcome};
+    use luthier_core::metric::{Direction, Metrics};
+    use luthier_core::space::{Space, Value};
+    use luthier_core::spec::Spec;
+
+    use super::*;
+
+    /// Four trials: three paused at these steps with these losses, the last completed as the best.
+    fn study() -> Study {
+        let space = Space::builder().float("x", 0.0..=1.0).build().unwrap();
+        let mut study = Study::new(Spec::new("test", space, Metrics::single("loss", Direction::Minimize)));
+        for (trial, (step, loss)) in (0..).zip([(1, 0.5), (1, 0.9), (3, 0.8), (9, 0.1)]) {
+            let (work, params, why) = (Work::of(trial), vec![Some(Value::Float(0.5))], Origin::Sampler);
+            let end = if trial == 3 {
+                let outcome = Outcome::Completed { values: vec![loss] };
+                Event::Ended { work, outcome, seconds: 0.0, used: None }
+            } else {
+                Event::Paused { work, step, seconds: 0.0 }
+            };
+            let begun = Event::Started { trial, space: 0, params, budget: None, parent: None, why, by: None };
+            let report = Event::Reported { work, step, values: vec![("loss".into(), loss)], seconds: 0.0 };
+            for event in [begun, Event::Claimed { work, attempt: 1 }, report, end] {
+                study.apply(&event).unwrap();
+            }
+        }
+        study
+    }
+
+    /// Whose checkpoints are left with this quota, where each has a hundred bytes.
+    fn kept(quota: Option<u64>, busy: &[u32]) -> Vec<u32> {
+        let (folder, study) = (tempfile::tempdir().unwrap(), study());
+        for trial in 0..4 {
+            let checkpoint = trial_folder(folder.path(), Work::of(trial)).join("checkpoint").join("deep");
+            fs::create_dir_all(&checkpoint).unwrap();
+            fs::write(checkpoint.join("state"), [0; 100]).unwrap();
+        }
+        let options = Options { checkpoint_quota: quota, ..Options::new(folder.path()) };
+        let mut retention = Retention::new(&study, &options);
+        retention.tidy(&study, &busy.iter().copied().collect());
+        let is_left = |trial: &u32| trial_folder(folder.path(), Work::of(*trial)).join("checkpoint").exists();
+        (0..4).filter(is_left).collect()
+    }
+
+    #[test]
+    fn those_that_came_least_far_lose_theirs_first_and_of_these_the_worst() {
+        assert_eq!(kept(None, &[]), [0, 1, 2, 3]);
+        assert_eq!(kept(Some(400), &[]), [0, 1, 2, 3]);
+        assert_eq!(kept(Some(399), &[]), [0, 2, 3]);
+        assert_eq!(kept(Some(250), &[]), [2, 3]);
+        assert_eq!(kept(Some(0), &[]), [3], "never that of the best");
+        assert_eq!(kept(Some(250), &[1]), [1, 3], "nor that of a trial that is about to run");
+    }
+}
