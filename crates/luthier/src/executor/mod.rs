@@ -1,5 +1,6 @@
 //! Who calls the objective: workers in threads of this process, fed by one session.
 
+mod replay;
 mod threads;
 mod worker;
 
@@ -11,6 +12,7 @@ use luthier_core::engine::Done;
 use luthier_core::event::Work;
 use luthier_core::study::Study;
 
+pub use replay::{Replay, Report};
 pub use threads::run;
 
 /// How to run a study.
