@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use luthier_core::event::{Failure, Work};
 use luthier_core::lineage::Leg;
 use luthier_core::space::{Parameter, Value};
+use luthier_core::spec::Place;
 
 use super::worker::trial_folder;
 use crate::objective::kept::{self, Sharing};
@@ -78,6 +79,8 @@ impl Replay {
             parent: before.map(|before| (before, leg.from)),
             keeps_pauses: true,
             seed: self.seed,
+            place: Place { fold: 0, folds: 1, seed: None },
+            seed_number: None,
         };
         let pauses = self.max_budget.is_none_or(|max| leg.to < max);
         let heard = Arc::new(Mutex::new(Heard { until: leg.to, pauses, ..Heard::default() }));

@@ -173,7 +173,8 @@ impl<'a> Run<'a> {
                 turn.sweep()?;
             }
             if ask {
-                let used = turn.study().tally().finished().saturating_sub(before) + (slots.len() - idle.len()) as u64;
+                let used = turn.study().tally().finished().saturating_sub(before)
+                    + (slots.len() - idle.len()) as u64;
                 let room = limit.map_or(u64::MAX, |limit| limit.saturating_sub(used));
                 idle.sort_unstable();
                 idle.truncate(usize::try_from(room).unwrap_or(usize::MAX));
