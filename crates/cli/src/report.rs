@@ -232,9 +232,8 @@ fn replicates_block(study: &Study, trial: &Trial) -> String {
                 values.iter().copied().map(number).collect::<Vec<_>>().join(", ")
             }
             Some(Outcome::Failed { .. }) => "failed".into(),
-            Some(_) if piece.attempt == 0 => continue,
+            Some(_) | None if piece.attempt == 0 => continue,
             Some(_) => "stopped".into(),
-            None if piece.attempt == 0 => continue,
             None => format!("at step {}", piece.step()),
         };
         text.push_str(&format!("{}  {said}\n", replicate_name(study, work.replicate)));

@@ -127,7 +127,7 @@ fn promotion_trains_no_step_twice() {
         let (simulated, study, log) = run(spec(scheduler, 200), &falling(), &Simulation::new(20));
         let resumed = log.iter().filter(|event| matches!(event, Event::Resumed { .. })).count();
         assert!(resumed > 50, "{name}: {resumed}");
-        let reached: u64 = study.trials().iter().map(|trial| trial.step()).sum();
+        let reached: u64 = study.trials().iter().map(luthier::core::trial::Trial::step).sum();
         assert_eq!((simulated.steps, simulated.repeated), (reached, 0.0), "{name}");
         assert_eq!(study.tally().reports, reached, "{name}: one report for each step");
     }

@@ -103,7 +103,7 @@ fn written(study: &Study, number: u32, legs: &[Leg]) -> Value {
 fn difference(study: &Study, legs: &[Leg], reports: &[Report]) -> f64 {
     let name = &study.metrics().objectives[0].name;
     let recorded = legs.iter().flat_map(|leg| {
-        let curve = study.trial(leg.trial).map(|trial| trial.curve()).unwrap_or_default();
+        let curve = study.trial(leg.trial).map(luthier::core::trial::Trial::curve).unwrap_or_default();
         curve.iter().filter(|point| leg.from < point.step && point.step <= leg.to)
     });
     let recorded: Vec<(u64, f64)> =
@@ -171,7 +171,7 @@ fn print_result(number: u32, legs: &[Leg], difference: f64, out: &Path, model: O
     match difference {
         0.0 => println!("the curve is that of the study"),
         x if x.is_finite() => {
-            println!("the curve differs from the study's by up to {} of its value", report::number(x))
+            println!("the curve differs from the study's by up to {} of its value", report::number(x));
         }
         _ => println!("the curve lacks steps that the study's has"),
     }

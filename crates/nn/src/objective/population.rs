@@ -225,8 +225,11 @@ mod trials {
                 .collect();
             for (trial, shape) in trials.iter_mut().zip(&shapes) {
                 let Some(shape) = shape else { continue };
-                let group =
-                    self.by_number.iter().find(|(_, group)| group.shape() == shape).map(|(&number, _)| number);
+                let group = self
+                    .by_number
+                    .iter()
+                    .find(|(_, group)| group.shape() == shape)
+                    .map(|(&number, _)| number);
                 let has_company = shapes.iter().flatten().filter(|other| *other == shape).count() > 1;
                 let number = match group {
                     Some(number) => number,
