@@ -268,7 +268,18 @@ fn record(study: &mut Study, params: Vec<Option<Value>>, trial: &Json) {
 fn begin(study: &mut Study, trial: u32, params: Vec<Option<Value>>) -> Work {
     let why = Origin::Sampler;
     let space = study.space_version();
-    study.apply(&Event::Started { trial, space, params, budget: None, parent: None, why, by: None }).unwrap();
+    study
+        .apply(&Event::Started {
+            trial,
+            space,
+            params,
+            budget: None,
+            replicates: None,
+            parent: None,
+            why,
+            by: None,
+        })
+        .unwrap();
     let work = Work::of(trial);
     study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
     work
@@ -678,7 +689,16 @@ fn replicated(noise: f64) -> Study {
         let params = point.0.iter().map(|x| Some(Value::Float(*x))).collect();
         let (space, why) = (study.space_version(), Origin::Sampler);
         study
-            .apply(&Event::Started { trial, space, params, budget: None, parent: None, why, by: None })
+            .apply(&Event::Started {
+                trial,
+                space,
+                params,
+                budget: None,
+                replicates: None,
+                parent: None,
+                why,
+                by: None,
+            })
             .unwrap();
         for replicate in 0..3 {
             let work = Work { trial, replicate };

@@ -356,7 +356,7 @@ impl Models {
         let Some(row) = rows.last() else { return };
         self.seen = rows.len();
         let loss = match row.standing {
-            Standing::Completed => row.losses[0],
+            Standing::Completed | Standing::Raced => row.losses[0],
             Standing::Partial => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
             Standing::Failed | Standing::Pending => f64::NAN,
         };

@@ -257,7 +257,7 @@ pub(super) fn speaks(row: &Observation) -> bool {
     let complete = row.losses.iter().all(|loss| !loss.is_nan());
     complete
         && match row.standing {
-            Standing::Completed => true,
+            Standing::Completed | Standing::Raced => true,
             Standing::Partial => row.losses.len() == 1,
             Standing::Failed | Standing::Pending => false,
         }
@@ -382,7 +382,7 @@ impl Models {
         let Some(row) = rows.last() else { return };
         self.seen = rows.len();
         let loss = match row.standing {
-            Standing::Completed => row.losses[0],
+            Standing::Completed | Standing::Raced => row.losses[0],
             Standing::Partial => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
             Standing::Failed | Standing::Pending => f64::NAN,
         };
