@@ -114,15 +114,17 @@ pub struct RandomForest {
     pub max_trials: usize,
 }
 
+/// Chosen on the development half of `benchmarks/suite`: twenty randomised trees that see every trial did better there than
+/// SMAC's ten bootstrapped ones; the share of random trials is SMAC's.
 impl Default for RandomForest {
     fn default() -> Self {
         Self {
             n_startup: None,
-            trees: 10,
+            trees: 20,
             extra_trees: true,
-            bootstrap: true,
+            bootstrap: false,
             transform: Transform::Power,
-            random_share: 0.1,
+            random_share: 0.2,
             effort: 1.0,
             max_trials: 1000,
         }

@@ -11,7 +11,7 @@
 //! * A stopped one (pruned, paused, cancelled): the final loss that belongs to its rank at the step where it stopped
 //!   (see `comparable.rs`); nothing without a report, or with several objectives.
 //! * A failed one: a doubtful, poor loss, which counts in no fit. A classifier learns where trials fail, and the
-//!   probability of success is multiplied in.
+//!   probability of success is multiplied in; the more of the latest ten trials failed, the likelier the next must succeed.
 //! * One that runs or waits: it is believed to end as the model expects, and proposals keep away from it, so that parallel
 //!   workers spread.
 //! * Constraints of the metrics have models of their own, and the probability of keeping them is multiplied in. While
@@ -44,7 +44,7 @@ use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use crate::acquisition::cost::{LogCost, differs};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
-use crate::acquisition::feasibility::Feasibility;
+use crate::acquisition::feasibility::{Feasibility, LogSuccess};
 use crate::acquisition::hypervolume::{LogHypervolumeImprovement, reference_point};
 use crate::acquisition::noisy::NoisyLogExpectedImprovement;
 use crate::acquisition::pareto::ParetoEnsemble;
@@ -131,6 +131,9 @@ const STALE: usize = 3;
 /// neighbourhood is not believed to be better than any other, and yet an optimum next to it is found.
 const FEARED: (f64, f64) = (0.5, 0.25);
 
+/// Latest trials whose failures make the search cautious ([`Proposer::floor`]).
+const LATEST: usize = 10;
+
 /// Latest failed trials that are taken so.
 const FAILED: usize = 50;
 
@@ -168,7 +171,8 @@ pub enum Use {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gp {
-    /// Trials with a loss before the model is used; none: one more than parameters, between 5 and 10.
+    /// Trials with a loss before the model is used; none: one more than parameters, between 5 and 10, or two thirds of
+    /// the parameters if that is more.
     pub n_startup: Option<usize>,
     /// What the next point maximises.
     pub acquisition: Goal,
@@ -236,7 +240,7 @@ impl Gp {
     /// Trials with a loss that the model waits for.
     fn startup(&self, space: &Space) -> usize {
         let free = space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed()).count();
-        self.n_startup.unwrap_or_else(|| (free + 1).clamp(5, 10))
+        self.n_startup.unwrap_or_else(|| (free + 1).clamp(5, 10).max(2 * free / 3))
     }
 
     /// Whether enough trials have a loss; half as many do if the others failed.
@@ -494,6 +498,8 @@ struct Proposer<'a> {
     centers: Vec<Vec<f64>>,
     /// Beliefs about the first objective there.
     beliefs: Vec<Belief>,
+    /// How many of the latest trials failed, and how many failed or broke a constraint.
+    stumbles: (usize, usize),
     /// Unit coordinates of pending trials, and what is expected of them.
     open: Vec<Vec<f64>>,
     pending: Vec<Vec<f64>>,
@@ -533,7 +539,20 @@ impl<'a> Proposer<'a> {
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
         let coverage = &memory.coverage;
         let open = memory.observations.open().iter().map(|row| row.unit.to_vec()).collect();
-        Some(Self { gp, study, trial, coverage, objectives, models, centers, beliefs, open, pending })
+        let stumbles = stumbles(memory.observations.finished());
+        Some(Self {
+            gp,
+            study,
+            trial,
+            coverage,
+            objectives,
+            models,
+            centers,
+            beliefs,
+            stumbles,
+            open,
+            pending,
+        })
     }
 
     fn point(&self, rng: &mut Rng) -> Option<Point> {
@@ -576,8 +595,22 @@ impl<'a> Proposer<'a> {
         self.beliefs.iter().map(|belief| belief.mean).chain(pending).fold(f64::INFINITY, f64::min)
     }
 
+    /// ln of the probability of success that is asked for: a share of the largest at a feasible trial, which rises with
+    /// failures among the latest trials.
+    fn floor(&self, success: &Success) -> f64 {
+        let shares = [0.0, 0.5, 0.7, 0.8];
+        let share: f64 = shares[self.stumbles.0.min(shares.len() - 1)];
+        let logs = success.log_probabilities(&self.centers);
+        let best = logs.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        share.ln() + if best.is_finite() { best } else { 0.0 }
+    }
+
     /// By how much the next trial should at least better the best.
     fn ambition(&self) -> f64 {
+        if self.stumbles.1 > 1 {
+            // Where little is gained because more is forbidden, asking for more leads to what is forbidden.
+            return 0.0;
+        }
         let outputs = self.objectives[0].outputs();
         let (mut best, mut polishing) = (f64::INFINITY, 0);
         for known in &self.models.feasible {
@@ -657,6 +690,13 @@ impl<'a> Proposer<'a> {
     }
 }
 
+/// How many of the [`LATEST`] trials failed, and how many failed or broke a constraint.
+fn stumbles(finished: &[Observation]) -> (usize, usize) {
+    let latest = &finished[finished.len().saturating_sub(LATEST)..];
+    let failed = latest.iter().filter(|row| row.standing == Standing::Failed).count();
+    (failed, failed + latest.iter().filter(|row| row.violation > 0.0).count())
+}
+
 /// Feasible trials front by front.
 fn on_fronts(known: &[Known]) -> Vec<&Known> {
     let losses: Vec<&[f64]> = known.iter().map(|known| &*known.losses).collect();
@@ -669,7 +709,7 @@ fn on_fronts(known: &[Known]) -> Vec<&Known> {
 /// What is multiplied into the acquisition.
 struct Factors<'a> {
     feasibility: Option<Feasibility<'a>>,
-    success: Option<&'a Success>,
+    success: Option<LogSuccess<'a>>,
     apart: Option<Apart<'a>>,
     prior: Option<LogPrior<'a>>,
     cost: Option<LogCost<'a>>,
@@ -688,7 +728,8 @@ impl<'a> Factors<'a> {
         });
         Self {
             feasibility: (!models.constraints.is_empty()).then(|| Feasibility::new(constraints)),
-            success: models.success.as_ref().filter(|success| !success.is_flat()),
+            success: (models.success.as_ref().filter(|success| !success.is_flat()))
+                .map(|success| LogSuccess { success, floor: proposer.floor(success) }),
             apart: (!proposer.open.is_empty()).then(|| Apart::new(proposer.study.space(), &proposer.open)),
             prior: LogPrior::new(proposer.study.space(), BETA, models.seen),
             cost,
@@ -698,7 +739,7 @@ impl<'a> Factors<'a> {
     fn parts(&self) -> Vec<&dyn Acquisition> {
         let mut parts: Vec<&dyn Acquisition> = Vec::new();
         parts.extend(self.feasibility.as_ref().map(|part| part as &dyn Acquisition));
-        parts.extend(self.success.map(|part| part as &dyn Acquisition));
+        parts.extend(self.success.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.apart.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.prior.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.cost.as_ref().map(|part| part as &dyn Acquisition));
