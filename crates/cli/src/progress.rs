@@ -210,7 +210,7 @@ impl Progress {
 
     fn rate(&self, study: &Study) -> String {
         let elapsed = self.begun.elapsed().as_secs_f64();
-        let done = study.tally().finished() - self.finished_before;
+        let done = study.tally().finished().saturating_sub(self.finished_before);
         let mut text = format!("time  {}", duration(elapsed));
         if done > 0 {
             let rate = done as f64 / elapsed.max(1e-9);

@@ -127,6 +127,26 @@ pub(crate) fn origin(trial: &Trial) -> &'static str {
     }
 }
 
+/// The trial that took its place, if one did.
+fn replaced_by(trial: &Trial) -> Option<u32> {
+    match trial.outcome() {
+        Some(Outcome::Replaced { by }) => Some(*by),
+        _ => None,
+    }
+}
+
+/// Where a trial comes from and who took its place; empty for one that began by itself and ended so.
+fn descent(study: &Study, trial: &Trial) -> String {
+    let mut text = String::new();
+    if let Some((parent, step)) = trial.parent {
+        text.push_str(&format!("goes on from trial {parent} at {} {step}\n", safe(&study.metrics().step)));
+    }
+    if let Some(by) = replaced_by(trial) {
+        text.push_str(&format!("made way for trial {by}\n"));
+    }
+    text
+}
+
 /// Why a trial failed, in one line; empty if it did not.
 pub(crate) fn failure(trial: &Trial) -> String {
     match trial.outcome() {
@@ -173,6 +193,7 @@ pub(crate) fn params_words(study: &Study, trial: &Trial) -> String {
 pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     let mut text =
         format!("trial {} ({}, params by {})\n", trial.number, trial.state().name(), chooser(trial));
+    text.push_str(&descent(study, trial));
     text.push_str(&params_block(study, trial));
     if trial.values().is_some() {
         text.push_str(&format!("{}\n", objective_values(study, trial)));
@@ -424,6 +445,8 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "state": trial.state().name(),
         "origin": origin(trial),
         "arm": trial.by.as_ref().map(|choice| &*choice.arm),
+        "parent": trial.parent.map(|(parent, step)| json!({ "trial": parent, "step": step })),
+        "replaced_by": replaced_by(trial),
         "params": study.params(trial),
         "values": values,
         "step": trial.step(),

@@ -64,7 +64,7 @@ fn configurations() -> Vec<(Component, &'static str)> {
         let component = Component::named(entry.name);
         match entry.name {
             "asha" => {
-                all.extend(["stop", "promote"].map(|mode| (component.clone().with("mode", mode), mode)))
+                all.extend(["stop", "promote"].map(|mode| (component.clone().with("mode", mode), mode)));
             }
             "hyperband" => {
                 all.extend(

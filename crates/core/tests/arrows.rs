@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("trial", &["event", "metric", "space"]),
     ("study", &["event", "metric", "space", "spec", "trial"]),
     ("coverage", &["event", "space", "study", "trial"]),
+    ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
     ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
     ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),

@@ -181,8 +181,9 @@ fn slower_parts_are_compared_more_rarely_and_migrants_keep_to_the_paper() {
         .with("frequencies", vec![1, 4])
         .with("resample_probability", 1);
     // Members of the slow part lead, so migrants come from there; those of the fast part never lead.
-    let value =
-        |params: &[f64], moment: Moment| params[0] + if moment.work.trial % 2 == 0 { 0.5 } else { 0.0 };
+    let value = |params: &[f64], moment: Moment| {
+        params[0] + if moment.work.trial.is_multiple_of(2) { 0.5 } else { 0.0 }
+    };
     let run = simulate(spec(unit_square(), 16, 16, scheduler), World::new(16, &value));
     let slow = |number: u32| -> bool {
         let mut number = number;

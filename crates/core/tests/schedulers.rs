@@ -1341,7 +1341,7 @@ fn a_forecast_stops_what_will_hardly_become_the_best_and_says_how_likely_that_is
     // Step 3 is no power of two, step 4 is.
     assert_eq!(hand.report(4, 2, Some(0.7)), None, "0.3 or less is lost by two of four from there");
     assert_eq!(hand.report(4, 3, Some(2.0)), None);
-    assert_eq!(hand.report(4, 4, Some(2.0)).is_some(), true);
+    assert!(hand.report(4, 4, Some(2.0)).is_some());
 }
 
 /// Real learning curves of eight tasks; the chances have to come true as often as they say.
@@ -1365,6 +1365,7 @@ fn chances_are_calibrated_on_recorded_curves() {
             let last = |k: &usize| curves[*k][curves[*k].len() - 1];
             let mut finals: Vec<f64> = known.iter().map(last).collect();
             finals.sort_by(f64::total_cmp);
+            #[allow(clippy::needless_range_loop, reason = "the step is looked up in many curves")]
             for step in 0..curves[0].len() - 1 {
                 let mut rows: Vec<(f64, f64)> = known.iter().map(|k| (curves[*k][step], last(k))).collect();
                 rows.sort_by(|a, b| a.partial_cmp(b).unwrap());
@@ -1414,10 +1415,10 @@ fn fronts_decide_about_several_objectives_and_say_so() {
         "worse in both"
     );
     assert_eq!(report(2, 0.7, None), None, "not compared as long as an objective is unknown");
-    assert_eq!(report(3, 0.8, Some(9.0)).is_some(), true, "on the front, but one of three goes on");
+    assert!(report(3, 0.8, Some(9.0)).is_some(), "on the front, but one of three goes on");
     assert_eq!(report(4, 0.4, Some(6.0)), None, "dominates trial 0");
     // The front has trials 3 and 4 now.
-    assert_eq!(report(5, 0.45, Some(7.0)).is_some(), true, "on the front, between the two that go on");
+    assert!(report(5, 0.45, Some(7.0)).is_some(), "on the front, between the two that go on");
 }
 
 #[test]

@@ -74,15 +74,12 @@ impl Plan {
 
     /// Trials are compared by these parts of a specification, so they stay as they were.
     fn check_comparable(&self, study: &Study, path: &Path) -> Result<(), Problem> {
-        let known = study.spec();
+        let (spec, known) = (self.spec(""), study.spec());
         let what = if self.metrics != known.metrics {
             "the metrics have"
         } else if self.max_budget != known.max_budget {
             "max_budget has"
-        } else if {
-            let spec = self.spec("");
-            (spec.replicates, spec.design) != (known.replicates, known.design)
-        } {
+        } else if (spec.replicates, spec.design) != (known.replicates, known.design) {
             "replicates has"
         } else if self.space != *study.space() {
             "the space has"

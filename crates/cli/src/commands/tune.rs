@@ -266,14 +266,14 @@ impl Target {
 }
 
 /// What runs the trials.
-enum Kind {
+pub(super) enum Kind {
     Command(Box<Command>),
     Network(Box<NetworkObjective>),
 }
 
 impl Kind {
     /// Errors point to a line of `file`, if there is one.
-    fn new(
+    pub(super) fn new(
         objective: &ObjectiveSpec,
         file: Option<&StudyFile>,
         spec: &Spec,
@@ -301,7 +301,7 @@ impl Kind {
         }
     }
 
-    fn objective(&self) -> &dyn Objective {
+    pub(super) fn objective(&self) -> &dyn Objective {
         match self {
             Self::Command(command) => &**command,
             Self::Network(network) => &**network,
@@ -351,7 +351,7 @@ fn described(study: &Study) -> &serde_json::Value {
 }
 
 /// The objective as the log describes it, for a study that is continued without its study file.
-fn stored(study: &Study, log: &Path) -> anyhow::Result<(ObjectiveSpec, PathBuf)> {
+pub(super) fn stored(study: &Study, log: &Path) -> anyhow::Result<(ObjectiveSpec, PathBuf)> {
     let mut table = described(study).clone();
     let folder = table.get("folder").and_then(|folder| folder.as_str()).map(PathBuf::from);
     if let Some(table) = table.as_object_mut() {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::depths::{At, at_step, deepest};
-use super::tpe::{candidates, ratios, winner};
+use super::tpe::{best_of, candidates};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -104,9 +104,8 @@ impl Bohb {
         let mut l = density(study, good, true);
         let mut g = density(study, bad, false);
         let mut points = candidates(space, &l, &[], self.n_candidates, rng);
-        let located = l.locate(&points);
-        let (l, g) = (l.log_densities(&located), g.log_densities(&located));
-        points.swap_remove(winner(&ratios(&l, &g)))
+        let best = best_of(&l.locate(&points), &mut l, &mut g);
+        points.swap_remove(best)
     }
 
     fn check_options(&self) -> Result<(), String> {

@@ -73,7 +73,7 @@ pub(super) fn student_tail(t: f64, freedom: f64) -> f64 {
 /// ranks between both signs. None without a difference.
 ///
 /// Exact for up to 50 differences without ties and zeros, and for up to 13 with any; else by the normal approximation with
-/// correction for ties: the choices of SciPy 1.17's `wilcoxon(alternative="greater", zero_method="zsplit")`, which Optuna's
+/// correction for ties: the choices of `SciPy` 1.17's `wilcoxon(alternative="greater", zero_method="zsplit")`, which Optuna's
 /// `WilcoxonPruner` asks.
 pub(super) fn signed_rank(differences: &[f64]) -> Option<f64> {
     let n = differences.len();
@@ -101,7 +101,7 @@ fn ranks(differences: &[f64]) -> (Vec<f64>, f64) {
     for group in order.chunk_by(|a, b| differences[*a].abs() == differences[*b].abs()) {
         let size = group.len() as f64;
         for &k in group {
-            ranks[k] = from as f64 + (size + 1.0) / 2.0;
+            ranks[k] = from as f64 + f64::midpoint(size, 1.0);
         }
         ties += size.powi(3) - size;
         from += group.len();

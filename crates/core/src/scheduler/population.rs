@@ -90,25 +90,22 @@ impl Ledger {
 
     fn place_for(&mut self, study: &Study, trial: &Trial, rules: &Rules) -> usize {
         let donor = trial.parent.filter(|_| trial.origin == Origin::Scheduler);
-        let new = match donor.and_then(|(donor, _)| self.place_of(donor)) {
-            Some(of_donor) => {
-                let made_way = |place: &&usize| -> bool {
-                    let outcome = study.trial(self.holder(**place)).and_then(Trial::outcome);
-                    outcome == Some(&Outcome::Replaced { by: trial.number })
-                };
-                let places: Vec<usize> = (0..self.places.len()).rev().collect();
-                if let Some(&place) = places.iter().find(made_way) {
-                    return place;
-                }
-                let Place { cohort, part, .. } = self.places[of_donor];
-                Place { cohort, part, holders: Vec::new(), is_spare: true }
+        let new = if let Some(of_donor) = donor.and_then(|(donor, _)| self.place_of(donor)) {
+            let made_way = |place: &&usize| -> bool {
+                let outcome = study.trial(self.holder(**place)).and_then(Trial::outcome);
+                outcome == Some(&Outcome::Replaced { by: trial.number })
+            };
+            let places: Vec<usize> = (0..self.places.len()).rev().collect();
+            if let Some(&place) = places.iter().find(made_way) {
+                return place;
             }
-            None => {
-                let (cohort, seat) = (self.roots / rules.size, self.roots % rules.size);
-                self.roots += 1;
-                let part = seat as usize % rules.frequencies.len();
-                Place { cohort, part, holders: Vec::new(), is_spare: false }
-            }
+            let Place { cohort, part, .. } = self.places[of_donor];
+            Place { cohort, part, holders: Vec::new(), is_spare: true }
+        } else {
+            let (cohort, seat) = (self.roots / rules.size, self.roots % rules.size);
+            self.roots += 1;
+            let part = seat as usize % rules.frequencies.len();
+            Place { cohort, part, holders: Vec::new(), is_spare: false }
         };
         self.places.push(new);
         self.places.len() - 1
@@ -150,7 +147,7 @@ impl Ledger {
         let places = self.places.iter().enumerate();
         let wanted = places.filter(|(_, place)| place.cohort == cohort && is_wanted(place.part));
         let mut standings: Vec<Standing> = wanted.filter_map(of_place).collect();
-        standings.sort_by(|a, b| a.ranked.cmp(&b.ranked));
+        standings.sort_by_key(|a| a.ranked);
         standings
     }
 

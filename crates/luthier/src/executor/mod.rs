@@ -1,5 +1,6 @@
 //! Who calls the objective: workers in threads of this process, fed by one session; or nobody, in a simulation.
 
+mod replay;
 mod retention;
 pub mod simulated;
 mod threads;
@@ -13,6 +14,7 @@ use luthier_core::engine::Done;
 use luthier_core::event::Work;
 use luthier_core::study::Study;
 
+pub use replay::{Replay, Report};
 pub use threads::run;
 
 /// How to run a study.

@@ -94,7 +94,9 @@ impl Retention {
         }
         for trial in study.trials().iter().filter(|trial| trial.is_finished()) {
             let folder = trial_folder(&self.folder, Work::of(trial.number));
-            kept::steps(&folder).into_iter().for_each(|step| kept::forget(&folder, step));
+            for step in kept::steps(&folder) {
+                kept::forget(&folder, step);
+            }
         }
     }
 

@@ -173,7 +173,8 @@ impl<'a> Run<'a> {
                 turn.sweep()?;
             }
             if ask {
-                let used = turn.study().tally().finished() - before + (slots.len() - idle.len()) as u64;
+                let used = turn.study().tally().finished().saturating_sub(before)
+                    + (slots.len() - idle.len()) as u64;
                 let room = limit.map_or(u64::MAX, |limit| limit.saturating_sub(used));
                 idle.sort_unstable();
                 idle.truncate(usize::try_from(room).unwrap_or(usize::MAX));
@@ -263,7 +264,7 @@ impl<'a> Run<'a> {
     }
 
     fn limit_reached(&self) -> bool {
-        let finished = self.session.study().tally().finished() - self.finished_before;
+        let finished = self.session.study().tally().finished().saturating_sub(self.finished_before);
         let running = self.currents().count() as u64;
         self.options.trials.is_some_and(|limit| finished + running >= limit)
             || self.options.seconds.is_some_and(|limit| self.begun.elapsed().as_secs_f64() >= limit)

@@ -95,7 +95,7 @@ mod trials {
     /// The groups by their numbers, which are given in order.
     #[derive(Default)]
     struct Groups {
-        groups: BTreeMap<u64, Population>,
+        by_number: BTreeMap<u64, Population>,
         next: u64,
         /// Where networks are whose trials have just paused, by trial and epoch: what goes on, or another trial that begins
         /// with it, need not be read from disk.
@@ -202,7 +202,7 @@ mod trials {
             let Seat::Together(number, member) = self.parked.get(&running.parent()?)? else { return None };
             let settings = objective.run_of(running).ok()?.settings;
             forget_model(&running.checkpoint_folder()).ok()?;
-            let group = self.groups.get_mut(number)?;
+            let group = self.by_number.get_mut(number)?;
             let branched = group.branch(*member, settings, running.random_key()).ok()?;
             Some(Seat::Together(*number, branched))
         }
@@ -226,7 +226,7 @@ mod trials {
             for (trial, shape) in trials.iter_mut().zip(&shapes) {
                 let Some(shape) = shape else { continue };
                 let group =
-                    self.groups.iter().find(|(_, group)| group.shape() == shape).map(|(&number, _)| number);
+                    self.by_number.iter().find(|(_, group)| group.shape() == shape).map(|(&number, _)| number);
                 let has_company = shapes.iter().flatten().filter(|other| *other == shape).count() > 1;
                 let number = match group {
                     Some(number) => number,
@@ -240,12 +240,12 @@ mod trials {
         fn found(&mut self, objective: &NetworkObjective, shape: &Shape) -> u64 {
             self.next += 1;
             let group = Population::new(&objective.problem, shape.clone(), Compute::best());
-            self.groups.insert(self.next, group);
+            self.by_number.insert(self.next, group);
             self.next
         }
 
         fn join(&mut self, number: u64, trial: &mut Trial<'_>) {
-            let Some(group) = self.groups.get_mut(&number) else { return };
+            let Some(group) = self.by_number.get_mut(&number) else { return };
             let seat = std::mem::replace(&mut trial.seat, Seat::Nowhere);
             trial.seat = match seat {
                 Seat::Alone(trainer) => match group.add(*trainer) {
@@ -259,7 +259,7 @@ mod trials {
         /// One epoch of all trials.
         fn advance(&mut self, trials: &mut [Trial<'_>]) {
             let mut reports = BTreeMap::new();
-            for (&number, group) in &mut self.groups {
+            for (&number, group) in &mut self.by_number {
                 for (member, report) in group.epoch() {
                     reports.insert((number, member), report);
                 }
@@ -277,7 +277,7 @@ mod trials {
             match seat {
                 Seat::Alone(trainer) => trainer.model(),
                 Seat::Together(number, member) => {
-                    let group = self.groups.get_mut(number);
+                    let group = self.by_number.get_mut(number);
                     let model = group.and_then(|group| group.model(*member));
                     model.unwrap_or_else(|| unreachable!("it was trained just now"))
                 }
@@ -324,7 +324,7 @@ mod trials {
             match &seat {
                 Seat::Alone(trainer) => trial.finish(Flow::Pause, trainer),
                 Seat::Together(number, member) => {
-                    match self.groups.get_mut(number).and_then(|group| group.trainer(*member)) {
+                    match self.by_number.get_mut(number).and_then(|group| group.trainer(*member)) {
                         Some(trainer) => trial.finish(Flow::Pause, trainer),
                         None => return trial.running.finish(Err(lost().into())),
                     }
@@ -338,7 +338,7 @@ mod trials {
             let trainer = match &trial.seat {
                 Seat::Alone(trainer) => Some(&**trainer),
                 Seat::Together(number, member) => {
-                    self.groups.get(number).and_then(|group| group.look(*member))
+                    self.by_number.get(number).and_then(|group| group.look(*member))
                 }
                 Seat::Nowhere => None,
             };
@@ -349,7 +349,7 @@ mod trials {
             match &trial.seat {
                 Seat::Alone(trainer) => save(&mut &**trainer, &mut trial.keeper, &trial.checkpoint),
                 Seat::Together(number, member) => {
-                    match self.groups.get_mut(number).and_then(|group| group.trainer(*member)) {
+                    match self.by_number.get_mut(number).and_then(|group| group.trainer(*member)) {
                         Some(mut trainer) => save(&mut trainer, &mut trial.keeper, &trial.checkpoint),
                         None => Ok(()),
                     }
@@ -363,10 +363,10 @@ mod trials {
             match std::mem::replace(seat, Seat::Nowhere) {
                 Seat::Alone(trainer) => Some(trainer),
                 Seat::Together(number, member) => {
-                    let group = self.groups.get_mut(&number)?;
+                    let group = self.by_number.get_mut(&number)?;
                     let trainer = group.remove(member)?;
                     if group.is_empty() {
-                        self.groups.remove(&number);
+                        self.by_number.remove(&number);
                     }
                     Some(Box::new(trainer))
                 }
