@@ -195,7 +195,16 @@ mod tests {
             } else {
                 Event::Paused { work, step, seconds: 0.0 }
             };
-            let begun = Event::Started { trial, space: 0, params, budget: None, parent: None, why, by: None };
+            let begun = Event::Started {
+                trial,
+                space: 0,
+                params,
+                budget: None,
+                parent: None,
+                why,
+                by: None,
+                replicates: None,
+            };
             let report = Event::Reported { work, step, values: vec![("loss".into(), loss)], seconds: 0.0 };
             for event in [begun, Event::Claimed { work, attempt: 1 }, report, end] {
                 study.apply(&event).unwrap();
