@@ -15,3 +15,4 @@ mod messages;
 mod models;
 mod processes;
 mod quality;
+mod racing;
