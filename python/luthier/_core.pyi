@@ -191,6 +191,7 @@ class Study:
         trials: int | None = None,
         limits: Mapping[str, float] | None = None,
         max_budget: int | None = None,
+        resumes: bool = False,
         step: str | None = None,
         curve: Literal["last", "best"] | None = None,
         replicates: int | dict[str, int] | None = None,

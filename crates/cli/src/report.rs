@@ -123,6 +123,7 @@ pub(crate) fn origin(trial: &Trial) -> &'static str {
         Origin::Default => "default",
         Origin::Enqueued => "enqueued",
         Origin::Fallback => "fallback",
+        Origin::Scheduler => "scheduler",
     }
 }
 

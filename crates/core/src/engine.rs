@@ -138,21 +138,24 @@ impl Engine {
             return Ok(Next::Done(done));
         }
         let limit = study.spec().limits.trials;
-        let started = study.trials().len() as u64 - study.tally().replaced;
+        let started = study.roots();
         let allowance = Allowance { may_start: limit.is_none_or(|limit| started < limit) };
         let mut rng =
             Rng::stream(study.spec().seed, study.trials().len() as u64, Purpose::Scheduler, u64::MAX);
         let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
-        let stopped = |work, why| Event::Judged { work, decision: Decision::Stop, why };
         let nothing_to_start = match assignment {
             Assignment::Start { budget } if allowance.may_start => match self.start(study, budget) {
                 // What is paused can still be promoted when the space is used up.
                 Next::Done(done) => done,
                 next => return Ok(next),
             },
-            Assignment::Resume { work, budget } => return Ok(Next::Decide(Event::Resumed { work, budget })),
-            Assignment::Stop { work, why } => return Ok(Next::Decide(stopped(work, why))),
             Assignment::Wait => return Ok(Next::Wait),
+            Assignment::Resume { .. }
+            | Assignment::Stop { .. }
+            | Assignment::Exploit { .. }
+            | Assignment::Branch { .. } => {
+                return Ok(Next::Decide(decided(study, assignment)));
+            }
             Assignment::Start { .. } | Assignment::Done => {
                 let trials = limit.filter(|_| !allowance.may_start).map(Done::Trials);
                 return Ok(Next::Done(trials.unwrap_or(Done::Scheduler)));
@@ -161,11 +164,15 @@ impl Engine {
         let allowance = Allowance { may_start: false };
         let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
         Ok(match assignment {
-            Assignment::Resume { work, budget } => Next::Decide(Event::Resumed { work, budget }),
-            Assignment::Stop { work, why } => Next::Decide(stopped(work, why)),
             Assignment::Wait => Next::Wait,
             Assignment::Start { .. } | Assignment::Done => Next::Done(nothing_to_start),
+            assignment => Next::Decide(decided(study, assignment)),
         })
+    }
+
+    /// Whether trials may begin with the checkpoints of others, so that those have to be kept.
+    pub fn branches(&self) -> bool {
+        self.scheduler.branches()
     }
 
     /// What `work` does after its latest report, which the study already holds; `None` for going on.
@@ -340,6 +347,30 @@ impl Engine {
         Err(Done::Queue(
             refused.unwrap_or(SpaceError::Value { name: String::new(), problem: "no draw".into() }),
         ))
+    }
+}
+
+/// An assignment about trials that there are, as the event that says so.
+fn decided(study: &Study, assignment: Assignment) -> Event {
+    match assignment {
+        Assignment::Resume { work, budget } => Event::Resumed { work, budget },
+        Assignment::Stop { work, why } => Event::Judged { work, decision: Decision::Stop, why },
+        Assignment::Exploit { work, from: (from, step), why } => {
+            Event::Judged { work, decision: Decision::Exploit { from, step }, why }
+        }
+        Assignment::Branch { from, point, budget } => Event::Started {
+            trial: study.trials().len() as u32,
+            space: study.space_version(),
+            params: written(study.space(), &point),
+            budget,
+            replicates: None,
+            parent: Some(from),
+            why: Origin::Scheduler,
+            by: None,
+        },
+        Assignment::Start { .. } | Assignment::Wait | Assignment::Done => {
+            unreachable!("{assignment:?} is about no trial that there is")
+        }
     }
 }
 
@@ -604,7 +635,9 @@ impl Verifier {
     /// Whether a decision answers the question what runs next, rather than a report.
     fn is_made_between_trials(&self, event: &Event) -> bool {
         match event {
-            Event::Started { .. } | Event::Resumed { .. } => true,
+            Event::Started { .. }
+            | Event::Resumed { .. }
+            | Event::Judged { decision: Decision::Exploit { .. }, .. } => true,
             Event::Judged { work, .. } => self.study.held().contains(work),
             _ => false,
         }

@@ -73,8 +73,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         budget: Option<u64>,
     },
-    /// Decision: what a running piece of work does now. Continuing is not recorded. Stopping a replicate that was held back ends
-    /// it and all others of its trial that have not begun, as pruned.
+    /// Decision: what a running piece of work does now, or that a paused one makes way. Continuing is not recorded. Stopping a
+    /// replicate that was held back ends it and all others of its trial that have not begun, as pruned.
     Judged {
         /// Which.
         work: Work,
@@ -271,6 +271,8 @@ pub enum Origin {
     Enqueued,
     /// A uniform draw, because the sampler's proposals broke a constraint or had been tried.
     Fallback,
+    /// The scheduler, out of the params of the trial whose checkpoint this one begins with.
+    Scheduler,
 }
 
 /// Which arm of a mixing sampler chose a point, and what that took.
@@ -293,6 +295,14 @@ pub enum Decision {
     Pause,
     /// End for good.
     Stop,
+    /// Make way, at a pause, for a new trial that begins with another trial's checkpoint; starting it is the next
+    /// decision, and ends this one as [`Outcome::Replaced`].
+    Exploit {
+        /// The trial whose checkpoint it is.
+        from: u32,
+        /// The step of that checkpoint.
+        step: u64,
+    },
 }
 
 /// How a trial, or one replicate of it, ended.

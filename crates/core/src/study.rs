@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{Decision, Event, Outcome, SpaceEdit, Wish, Work};
+use crate::event::{Decision, Event, Origin, Outcome, SpaceEdit, Wish, Work};
 use crate::metric::{CurveValue, Metrics};
 use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
 use crate::spec::Spec;
@@ -35,6 +35,8 @@ pub struct Study {
     effects: Effects,
     /// Trials that a user asked to stop and that have not ended.
     stopping: BTreeSet<u32>,
+    /// A paused trial that makes way for one that begins with this trial's checkpoint at this step.
+    exploiting: Option<(u32, (u32, u64))>,
     incumbent: Option<u32>,
     trajectory: Vec<Incumbent>,
     tally: Tally,
@@ -85,6 +87,8 @@ pub struct Tally {
     pub pruned: u64,
     /// Trials continued by another.
     pub replaced: u64,
+    /// Trials that a scheduler started from another's checkpoint, in place of a replaced or a failed one.
+    pub branched: u64,
     /// Trials stopped by a user.
     pub cancelled: u64,
     /// Trials that failed.
@@ -100,9 +104,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Finished trials that count towards the limit: all but those continued by another.
+    /// Finished trials that count towards the limit: all but those whose place another has taken.
     pub fn finished(&self) -> u64 {
-        self.completed + self.pruned + self.cancelled + self.failed
+        let ended = self.completed + self.pruned + self.cancelled + self.failed;
+        ended - self.branched.saturating_sub(self.replaced).min(self.failed)
     }
 }
 
@@ -167,6 +172,7 @@ impl Study {
             confirmed: Vec::new(),
             effects: Effects::default(),
             stopping: BTreeSet::new(),
+            exploiting: None,
             incumbent: None,
             trajectory: Vec::new(),
             tally: Tally::default(),
@@ -285,6 +291,17 @@ impl Study {
     /// Trials that a user asked to stop and that have not ended.
     pub fn stopping(&self) -> &BTreeSet<u32> {
         &self.stopping
+    }
+
+    /// The paused trial that makes way, with the trial and step whose checkpoint its successor is to begin with; the
+    /// successor has not been started yet.
+    pub fn exploiting(&self) -> Option<(u32, (u32, u64))> {
+        self.exploiting
+    }
+
+    /// How many trials were started afresh, and not by a scheduler from another's checkpoint.
+    pub fn roots(&self) -> u64 {
+        self.trials.len() as u64 - self.tally.branched.max(self.tally.replaced)
     }
 
     /// Trials that have not finished: waiting, running or paused.
@@ -406,22 +423,29 @@ impl Study {
         match event {
             Event::Created(_) => return Err(FoldError::Created),
             Event::Started { trial, space, params, budget, replicates, parent, why, by } => {
-                self.start(*trial, *space, params, *budget, *replicates)?;
+                self.start(*trial, *space, params, *budget, *parent, *replicates)?;
                 let started = &mut self.trials[*trial as usize];
-                started.parent = *parent;
                 started.origin = *why;
                 started.by.clone_from(by);
-                if *why == crate::event::Origin::Enqueued {
-                    self.queue.pop_front();
+                match why {
+                    Origin::Enqueued => drop(self.queue.pop_front()),
+                    Origin::Scheduler => self.make_way(*trial)?,
+                    Origin::Sampler | Origin::Default | Origin::Fallback => {}
                 }
             }
             Event::Resumed { work, budget } => {
                 let piece = self.piece_in(*work, &[WorkState::Paused, WorkState::Held], "resumed")?;
                 piece.state = WorkState::Waiting;
                 piece.budget = *budget;
+                self.exploiting.take_if(|(trial, _)| *trial == work.trial);
                 self.paused.remove(work);
                 self.held.remove(work);
                 self.waiting.insert(*work);
+            }
+            Event::Judged { work, decision: Decision::Exploit { from, step }, .. } => {
+                self.piece_in(*work, &[WorkState::Paused], "made to make way")?;
+                self.trial(*from).ok_or(FoldError::NoSuchWork(Work::of(*from)))?;
+                self.exploiting = Some((work.trial, (*from, *step)));
             }
             Event::Judged { work, decision, .. } => {
                 if *decision == Decision::Stop && self.held.contains(work) {
@@ -444,9 +468,10 @@ impl Study {
             }
             Event::Drawn { trial, name, value } => self.draw(*trial, name, value)?,
             Event::Reported { work, step, values, seconds } => self.report(*work, *step, values, *seconds)?,
-            Event::Paused { work, seconds, .. } => {
+            Event::Paused { work, step, seconds } => {
                 let piece = self.piece_in(*work, &[WorkState::Running], "paused")?;
                 piece.state = WorkState::Paused;
+                piece.paused_at = Some(*step);
                 piece.seconds += seconds;
                 self.tally.seconds += seconds;
                 self.running.remove(work);
@@ -493,6 +518,7 @@ impl Study {
         version: u32,
         params: &[Option<Value>],
         budget: Option<u64>,
+        parent: Option<(u32, u64)>,
         begun: Option<u16>,
     ) -> Result<(), FoldError> {
         let expected = self.trials.len() as u32;
@@ -511,8 +537,7 @@ impl Study {
         let begun = begun.unwrap_or(counted).clamp(1, counted);
         let all = counted.saturating_add(self.spec.confirmations());
         let pieces = Pieces { begun, counted, all };
-        let sampler = crate::event::Origin::Sampler;
-        let trial = Trial::new(number, Point(point.into()), version, sampler, budget, pieces);
+        let trial = Trial::new(number, Point(point.into()), version, Origin::Sampler, budget, parent, pieces);
         for replicate in 0..counted {
             let work = Work { trial: number, replicate };
             if replicate < begun {
@@ -527,6 +552,15 @@ impl Study {
             self.recode(number as usize, &space, &current);
         }
         Ok(())
+    }
+
+    /// Ends the trial in whose place the scheduler has started `successor`, if there is one.
+    fn make_way(&mut self, successor: u32) -> Result<(), FoldError> {
+        self.tally.branched += 1;
+        match self.exploiting.take() {
+            Some((trial, _)) => self.end(Work::of(trial), &Outcome::Replaced { by: successor }, 0.0),
+            None => Ok(()),
+        }
     }
 
     fn report(
@@ -577,6 +611,7 @@ impl Study {
         self.waiting.remove(&work);
         self.paused.remove(&work);
         self.held.remove(&work);
+        self.exploiting.take_if(|(trial, _)| *trial == work.trial);
         if work.replicate >= self.spec.replicates.max(1) {
             self.consider_confirmed(work.trial);
         } else if self.trials[work.trial as usize].conclude() {

@@ -54,6 +54,10 @@ pub struct Piece {
     pub budget: Option<u64>,
     /// Seconds of work so far.
     pub seconds: f64,
+    /// The step it began at: that of its parent's checkpoint, else 0.
+    pub from: u64,
+    /// The step of its latest pause, which has a checkpoint.
+    pub paused_at: Option<u64>,
     /// Its reports, steps ascending.
     pub curve: Vec<CurvePoint>,
     /// How it ended.
@@ -61,13 +65,29 @@ pub struct Piece {
 }
 
 impl Piece {
-    pub(crate) fn new(budget: Option<u64>, state: WorkState) -> Self {
-        Self { state, attempt: 0, lost: 0, budget, seconds: 0.0, curve: Vec::new(), outcome: None }
+    pub(crate) fn new(budget: Option<u64>, from: u64, state: WorkState) -> Self {
+        Self {
+            state,
+            attempt: 0,
+            lost: 0,
+            budget,
+            seconds: 0.0,
+            from,
+            paused_at: None,
+            curve: Vec::new(),
+            outcome: None,
+        }
     }
 
-    /// The largest step reported, 0 before the first report.
+    /// The largest step reported; before the first report the step it began at.
     pub fn step(&self) -> u64 {
-        self.curve.last().map_or(0, |point| point.step)
+        self.curve.last().map_or(self.from, |point| point.step)
+    }
+
+    /// The loss of the last report up to and including `step` that holds one.
+    pub fn loss_by(&self, step: u64) -> Option<f64> {
+        let until = self.curve.partition_point(|point| point.step <= step);
+        self.curve[..until].iter().rev().map(|point| point.loss).find(|loss| !loss.is_nan())
     }
 
     /// The loss at exactly this step.
@@ -197,9 +217,12 @@ impl Trial {
         space: u32,
         origin: Origin,
         budget: Option<u64>,
+        parent: Option<(u32, u64)>,
         Pieces { begun, counted, all }: Pieces,
     ) -> Self {
-        let piece = |k| Piece::new(budget, if k < begun { WorkState::Waiting } else { WorkState::Held });
+        let from = parent.map_or(0, |(_, step)| step);
+        let piece =
+            |k| Piece::new(budget, from, if k < begun { WorkState::Waiting } else { WorkState::Held });
         Self {
             number,
             point,
@@ -207,7 +230,7 @@ impl Trial {
             outside: false,
             origin,
             by: None,
-            parent: None,
+            parent,
             first: piece(0),
             rest: (1..all).map(piece).collect(),
             counted,

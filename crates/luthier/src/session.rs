@@ -84,6 +84,8 @@ pub struct Assigned {
     pub step: u64,
     /// The trial and step whose checkpoint it begins with.
     pub parent: Option<(u32, u64)>,
+    /// Whether other trials may begin with what this one has when it pauses.
+    pub keeps_pauses: bool,
     /// The study's seed.
     pub seed: u64,
     /// Which fold and seed it is.
@@ -218,6 +220,11 @@ impl Session {
         self.log.place()
     }
 
+    /// Whether trials may begin with the checkpoints of others.
+    pub fn branches(&self) -> bool {
+        self.engine.branches()
+    }
+
     /// Work this session holds, with its tokens.
     pub fn held(&self) -> &BTreeMap<Work, u32> {
         &self.held
@@ -349,6 +356,7 @@ impl Turn<'_> {
             max_budget: study.spec().max_budget,
             step: piece.step(),
             parent: trial.parent,
+            keeps_pauses: self.session.engine.branches(),
             seed: study.spec().seed,
         })
     }
@@ -577,7 +585,9 @@ impl Turn<'_> {
         Ok(lost)
     }
 
-    fn lose(&mut self, work: Work) -> Result<(), SessionError> {
+    /// Writes down that the worker which held the work is gone, or that it was one too many.
+    pub(crate) fn lose(&mut self, work: Work) -> Result<(), SessionError> {
+        self.session.held.remove(&work);
         let attempts = self.study().piece(work).map_or(0, |piece| piece.lost) + 1;
         if attempts >= self.study().spec().max_attempts {
             let outcome = Outcome::Failed { reason: Failure::Lost { attempts }, detail: "".into() };

@@ -211,11 +211,17 @@ impl<'de> Deserialize<'de> for ComponentForm {
     }
 }
 
-/// The policy of a study that names none, by its largest step and its replicates: that of [`default_policy`], which becomes the
+/// The policy of a study that names none, by its largest step, whether trials resume, and its replicates: that of [`default_policy`], which becomes the
 /// pruner of a race where there is one metric, and folds or seeds.
-pub fn default_policy_with(max_budget: Option<u64>, replicates: Replicates, metrics: &Metrics) -> PolicySpec {
-    let PolicySpec { version, sampler, scheduler } = default_policy(max_budget);
+pub fn default_policy_with(
+    max_budget: Option<u64>,
+    resumes: bool,
+    replicates: Replicates,
+    metrics: &Metrics,
+) -> PolicySpec {
     let races = matches!(replicates, Replicates::Design { .. }) && metrics.objectives.len() == 1;
+    // A race holds parts of trials back itself, so its pruner pauses none.
+    let PolicySpec { version, sampler, scheduler } = default_policy(max_budget, resumes && !races);
     let pruner = |mut pruner: Component| {
         pruner.options.insert("name".into(), (*pruner.name).into());
         serde_json::Value::Object(pruner.options)
@@ -226,10 +232,14 @@ pub fn default_policy_with(max_budget: Option<u64>, replicates: Replicates, metr
 
 /// The policy of a study that names none: `auto`, with ASHA where the largest step is known and leaves room for two rungs,
 /// else the median rule (it never stops a trial that reports no steps).
-pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
+///
+/// The first rung is at a 27th of the largest step, rounded up. With an objective that `resumes` from its checkpoints, trials
+/// are promoted, so that only the best of the first three go on; else those not among the best are stopped.
+pub fn default_policy(max_budget: Option<u64>, resumes: bool) -> PolicySpec {
+    let mode = if resumes { "promote" } else { "stop" };
     let scheduler = match max_budget {
         Some(max) if max >= 3 => {
-            Component::named("asha").with("mode", "stop").with("eta", 3).with("min_budget", (max / 9).max(1))
+            Component::named("asha").with("mode", mode).with("eta", 3).with("min_budget", max.div_ceil(27))
         }
         Some(_) | None => Component::named("median"),
     };
@@ -301,7 +311,7 @@ impl StudyFile {
         if max_budget == Some(0) {
             return Err(at(&["budget", "max"], "the largest step must be at least 1"));
         }
-        let defaults = default_policy_with(max_budget, form.replicates, &metrics);
+        let defaults = default_policy_with(max_budget, resumes(&objective), form.replicates, &metrics);
         let policy = PolicySpec {
             version: POLICY_VERSION,
             sampler: form.policy.sampler.map_or(defaults.sampler, |form| form.0),
@@ -345,6 +355,17 @@ impl StudyFile {
     /// An error about the entry at `path`.
     pub fn error_at(&self, path: &[&str], message: &str) -> FileError {
         FileError::at(&self.text, self.format, path, message).in_file(&self.shown)
+    }
+}
+
+/// Whether a command asks how far to go and where its checkpoint is, so that it can be paused and resumed. A network can too, but
+/// many of them train as one program, which pauses would break up.
+fn resumes(objective: &ObjectiveSpec) -> bool {
+    match objective {
+        ObjectiveSpec::Command(command) => {
+            ["{budget}", "{checkpoint}"].iter().all(|word| command.mentions(word))
+        }
+        ObjectiveSpec::Network(_) => false,
     }
 }
 

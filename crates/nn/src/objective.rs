@@ -84,6 +84,17 @@ pub enum NetworkError {
          [network.quality] for folds in step, which allow objectives such as val_accuracy_lower"
     )]
     TwoDesigns,
+    /// Params that are to change while a network trains, and cannot.
+    #[error(
+        "{names} cannot change while a network trains; name in the scheduler's `change` only parameters that can{}",
+        if changeable.is_empty() { String::new() } else { format!(", such as {changeable}") }
+    )]
+    Frozen {
+        /// Their names.
+        names: String,
+        /// Names of the space's other parameters.
+        changeable: String,
+    },
     /// A study without a winner.
     #[error("no trial has completed yet, so there is no winner")]
     NoWinner,
@@ -156,6 +167,7 @@ impl NetworkObjective {
             together: 1,
         };
         let middle = objective.check_names(spec)?;
+        check_changes(spec)?;
         // A replicate that is work of its own knows no spread.
         let in_step = objective.plan.is_some() && objective.apart.is_empty();
         check_reported(&objective.metrics, &objective.problem, in_step)?;
@@ -337,6 +349,10 @@ impl Objective for NetworkObjective {
         self.together
     }
 
+    fn replaces_files(&self) -> bool {
+        true
+    }
+
     #[cfg(feature = "burn")]
     fn evaluate_batch(&self, pool: &mut Pool<'_>) -> Result<(), Failed> {
         if self.together == 1 {
@@ -372,24 +388,50 @@ impl Run<'_> {
     fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
         let (problem, key) = (self.problem, running.random_key());
         let parts = || (self.network.clone(), self.settings.clone());
+        let is_reached = |trainer: &Trainer| trainer.epochs_done() as u64 <= reached(running);
         let mut saved = None;
         if Checkpoint::exists(checkpoint) {
             // A checkpoint that is damaged costs the epochs it held, not the trial.
             let (network, settings) = parts();
-            saved = Trainer::resume_network(problem, network, settings, key, checkpoint).ok();
-            if saved.is_none() && running.parent().is_some() {
-                let (network, settings) = parts();
-                saved = Trainer::branch_network(problem, network, settings, key, checkpoint).ok();
-            }
+            saved =
+                Trainer::resume_network(problem, network, settings, key, checkpoint).ok().filter(is_reached);
         }
-        let reached = reached(running);
-        let trainer = if let Some(trainer) = saved.filter(|trainer| trainer.epochs_done() as u64 <= reached) {
-            trainer
-        } else {
-            let (network, settings) = parts();
-            Trainer::with_network(problem, network, settings, key).map_err(failure)?
+        let trainer = match (saved, running.parent()) {
+            (Some(trainer), _) => trainer,
+            (None, None) => {
+                let (network, settings) = parts();
+                Trainer::with_network(problem, network, settings, key).map_err(failure)?
+            }
+            (None, Some(parent)) => {
+                let (network, settings) = parts();
+                let branched = Trainer::branch_network(problem, network, settings, key, checkpoint);
+                let trainer = branched.map_err(|error| not_begun(parent, &error))?;
+                if trainer.epochs_done() as u64 != parent.1 {
+                    return Err(
+                        not_begun(parent, &format!("it is of epoch {}", trainer.epochs_done())).into()
+                    );
+                }
+                forget_model(checkpoint)?;
+                trainer
+            }
         };
         Ok(trainer.measuring(&self.reported))
+    }
+}
+
+/// A trial that goes on from another's checkpoint cannot begin anew instead: its curve would be another's.
+fn not_begun((parent, step): (u32, u64), problem: &dyn std::fmt::Display) -> Failure {
+    Failure::error(format!("it cannot begin with what trial {parent} had at epoch {step}: {problem}"))
+}
+
+/// The model that came with a parent's checkpoint is not of this trial's curve.
+fn forget_model(checkpoint: &Path) -> Result<(), Failure> {
+    let path = model_folder(checkpoint);
+    match fs::remove_dir_all(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::error(StoreError::Io { action: "remove", path, source }))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -416,16 +458,22 @@ impl ReplicatedRun<'_> {
     /// From a checkpoint if there is a good one, as for a single network.
     fn replicates(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Replicates, Failed> {
         let (plan, settings, key) = (self.plan, &self.settings, running.random_key());
+        let is_reached = |replicates: &Replicates| replicates.epochs_done() as u64 <= reached(running);
         let mut saved = None;
         if Replicates::exists(checkpoint) {
-            saved = Replicates::resume(plan, settings, key, checkpoint).ok();
-            if saved.is_none() && running.parent().is_some() {
-                saved = Replicates::branch(plan, settings, key, checkpoint).ok();
-            }
+            saved = Replicates::resume(plan, settings, key, checkpoint).ok().filter(is_reached);
         }
-        match saved.filter(|replicates| replicates.epochs_done() as u64 <= reached(running)) {
-            Some(replicates) => Ok(replicates),
-            None => Replicates::new(plan, settings, key).map_err(|error| Failure::error(error).into()),
+        match (saved, running.parent()) {
+            (Some(replicates), _) => Ok(replicates),
+            (None, None) => {
+                Replicates::new(plan, settings, key).map_err(|error| Failure::error(error).into())
+            }
+            (None, Some(parent)) => {
+                let branched = Replicates::branch(plan, settings, key, checkpoint);
+                let replicates = branched.map_err(|error| not_begun(parent, &error))?;
+                forget_model(checkpoint)?;
+                Ok(replicates)
+            }
         }
     }
 }
@@ -655,11 +703,29 @@ impl<'a> Keeper<'a> {
                 kept.save(&self.folder)?;
                 // Without this file a resumed trial would keep a later, worse model.
                 let text = self.best.unwrap_or(f64::INFINITY).to_string();
-                let path = self.folder.join("loss");
-                fs::write(&path, text).map_err(|source| StoreError::Io { action: "write", path, source })
+                store::write_whole(&self.folder.join("loss"), text.as_bytes())
             }
         }
     }
+}
+
+/// Parameters that the scheduler is to change while trials train must be such that it can.
+fn check_changes(spec: &Spec) -> Result<(), NetworkError> {
+    let Some(change) = spec.policy.scheduler.options.get("change") else { return Ok(()) };
+    let is_named = |name: &str| match change {
+        serde_json::Value::Array(names) => names.iter().any(|named| named == name),
+        _ => true,
+    };
+    let (mut frozen, mut changeable) = (Vec::new(), Vec::new());
+    for parameter in spec.space.parameters() {
+        let list = if Settings::may_change(&parameter.name)? { &mut changeable } else { &mut frozen };
+        list.push(&*parameter.name);
+    }
+    frozen.retain(|name| is_named(name));
+    if frozen.is_empty() {
+        return Ok(());
+    }
+    Err(NetworkError::Frozen { names: frozen.join(", "), changeable: changeable.join(", ") })
 }
 
 /// Saves the model of a trial into `out`, and measures it on the rows that were held out.

@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Option<Limits>,
     pub(crate) seed: u64,
     pub(crate) max_budget: Option<u64>,
+    /// Whether the program goes on from checkpoints, so that trials may be paused.
+    pub(crate) resumes: bool,
     pub(crate) replicates: Replicates,
     pub(crate) name: Option<Arc<str>>,
 }
@@ -36,7 +38,8 @@ impl Plan {
     /// The specification of a new study; `fallback` is its name if it has none.
     pub(crate) fn spec(&self, fallback: &str) -> Spec {
         let name = self.name.as_deref().unwrap_or(fallback);
-        let policy = self.policy(default_policy_with(self.max_budget, self.replicates, &self.metrics));
+        let policy =
+            self.policy(default_policy_with(self.max_budget, self.resumes, self.replicates, &self.metrics));
         // What is wrong with them is told by `check`.
         let (replicates, design) = self.replicates.read(&policy.scheduler).unwrap_or((0, None));
         Spec {

@@ -10,9 +10,10 @@
 //! * A completed one: its loss, with its standard error over replicates as noise of its own.
 //! * A stopped one (pruned, paused, cancelled): the final loss that belongs to its rank at the step where it stopped
 //!   (see `comparable.rs`); nothing without a report, or with several objectives.
-//! * A failed one: nothing about the loss. A classifier learns where trials fail, and the probability of success is
-//!   multiplied in.
-//! * One that runs or waits: it is believed to end as the model expects, so that parallel workers spread.
+//! * A failed one: a doubtful, poor loss, which counts in no fit. A classifier learns where trials fail, and the
+//!   probability of success is multiplied in.
+//! * One that runs or waits: it is believed to end as the model expects, and proposals keep away from it, so that parallel
+//!   workers spread.
 //! * Constraints of the metrics have models of their own, and the probability of keeping them is multiplied in. While
 //!   no trial keeps them, that probability is all that counts.
 //!
@@ -22,7 +23,8 @@
 //! # Also
 //!
 //! * A search that only polishes looks elsewhere, too: after three trials in a row that did not better the best by a
-//!   twentieth of a standard deviation, every other proposal asks for an improvement by at least that much.
+//!   twentieth of a standard deviation, every other proposal asks for an improvement by at least that much; so does every
+//!   other one made while trials run.
 //! * A user's prior multiplies the acquisition with an exponent that fades as 10 / n (Hvarfner et al. 2022, arXiv:2204.11051).
 //! * Where the study ends after so many seconds and trials cost unequally much, improvement counts per expected second,
 //!   the less so the fewer seconds are left (Lee et al. 2020, arXiv:2003.10870).
@@ -38,6 +40,7 @@ use std::sync::Arc;
 use super::comparable::comparable_losses;
 use super::sequence::Place;
 use super::{Proposal, Request, Sampler};
+use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use crate::acquisition::cost::{LogCost, differs};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
@@ -76,7 +79,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         OptionDoc { name: "effort", doc: "how hard to search for the next point, 1 for as usual, above 0" },
         OptionDoc {
             name: "trust_region",
-            doc: "whether to keep near the best: auto (above 20 numeric parameters), on or off",
+            doc: "whether to keep near the best: auto (above 50 numeric parameters), on or off",
         },
         OptionDoc {
             name: "transform",
@@ -102,8 +105,15 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 /// Trials around which the search looks, and among which the best believed loss is sought.
 const CENTERS: usize = 24;
 
-/// Above so many numeric parameters, `auto` uses a trust region.
-const MANY: usize = 20;
+/// Trials, front by front, whose believed losses are what a hypervolume is to be added to.
+const FRONT: usize = 200;
+
+/// Above so many numeric parameters, `auto` uses a trust region. Up to there the lengths' prior and candidates near the
+/// best do better without one.
+const MANY: usize = 50;
+
+/// Deviations below the mean for the confidence bound by itself; in the ensemble it grows ([`kappa`]).
+const CONFIDENCE: f64 = 1.96;
 
 /// Draws of the best noise-free loss for the noisy acquisition.
 const DRAWS: usize = 16;
@@ -111,8 +121,18 @@ const DRAWS: usize = 16;
 /// A betterment of the best believed loss by less is polish, in deviations of the losses.
 const POLISH: f64 = 0.05;
 
+/// What a proposal must promise beside others that still run: less would be a second look at the same spot.
+const CROWD: f64 = 0.01;
+
 /// Polishing trials in a row after which every other proposal looks for more.
 const STALE: usize = 3;
+
+/// The loss in model units that a failed trial is taken to have had at least, and the variance of that: so its
+/// neighbourhood is not believed to be better than any other, and yet an optimum next to it is found.
+const FEARED: (f64, f64) = (0.5, 0.25);
+
+/// Latest failed trials that are taken so.
+const FAILED: usize = 50;
 
 /// What the next point maximises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +145,7 @@ pub enum Goal {
     NoisyLogEi,
     /// Probability of improvement.
     LogPi,
-    /// The lower confidence bound, with a growing confidence.
+    /// The lower confidence bound.
     Bound,
     /// A random member of the Pareto front of the confidence bound, log EI and log PI.
     Ensemble,
@@ -294,6 +314,8 @@ struct Models {
     objectives: Vec<GaussianProcess>,
     /// Feasible rows with losses, with the first objective's comparable loss; the model may have seen fewer.
     feasible: Vec<Known>,
+    /// Unit coordinates of failed trials.
+    failed: Vec<Vec<f64>>,
     /// Models of the constraints that were ever reported, with what zero is in their units.
     constraints: Vec<GaussianProcess>,
     success: Option<Success>,
@@ -338,6 +360,7 @@ impl Models {
             seen: rows.len(),
             objectives,
             feasible: Vec::new(),
+            failed: Vec::new(),
             constraints,
             success: success_model(&kernel, rows, gp.max_trials),
             seconds,
@@ -387,6 +410,9 @@ impl Models {
     fn note(&mut self, row: &Observation, loss: f64) {
         let is_feasible = speaks(row) && row.violation <= 0.0;
         self.region.learn(if is_feasible { loss } else { f64::NAN });
+        if row.standing == Standing::Failed {
+            self.failed.push(row.unit.to_vec());
+        }
         if is_feasible {
             let mut losses = row.losses.to_vec();
             losses[0] = loss;
@@ -468,7 +494,8 @@ struct Proposer<'a> {
     centers: Vec<Vec<f64>>,
     /// Beliefs about the first objective there.
     beliefs: Vec<Belief>,
-    /// What is expected of pending trials.
+    /// Unit coordinates of pending trials, and what is expected of them.
+    open: Vec<Vec<f64>>,
     pending: Vec<Vec<f64>>,
 }
 
@@ -476,6 +503,12 @@ impl<'a> Proposer<'a> {
     fn new(gp: &'a Gp, study: &'a Study, trial: u32, memory: &'a Memory) -> Option<Self> {
         let models = memory.models.as_ref()?;
         let mut objectives = models.objectives.clone();
+        for unit in models.failed.iter().rev().take(FAILED) {
+            for model in &mut objectives {
+                let feared = model.belief(unit).mean.max(FEARED.0);
+                model.push_believed(unit, feared, FEARED.1);
+            }
+        }
         let mut pending = Vec::new();
         for row in memory.observations.open() {
             let expected: Vec<f64> = objectives.iter().map(|model| model.belief(&row.unit).mean).collect();
@@ -499,7 +532,8 @@ impl<'a> Proposer<'a> {
         let centers = order.iter().map(|k| units[*k].clone()).collect();
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
         let coverage = &memory.coverage;
-        Some(Self { gp, study, trial, coverage, objectives, models, centers, beliefs, pending })
+        let open = memory.observations.open().iter().map(|row| row.unit.to_vec()).collect();
+        Some(Self { gp, study, trial, coverage, objectives, models, centers, beliefs, open, pending })
     }
 
     fn point(&self, rng: &mut Rng) -> Option<Point> {
@@ -528,7 +562,10 @@ impl<'a> Proposer<'a> {
                 factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
             }
             Goal::LogPi => factors.maximise(&search, &Over::new(model, improvement(best)), rng),
-            Goal::Bound => factors.maximise(&search, &Over::new(model, self.bound()), rng),
+            Goal::Bound => {
+                let bound = ConfidenceBound { kappa: CONFIDENCE };
+                factors.maximise(&search, &Over::new(model, bound), rng)
+            }
             Goal::Ensemble => self.compromise(&search, &factors, best, rng),
         }
     }
@@ -548,7 +585,11 @@ impl<'a> Proposer<'a> {
             polishing = if loss < best - POLISH { 0 } else { polishing + 1 };
             best = best.min(loss);
         }
-        if polishing >= STALE && self.trial % 2 == 1 { POLISH } else { 0.0 }
+        match (self.trial % 2 == 1, polishing >= STALE, self.pending.is_empty()) {
+            (true, true, _) | (true, _, false) => POLISH,
+            (_, _, false) => CROWD,
+            (_, _, true) => 0.0,
+        }
     }
 
     /// What the best noise-free loss may be.
@@ -584,11 +625,17 @@ impl<'a> Proposer<'a> {
 
     fn widen_front(&self, search: &Search, factors: &Factors, rng: &mut Rng) -> Option<Point> {
         let models: Vec<&dyn Surrogate> = self.objectives.iter().map(|model| model as _).collect();
-        let columns: Vec<Vec<Belief>> = models.iter().map(|model| model.beliefs(&self.centers)).collect();
+        let units: Vec<Vec<f64>> =
+            on_fronts(&self.models.feasible).iter().take(FRONT).map(|known| known.unit.clone()).collect();
+        let columns: Vec<Vec<Belief>> = models.iter().map(|model| model.beliefs(&units)).collect();
         let row = |k: usize| -> Vec<f64> { columns.iter().map(|column| column[k].mean).collect() };
-        let mut rows: Vec<Vec<f64>> = (0..self.centers.len()).map(row).collect();
+        let mut rows: Vec<Vec<f64>> = (0..units.len()).map(row).collect();
         rows.extend(self.pending.iter().cloned());
-        let reference = reference_point(&rows);
+        let seen = |known: &Known| -> Vec<f64> {
+            let pairs = self.objectives.iter().zip(&known.losses);
+            pairs.map(|(model, loss)| model.outputs().forward(*loss)).collect()
+        };
+        let reference = reference_point(&self.models.feasible.iter().map(seen).collect::<Vec<_>>());
         factors.maximise(search, &LogHypervolumeImprovement::new(models, &rows, &reference), rng)
     }
 
@@ -623,12 +670,13 @@ fn on_fronts(known: &[Known]) -> Vec<&Known> {
 struct Factors<'a> {
     feasibility: Option<Feasibility<'a>>,
     success: Option<&'a Success>,
+    apart: Option<Apart<'a>>,
     prior: Option<LogPrior<'a>>,
     cost: Option<LogCost<'a>>,
 }
 
 impl<'a> Factors<'a> {
-    fn new(proposer: &Proposer<'a>) -> Self {
+    fn new(proposer: &'a Proposer<'a>) -> Self {
         let models = proposer.models;
         let limit = |model: &'a GaussianProcess| (model as &dyn Surrogate, model.outputs().forward(0.0));
         let constraints = models.constraints.iter().map(limit);
@@ -641,6 +689,7 @@ impl<'a> Factors<'a> {
         Self {
             feasibility: (!models.constraints.is_empty()).then(|| Feasibility::new(constraints)),
             success: models.success.as_ref().filter(|success| !success.is_flat()),
+            apart: (!proposer.open.is_empty()).then(|| Apart::new(proposer.study.space(), &proposer.open)),
             prior: LogPrior::new(proposer.study.space(), BETA, models.seen),
             cost,
         }
@@ -650,6 +699,7 @@ impl<'a> Factors<'a> {
         let mut parts: Vec<&dyn Acquisition> = Vec::new();
         parts.extend(self.feasibility.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.success.map(|part| part as &dyn Acquisition));
+        parts.extend(self.apart.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.prior.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.cost.as_ref().map(|part| part as &dyn Acquisition));
         parts

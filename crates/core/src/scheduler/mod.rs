@@ -3,14 +3,24 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SCHEDULERS`]. A pruner is a scheduler that only judges.
 
 mod asha;
+mod brackets;
+pub mod forecast;
+mod fronts;
+mod hyperband;
 mod median;
 mod paired;
+mod patience;
+mod pb2;
+mod pbt;
+mod population;
 mod race;
 mod ranking;
 mod run_all;
 mod rungs;
 mod successive_halving;
 mod threshold;
+mod wilcoxon;
+mod wrapped;
 
 use std::sync::Arc;
 
@@ -18,12 +28,26 @@ use crate::event::{Decision, Outcome, Work};
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
+use crate::space::Point;
 use crate::study::Study;
 use crate::trial::{CurvePoint, Piece};
 
 /// Every scheduler there is.
-pub static SCHEDULERS: &[Entry<dyn Scheduler>] =
-    &[run_all::ENTRY, median::ENTRY, threshold::ENTRY, successive_halving::ENTRY, asha::ENTRY, race::ENTRY];
+pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
+    run_all::ENTRY,
+    median::ENTRY,
+    median::PERCENTILE,
+    threshold::ENTRY,
+    patience::ENTRY,
+    wilcoxon::ENTRY,
+    successive_halving::ENTRY,
+    asha::ENTRY,
+    hyperband::ENTRY,
+    race::ENTRY,
+    pbt::ENTRY,
+    pb2::ENTRY,
+    forecast::ENTRY,
+];
 
 /// What runs next.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +70,25 @@ pub enum Assignment {
         work: Work,
         /// Why, in one line with the numbers that decided.
         why: Arc<str>,
+    },
+    /// A paused trial makes way for one that begins with another trial's checkpoint; what that one is, the next
+    /// assignment says.
+    Exploit {
+        /// Which makes way.
+        work: Work,
+        /// The trial and step whose checkpoint is taken instead.
+        from: (u32, u64),
+        /// Why, in one line with the numbers that decided.
+        why: Arc<str>,
+    },
+    /// A new trial from another's checkpoint: in place of the one that makes way ([`Study::exploiting`]) if there is one.
+    Branch {
+        /// The trial and step whose checkpoint it begins with.
+        from: (u32, u64),
+        /// Its params.
+        point: Point,
+        /// Up to this step; none means to its end.
+        budget: Option<u64>,
     },
     /// Nothing now; ask again when something running has reported.
     Wait,
@@ -90,6 +133,11 @@ pub trait Scheduler: Send + Sync {
 
     /// What `work` does after its latest report, which the study already holds.
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, rng: &mut Rng) -> Verdict;
+
+    /// Whether it lets trials begin with the checkpoints of others: then those of every pause are kept.
+    fn branches(&self) -> bool {
+        false
+    }
 
     /// With how many of its replicates a new trial begins; none means with all. The others are held until this scheduler
     /// resumes them, or stops the trial.

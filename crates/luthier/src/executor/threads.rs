@@ -2,7 +2,6 @@
 //! commit serves many workers, and decisions are made in one place. What the workers do is in [`super::worker`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,8 +11,9 @@ use std::time::{Duration, Instant};
 use luthier_core::event::{Failure, Work};
 use luthier_core::trial::{Piece, WorkState};
 
-use super::worker::{Delivery, Drawn, Message, Start, Tray, trial_folder, work};
-use super::{End, Keep, Moment, Observer, Options};
+use super::retention::Retention;
+use super::worker::{Delivery, Drawn, Message, Start, Tray, work};
+use super::{End, Moment, Observer, Options};
 use crate::objective::Objective;
 use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn, fate_of_siblings};
 
@@ -73,11 +73,7 @@ struct Run<'a> {
     end: Option<End>,
     /// Tells the workers that there is an end.
     over: Arc<AtomicBool>,
-    best: Option<u32>,
-    /// How many finished trials have been looked at for their checkpoints.
-    tidied: usize,
-    /// Finished trials whose checkpoints may still be there.
-    untidied: BTreeSet<u32>,
+    retention: Retention,
 }
 
 /// Answers held back until the turn is durable.
@@ -101,8 +97,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let slots = (0..workers.len() * width).map(|_| None).collect();
         let finished_before = session.study().tally().finished();
-        let best = session.study().incumbent().map(|trial| trial.number);
-        let tidied = session.study().finished().len();
+        let retention = Retention::new(session.study(), options);
         let now = Instant::now();
         Self {
             session,
@@ -116,9 +111,7 @@ impl<'a> Run<'a> {
             stale: true,
             end: None,
             over,
-            best,
-            tidied,
-            untidied: BTreeSet::new(),
+            retention,
         }
     }
 
@@ -130,7 +123,12 @@ impl<'a> Run<'a> {
         loop {
             self.check_stop();
             match &self.end {
-                Some(end) if self.currents().next().is_none() => return Ok(end.clone()),
+                Some(end) if self.currents().next().is_none() => {
+                    if matches!(end, End::Done(_)) && self.session.branches() {
+                        self.retention.tidy_all(self.session.study());
+                    }
+                    return Ok(end.clone());
+                }
                 Some(_) | None => {}
             }
             let messages = if self.wants_work() { Vec::new() } else { gather(inbox) };
@@ -195,6 +193,8 @@ impl<'a> Run<'a> {
     /// worker which has its answer finds what it can refill its slots with, or that there is nothing.
     fn deliver(&mut self, outbox: Outbox, observe: &mut Observer<'_>) {
         self.stale |= !outbox.replies.is_empty() || !outbox.freed.is_empty();
+        let settled: Vec<Work> =
+            outbox.freed.iter().filter_map(|slot| Some(self.slots[*slot].as_ref()?.work)).collect();
         let deliveries = self.fill(&outbox.freed, outbox.starts);
         if let Some(end) = outbox.end {
             if self.currents().next().is_none() || !matches!(end, End::Done(_)) {
@@ -217,9 +217,12 @@ impl<'a> Run<'a> {
             let _closed = answer.send(value);
         }
         for moment in outbox.moments {
+            if let Moment::Ended(work) = moment {
+                self.retention.weigh(work);
+            }
             observe(self.session.study(), moment);
         }
-        self.tidy();
+        self.tidy(&settled);
     }
 
     /// Frees slots and takes slots: one delivery for each worker that has finished something or gets something.
@@ -229,8 +232,10 @@ impl<'a> Run<'a> {
         let counted = self.session.study().spec().replicates.max(1);
         for &slot in freed {
             // What measured a finished trial again may have left a checkpoint.
-            let again = self.slots[slot].as_ref().filter(|current| current.work.replicate >= counted);
-            self.untidied.extend(again.map(|current| current.work.trial));
+            if let Some(again) = self.slots[slot].as_ref().filter(|current| current.work.replicate >= counted)
+            {
+                self.retention.look_again(again.work.trial);
+            }
             self.slots[slot] = None;
             deliveries.entry(slot % count).or_default().settled += 1;
         }
@@ -248,28 +253,13 @@ impl<'a> Run<'a> {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Removes checkpoints that nobody needs any more; those of work that still winds up have to wait.
-    fn tidy(&mut self) {
-        if self.options.keep == Keep::All {
-            return;
-        }
-        let study = self.session.study();
-        let best = study.incumbent().map(|trial| trial.number);
-        self.untidied.extend(&study.finished()[self.tidied..]);
-        self.tidied = study.finished().len();
-        if self.best != best {
-            self.untidied.extend(self.best);
-            self.best = best;
+    /// Removes checkpoints that nobody needs any more.
+    fn tidy(&mut self, settled: &[Work]) {
+        if self.session.branches() {
+            self.retention.tidy_kept(self.session.study(), settled);
         }
         let busy: BTreeSet<u32> = self.slots.iter().flatten().map(|current| current.work.trial).collect();
-        let ready = |number: &u32| Some(*number) != best && !busy.contains(number);
-        for number in self.untidied.extract_if(.., |number| ready(number)) {
-            for (work, _) in study.trial(number).into_iter().flat_map(luthier_core::trial::Trial::pieces) {
-                // It may never have been made; a file that is still open goes with the study.
-                let _absent = fs::remove_dir_all(trial_folder(&self.options.folder, work).join("checkpoint"));
-            }
-        }
-        self.untidied.retain(|number| Some(*number) != best);
+        self.retention.tidy(self.session.study(), &busy);
     }
 
     fn limit_reached(&self) -> bool {

@@ -66,6 +66,13 @@ pub struct CommandSpec {
     pub working_dir: Option<PathBuf>,
 }
 
+impl CommandSpec {
+    /// Whether an argument or a variable holds this text.
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        self.run.iter().chain(self.env.values()).any(|word| word.contains(text))
+    }
+}
+
 /// A list of words; a single text is told from it, since nothing here goes through a shell.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Words;
@@ -319,6 +326,7 @@ struct Watch<'a, 'b> {
 
 impl<'a, 'b> Watch<'a, 'b> {
     fn new(command: &'a Command, running: &'a mut Running<'b>, process: &'a Process) -> Self {
+        inherit_count(running);
         let shift = u64::from(counts_from_zero(running.folder()).exists());
         let (begun, ended_by) = (Instant::now(), None);
         Self { command, running, process, begun, ended_by, has_spoken: false, shift }
@@ -455,6 +463,14 @@ impl Command {
 /// Where it is kept that a command counts from 0.
 fn counts_from_zero(folder: &Path) -> PathBuf {
     folder.join("counts-from-zero")
+}
+
+/// A trial that goes on from another's checkpoint counts as that one did.
+fn inherit_count(running: &Running<'_>) {
+    if running.parent_folder().is_some_and(|parent| counts_from_zero(&parent).exists()) {
+        // Without the mark its steps are one off.
+        let _full = fs::write(counts_from_zero(running.folder()), "");
+    }
 }
 
 /// What placeholders stand for in one trial.
