@@ -272,8 +272,7 @@ fn two_objectives_cover_more_than_random_search_does() {
         let study = live(spec_of(cube(4), metrics.clone(), sampler, seed), 30, life);
         let rows: Vec<Vec<f64>> =
             study.trials().iter().filter_map(|trial| trial.values().map(<[f64]>::to_vec)).collect();
-        let volume = hypervolume(&rows, &[1.5, 1.5]);
-        volume
+        hypervolume(&rows, &[1.5, 1.5])
     };
     let wins = |seed: &u64| volume(gp(), *seed) > volume(Component::named("random"), *seed);
     let wins = (0..SEEDS).filter(wins).count();

@@ -219,8 +219,9 @@ pub fn default_policy_with(
     replicates: Replicates,
     metrics: &Metrics,
 ) -> PolicySpec {
-    let PolicySpec { version, sampler, scheduler } = default_policy(max_budget, resumes);
     let races = matches!(replicates, Replicates::Design { .. }) && metrics.objectives.len() == 1;
+    // A race holds parts of trials back itself, so its pruner pauses none.
+    let PolicySpec { version, sampler, scheduler } = default_policy(max_budget, resumes && !races);
     let pruner = |mut pruner: Component| {
         pruner.options.insert("name".into(), (*pruner.name).into());
         serde_json::Value::Object(pruner.options)

@@ -79,7 +79,7 @@ fn promotion_resumes_and_no_step_is_run_twice() {
     for scheduler in [promote("asha"), promote("hyperband"), Component::named("successive_halving")] {
         let folder = tempfile::tempdir().unwrap();
         let (training, study, log) = tune(folder.path(), scheduler.clone(), None);
-        let reached: u64 = study.trials().iter().map(|trial| trial.step()).sum();
+        let reached: u64 = study.trials().iter().map(luthier::core::trial::Trial::step).sum();
         assert_eq!(training.steps.load(Ordering::Relaxed), reached, "{}", scheduler.name);
         assert_eq!(training.begun_anew.load(Ordering::Relaxed), 0, "{}", scheduler.name);
         let resumed = log.iter().filter(|event| matches!(event, Event::Resumed { .. })).count();

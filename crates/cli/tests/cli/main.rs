@@ -16,3 +16,4 @@ mod models;
 mod populations;
 mod processes;
 mod quality;
+mod racing;

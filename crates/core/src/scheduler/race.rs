@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
         OptionDoc { name: "first", doc: "replicates with which a trial begins; from 1, default 1" },
         OptionDoc {
             name: "risk",
-            doc: "above 0 and up to 0.5; default 0.1. Of no use to the forgiving rule",
+            doc: "the chance or p below which a trial is stopped, above 0 and up to 0.5; default 0.4 for interval and 0.1 for wilcoxon. Of no use to the forgiving rule",
         },
         OptionDoc {
             name: "finalists",
@@ -45,6 +45,8 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
     build: |options| {
         let (mut race, mut complete) = configure::<Race>(options)?;
         race.check_options()?;
+        complete.insert("risk".into(), race.risk().into());
+        race.risk = Some(race.risk());
         if let Some(component) = &race.pruner {
             let (pruner, resolved) =
                 registry::build("scheduler", SCHEDULERS, component).map_err(|e| e.to_string())?;
@@ -69,7 +71,9 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// The first objective decides, and there may be no other. Trials are compared by the values that their replicates completed with.
 ///
 /// *Interval.* See [`chance_ahead`]: the differences to the best trial on the same replicates, with the noise that all completed
-/// trials have shown. So a trial may be stopped after one replicate once two trials have completed.
+/// trials have shown. So a trial may be stopped after one replicate once two trials have completed. The risk is far above what a
+/// test would take: what counts is the best of many trials, and fits that a near tie does not take go to others. A trial whose
+/// values are those of the best on two replicates and more is taken for the same.
 ///
 /// *Wilcoxon.* Optuna's `WilcoxonPruner`: from two replicates on, a one-sided signed-rank test; a trial whose mean so far is no worse
 /// than the best trial's over all replicates goes on. Four replicates are the fewest that can reach p < 0.1.
@@ -84,7 +88,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 struct Race {
     rule: Rule,
     first: u16,
-    risk: f64,
+    risk: Option<f64>,
     finalists: usize,
     #[serde(deserialize_with = "flat", serialize_with = "flattened")]
     pruner: Option<Component>,
@@ -102,7 +106,7 @@ enum Rule {
 
 impl Default for Race {
     fn default() -> Self {
-        Self { rule: Rule::Interval, first: 1, risk: 0.1, finalists: 3, pruner: None, built: None }
+        Self { rule: Rule::Interval, first: 1, risk: None, finalists: 3, pruner: None, built: None }
     }
 }
 
@@ -132,6 +136,9 @@ fn flattened<S: serde::Serializer>(pruner: &Option<Component>, serializer: S) ->
     });
     table.serialize(serializer)
 }
+
+/// A trial is measured again unless the chance that it is better than the first is below this.
+const DOUBT: f64 = 0.1;
 
 /// Degrees of freedom that all completed trials lend to one comparison, at most.
 const LENT: f64 = 8.0;
@@ -201,10 +208,18 @@ impl Race {
                 "first = 0, but a trial has to run before it is compared: give a whole number from 1".into(),
             );
         }
-        if !(self.risk > 0.0 && self.risk <= 0.5) {
-            return Err(format!("risk = {}, but it lies above 0 and up to 0.5", self.risk));
+        let risk = self.risk();
+        if !(risk > 0.0 && risk <= 0.5) {
+            return Err(format!("risk = {risk}, but it lies above 0 and up to 0.5"));
         }
         Ok(())
+    }
+
+    fn risk(&self) -> f64 {
+        self.risk.unwrap_or(match self.rule {
+            Rule::Interval | Rule::Forgiving => 0.4,
+            Rule::Wilcoxon => 0.1,
+        })
     }
 
     /// What becomes of a trial whose replicate `next` is the first that has not begun.
@@ -241,10 +256,16 @@ impl Race {
         let told = |loss: f64| figure(metrics.objectives[0].direction.turn(loss));
         let so_far = format!("after {} of {} replicates", own.len(), others.len());
         match self.rule {
+            // Another name for the same thing: no further replicate can tell them apart.
+            Rule::Interval
+                if differences.len() > 1 && differences.iter().all(|difference| *difference == 0.0) =>
+            {
+                Some(format!("{so_far}: the same as trial {} on all of them", best.number))
+            }
             Rule::Interval => {
                 let chance = chance_ahead(&differences, others.len(), noise(study));
                 let gap = figure(differences.iter().sum::<f64>() / differences.len() as f64);
-                (chance < self.risk).then(|| {
+                (chance < self.risk()).then(|| {
                     format!(
                         "{so_far}: worse than trial {} by {gap} on the same ones, chance to win {}",
                         best.number,
@@ -254,7 +275,7 @@ impl Race {
             }
             Rule::Wilcoxon => {
                 let p = signed_rank(&differences).filter(|_| differences.len() >= 2)?;
-                (p < self.risk && mean(&own) > mean(&others)).then(|| {
+                (p < self.risk() && mean(&own) > mean(&others)).then(|| {
                     format!(
                         "{so_far}: worse than trial {} with p = {} (signed ranks)",
                         best.number,
@@ -312,8 +333,7 @@ impl Race {
         };
         let others = losses(leader);
         let may_be_better = |number: u32| {
-            number == leader
-                || chance_better(&differences(&losses(number), &others), noise(study)) >= self.risk
+            number == leader || chance_better(&differences(&losses(number), &others), noise(study)) >= DOUBT
         };
         let level = ranked.iter().take_while(|rank| rank.0 <= violation.max(0.0));
         level.map(|rank| rank.2).take(self.finalists).filter(|number| may_be_better(*number)).collect()

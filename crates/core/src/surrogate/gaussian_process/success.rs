@@ -41,7 +41,7 @@ const LEARNED: usize = 100;
 /// Smallest and largest length and signal variance; the latter's prior is log-normal about `SIGNAL`.
 const LENGTHS: (f64, f64) = (0.05, 1e4);
 const SIGNALS: (f64, f64) = (0.1, 1e3);
-const SIGNAL: (f64, f64) = (2.302_585_092_994_046, 1.5);
+const SIGNAL: (f64, f64) = (std::f64::consts::LN_10, 1.5);
 
 impl Success {
     /// The model of outcomes at unit coordinates.
