@@ -143,6 +143,12 @@ class Trial:
     @property
     def replicate(self) -> int: ...
     @property
+    def fold(self) -> int: ...
+    @property
+    def folds(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
     def params(self) -> dict[str, Any]: ...
     @property
     def budget(self) -> int | None: ...
@@ -185,9 +191,10 @@ class Study:
         trials: int | None = None,
         limits: Mapping[str, float] | None = None,
         max_budget: int | None = None,
+        resumes: bool = False,
         step: str | None = None,
         curve: Literal["last", "best"] | None = None,
-        replicates: int = 1,
+        replicates: int | dict[str, int] | None = None,
         storage: str | PathLike[str] | None = None,
         lease: float | None = None,
         name: str | None = None,

@@ -1,5 +1,5 @@
 """Luthier, through its Python door. A variant is a sampler's name, with options after a question mark: `luthier:tpe`,
-`luthier:tpe?gamma=0.15&startup=5`. LUTHIER_LIBRARY may name a built library of the door, so that a working copy is measured without being
+`luthier:tpe?gamma=0.15&startup=5`. The option `scheduler`, a name or a JSON table, is the scheduler's with several fidelities. LUTHIER_LIBRARY may name a built library of the door, so that a working copy is measured without being
 installed; else what the repository has built in release mode is taken, else the installed package."""
 
 import importlib.machinery
@@ -62,6 +62,7 @@ class Optimizer(Base):
     def __init__(self, space, objectives, seed, budget_trials, variant):
         self.space = luthier.Space([parameter_of(entry) for entry in space])
         self.objectives, self.seed, self.sampler = objectives, seed, sampler_of(variant)
+        self.scheduler = self.sampler.pop("scheduler", None) if isinstance(self.sampler, dict) else None
         self.study, self.trial = None, None
 
     @staticmethod
@@ -98,7 +99,8 @@ class Optimizer(Base):
         whole = fidelity["type"] == "int"
         self.steps = fidelity["high"] if whole else STEPS_OF_A_SHARE
         self.running = None
-        self.start(max_budget=self.steps)
+        # Runs here go on where they were, or pay for going there again: pausing is no harm.
+        self.start(max_budget=self.steps, resumes=True, **({"scheduler": self.scheduler} if self.scheduler else {}))
 
     def ask_fidelity(self):
         if self.running is None:

@@ -15,7 +15,8 @@ use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
 use crate::report::{
-    counts, duration, failure, number, objective_values, params_words, safe, sparkline, trajectory,
+    counts, duration, failure, number, objective_values, params_words, replicate_name, safe, sparkline,
+    trajectory,
 };
 
 /// How a run is shown.
@@ -209,7 +210,7 @@ impl Progress {
 
     fn rate(&self, study: &Study) -> String {
         let elapsed = self.begun.elapsed().as_secs_f64();
-        let done = study.tally().finished() - self.finished_before;
+        let done = study.tally().finished().saturating_sub(self.finished_before);
         let mut text = format!("time  {}", duration(elapsed));
         if done > 0 {
             let rate = done as f64 / elapsed.max(1e-9);
@@ -249,7 +250,12 @@ impl Progress {
             study.incumbent().map(|best| best.number) == Some(work.trial) && self.best != Some(work.trial);
         self.best = study.incumbent().map(|best| best.number);
         let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
+        let own = study.piece(work).and_then(|piece| match &piece.outcome {
+            Some(Outcome::Completed { values }) if study.spec().replicates > 1 => values.first().copied(),
+            _ => None,
+        });
         let result = match trial.state() {
+            _ if own.is_some() => own.map(number).unwrap_or_default(),
             TrialState::Completed => objective_values(study, trial),
             TrialState::Failed => safe(&failure(trial)),
             _ => format!("at {} {step}", study.metrics().step),
@@ -272,6 +278,11 @@ fn json_line(study: &Study, moment: Moment) {
     let mut line = json!({ "event": kind, "trial": work.trial, "state": trial.state().name() });
     if study.spec().replicates > 1 {
         line["replicate"] = json!(work.replicate);
+        if let Some(design) = study.spec().design {
+            let place = design.place(work.replicate);
+            line["fold"] = json!(place.fold);
+            line["seed_index"] = json!(place.seed);
+        }
     }
     match moment {
         Moment::Started(_) => line["params"] = json!(study.params(trial)),
@@ -304,6 +315,9 @@ fn json_out(line: &serde_json::Value) {
 fn name(study: &Study, work: Work) -> String {
     match study.spec().replicates {
         0 | 1 => format!("trial {}", work.trial),
+        _ if study.spec().design.is_some() => {
+            format!("trial {}, {}", work.trial, replicate_name(study, work.replicate))
+        }
         _ => format!("trial {} replicate {}", work.trial, work.replicate),
     }
 }

@@ -7,7 +7,7 @@ use luthier::core::engine::Engine;
 use luthier::core::event::{Failure, Origin, Outcome};
 use luthier::core::metric::Direction;
 use luthier::core::study::Study;
-use luthier::core::trial::{Trial, TrialState};
+use luthier::core::trial::{Estimate, Trial, TrialState};
 use luthier::session::named_values;
 use luthier_nn::WinnerReport;
 use luthier_nn::objective::Winner;
@@ -123,7 +123,28 @@ pub(crate) fn origin(trial: &Trial) -> &'static str {
         Origin::Default => "default",
         Origin::Enqueued => "enqueued",
         Origin::Fallback => "fallback",
+        Origin::Scheduler => "scheduler",
     }
+}
+
+/// The trial that took its place, if one did.
+fn replaced_by(trial: &Trial) -> Option<u32> {
+    match trial.outcome() {
+        Some(Outcome::Replaced { by }) => Some(*by),
+        _ => None,
+    }
+}
+
+/// Where a trial comes from and who took its place; empty for one that began by itself and ended so.
+fn descent(study: &Study, trial: &Trial) -> String {
+    let mut text = String::new();
+    if let Some((parent, step)) = trial.parent {
+        text.push_str(&format!("goes on from trial {parent} at {} {step}\n", safe(&study.metrics().step)));
+    }
+    if let Some(by) = replaced_by(trial) {
+        text.push_str(&format!("made way for trial {by}\n"));
+    }
+    text
 }
 
 /// Why a trial failed, in one line; empty if it did not.
@@ -138,6 +159,7 @@ pub(crate) fn failure(trial: &Trial) -> String {
 pub(crate) fn best_block(study: &Study, best: &Trial) -> String {
     let mut text = format!("trial {}: {}\n", best.number, objective_values(study, best));
     text.push_str(&params_block(study, best));
+    text.push_str(&estimate_lines(study, best));
     text
 }
 
@@ -171,6 +193,7 @@ pub(crate) fn params_words(study: &Study, trial: &Trial) -> String {
 pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     let mut text =
         format!("trial {} ({}, params by {})\n", trial.number, trial.state().name(), chooser(trial));
+    text.push_str(&descent(study, trial));
     text.push_str(&params_block(study, trial));
     if trial.values().is_some() {
         text.push_str(&format!("{}\n", objective_values(study, trial)));
@@ -179,6 +202,7 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
         text.push_str(&format!("{} {}\n", safe(&name), number(value)));
     }
     text.push_str(&format!("{} steps in {}\n", trial.step(), duration(trial.seconds())));
+    text.push_str(&replicates_block(study, trial));
     for (work, piece) in trial.pieces() {
         if !piece.curve.is_empty() {
             let losses: Vec<f64> = piece.curve.iter().map(|point| point.loss).collect();
@@ -191,6 +215,70 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     }
     for (_, key, value) in study.notes().iter().filter(|(number, ..)| *number == Some(trial.number)) {
         text.push_str(&format!("note {}: {}\n", safe(key), safe(&value.to_string())));
+    }
+    text
+}
+
+/// What each replicate of a trial came to, their mean with its standard error, and what measuring it again said; empty where a
+/// trial is run once.
+fn replicates_block(study: &Study, trial: &Trial) -> String {
+    if study.spec().replicates < 2 && study.spec().confirmations() == 0 {
+        return String::new();
+    }
+    let mut text = String::new();
+    for (work, piece) in trial.pieces() {
+        let said = match &piece.outcome {
+            Some(Outcome::Completed { values }) => {
+                values.iter().copied().map(number).collect::<Vec<_>>().join(", ")
+            }
+            Some(Outcome::Failed { .. }) => "failed".into(),
+            Some(_) | None if piece.attempt == 0 => continue,
+            Some(_) => "stopped".into(),
+            None => format!("at step {}", piece.step()),
+        };
+        text.push_str(&format!("{}  {said}\n", replicate_name(study, work.replicate)));
+    }
+    text.push_str(&estimate_lines(study, trial));
+    text
+}
+
+/// `fold 2 of 5, seed 1`.
+pub(crate) fn replicate_name(study: &Study, replicate: u16) -> String {
+    let Some(design) = study.spec().design else { return format!("replicate {replicate}") };
+    let place = design.place(replicate);
+    let seed = place.seed.unwrap_or(0);
+    let again = if seed >= design.seeds { ", measured again" } else { "" };
+    match (design.folds, design.seeds + design.confirm) {
+        (1, _) => format!("seed {seed}{again}"),
+        (folds, 1) => format!("fold {} of {folds}", place.fold),
+        (folds, _) => format!("fold {} of {folds}, seed {seed}{again}", place.fold),
+    }
+}
+
+/// The mean over replicates with its standard error, and what measuring again said; empty where a trial is run once.
+pub(crate) fn estimate_lines(study: &Study, trial: &Trial) -> String {
+    let mut text = String::new();
+    for (k, metric) in study.metrics().objectives.iter().enumerate() {
+        let told = |estimate: &Estimate| {
+            let mean = number(metric.direction.turn(estimate.mean));
+            let doubt = if estimate.error.is_nan() {
+                String::new()
+            } else {
+                format!(" ± {}", number(estimate.error))
+            };
+            let count = estimate.replicates;
+            format!("{mean}{doubt} ({count} replicate{})", if count == 1 { "" } else { "s" })
+        };
+        if let Some(estimate) = trial.estimate(k) {
+            text.push_str(&format!("mean {}  {}\n", safe(&metric.name), told(estimate)));
+        }
+        if let Some(again) = trial.confirmed(study.metrics(), k) {
+            text.push_str(&format!(
+                "measured again, by what did not choose it: {}  {}\n",
+                safe(&metric.name),
+                told(&again)
+            ));
+        }
     }
     text
 }
@@ -356,13 +444,42 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "state": trial.state().name(),
         "origin": origin(trial),
         "arm": trial.by.as_ref().map(|choice| &*choice.arm),
+        "parent": trial.parent.map(|(parent, step)| json!({ "trial": parent, "step": step })),
+        "replaced_by": replaced_by(trial),
         "params": study.params(trial),
         "values": values,
         "step": trial.step(),
         "seconds": trial.seconds(),
+        "replicates": replicates_json(study, trial),
         "failure": failure.map(|(reason, detail)| json!({ "reason": reason, "text": reason.to_string(), "detail": detail })),
         "curve": curve,
     })
+}
+
+/// What replicates said, by objective; null where a trial is run once.
+fn replicates_json(study: &Study, trial: &Trial) -> Value {
+    if study.spec().replicates < 2 && study.spec().confirmations() == 0 {
+        return Value::Null;
+    }
+    let finite = |x: f64| Some(x).filter(|x| x.is_finite());
+    let of = |k: usize, metric: &luthier::core::metric::Metric| {
+        let turn = |loss: f64| metric.direction.turn(loss);
+        let estimate = |estimate: &Estimate| json!({ "mean": turn(estimate.mean), "standard_error": finite(estimate.error), "replicates": estimate.replicates });
+        let losses = |pairs: Vec<(u16, f64)>| -> Vec<Value> {
+            pairs
+                .iter()
+                .map(|(replicate, loss)| json!({ "replicate": replicate, "value": turn(*loss) }))
+                .collect()
+        };
+        json!({
+            "values": losses(trial.replicate_losses(study.metrics(), k).collect()),
+            "estimate": trial.estimate(k).map(estimate),
+            "measured_again": losses(trial.confirmation_losses(study.metrics(), k).collect()),
+            "confirmed": trial.confirmed(study.metrics(), k).as_ref().map(estimate),
+        })
+    };
+    let objectives = study.metrics().objectives.iter().enumerate();
+    Value::Object(objectives.map(|(k, metric)| (metric.name.to_string(), of(k, metric))).collect())
 }
 
 /// A study for machines.

@@ -138,7 +138,7 @@ impl Engine {
             return Ok(Next::Done(done));
         }
         let limit = study.spec().limits.trials;
-        let started = study.trials().len() as u64 - study.tally().replaced;
+        let started = study.roots();
         let allowance = Allowance { may_start: limit.is_none_or(|limit| started < limit) };
         let mut rng =
             Rng::stream(study.spec().seed, study.trials().len() as u64, Purpose::Scheduler, u64::MAX);
@@ -149,8 +149,13 @@ impl Engine {
                 Next::Done(done) => done,
                 next => return Ok(next),
             },
-            Assignment::Resume { work, budget } => return Ok(Next::Decide(Event::Resumed { work, budget })),
             Assignment::Wait => return Ok(Next::Wait),
+            Assignment::Resume { .. }
+            | Assignment::Stop { .. }
+            | Assignment::Exploit { .. }
+            | Assignment::Branch { .. } => {
+                return Ok(Next::Decide(decided(study, assignment)));
+            }
             Assignment::Start { .. } | Assignment::Done => {
                 let trials = limit.filter(|_| !allowance.may_start).map(Done::Trials);
                 return Ok(Next::Done(trials.unwrap_or(Done::Scheduler)));
@@ -159,10 +164,15 @@ impl Engine {
         let allowance = Allowance { may_start: false };
         let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
         Ok(match assignment {
-            Assignment::Resume { work, budget } => Next::Decide(Event::Resumed { work, budget }),
             Assignment::Wait => Next::Wait,
             Assignment::Start { .. } | Assignment::Done => Next::Done(nothing_to_start),
+            assignment => Next::Decide(decided(study, assignment)),
         })
+    }
+
+    /// Whether trials may begin with the checkpoints of others, so that those have to be kept.
+    pub fn branches(&self) -> bool {
+        self.scheduler.branches()
     }
 
     /// What `work` does after its latest report, which the study already holds; `None` for going on.
@@ -204,6 +214,7 @@ impl Engine {
     fn start(&mut self, study: &Study, budget: Option<u64>) -> Next {
         let space = study.space();
         let trial = study.trials().len() as u32;
+        let replicates = self.scheduler.opening(study).filter(|opening| *opening < study.spec().replicates);
         let chosen = match study.queue().front() {
             Some(wish) => {
                 let queued = self.enqueued(study, wish, Request { trial, draw: 0, budget });
@@ -218,6 +229,7 @@ impl Engine {
                 space: study.space_version(),
                 params: written(space, &point),
                 budget,
+                replicates,
                 parent: None,
                 why,
                 by,
@@ -335,6 +347,30 @@ impl Engine {
         Err(Done::Queue(
             refused.unwrap_or(SpaceError::Value { name: String::new(), problem: "no draw".into() }),
         ))
+    }
+}
+
+/// An assignment about trials that there are, as the event that says so.
+fn decided(study: &Study, assignment: Assignment) -> Event {
+    match assignment {
+        Assignment::Resume { work, budget } => Event::Resumed { work, budget },
+        Assignment::Stop { work, why } => Event::Judged { work, decision: Decision::Stop, why },
+        Assignment::Exploit { work, from: (from, step), why } => {
+            Event::Judged { work, decision: Decision::Exploit { from, step }, why }
+        }
+        Assignment::Branch { from, point, budget } => Event::Started {
+            trial: study.trials().len() as u32,
+            space: study.space_version(),
+            params: written(study.space(), &point),
+            budget,
+            replicates: None,
+            parent: Some(from),
+            why: Origin::Scheduler,
+            by: None,
+        },
+        Assignment::Start { .. } | Assignment::Wait | Assignment::Done => {
+            unreachable!("{assignment:?} is about no trial that there is")
+        }
     }
 }
 
@@ -578,7 +614,7 @@ impl Verifier {
             }
         } else if !ours && event.class() == crate::event::Class::Decision {
             self.outcome.other_version += 1;
-        } else if let Event::Started { .. } | Event::Resumed { .. } = event {
+        } else if self.is_made_between_trials(event) {
             match self.engine.next(&self.study)? {
                 Next::Decide(expected) if same(&expected, event, self.study.space()) => {
                     self.outcome.agreed += 1;
@@ -594,6 +630,17 @@ impl Verifier {
             self.outcome.agreed += u64::from(self.due.is_none());
         }
         Ok(())
+    }
+
+    /// Whether a decision answers the question what runs next, rather than a report.
+    fn is_made_between_trials(&self, event: &Event) -> bool {
+        match event {
+            Event::Started { .. }
+            | Event::Resumed { .. }
+            | Event::Judged { decision: Decision::Exploit { .. }, .. } => true,
+            Event::Judged { work, .. } => self.study.held().contains(work),
+            _ => false,
+        }
     }
 
     /// What was found.
@@ -618,11 +665,29 @@ impl Verifier {
 fn same(expected: &Event, found: &Event, space: &Space) -> bool {
     match (expected, found) {
         (
-            Event::Started { trial: a, space: va, params: pa, budget: ba, parent: qa, why: wa, by: ca },
-            Event::Started { trial: b, space: vb, params: pb, budget: bb, parent: qb, why: wb, by: cb },
+            Event::Started {
+                trial: a,
+                space: va,
+                params: pa,
+                budget: ba,
+                replicates: ra,
+                parent: qa,
+                why: wa,
+                by: ca,
+            },
+            Event::Started {
+                trial: b,
+                space: vb,
+                params: pb,
+                budget: bb,
+                replicates: rb,
+                parent: qb,
+                why: wb,
+                by: cb,
+            },
         ) => {
             let arm = |by: &Option<Choice>| by.as_ref().map(|choice| choice.arm.clone());
-            (a, va, ba, qa, wa, arm(ca)) == (b, vb, bb, qb, wb, arm(cb))
+            (a, va, ba, ra, qa, wa, arm(ca)) == (b, vb, bb, rb, qb, wb, arm(cb))
                 && pa.len() == pb.len()
                 && pa.iter().zip(pb).enumerate().all(|(k, (x, y))| close(space, k, x.as_ref(), y.as_ref()))
         }

@@ -53,6 +53,9 @@ pub enum Event {
         /// How far it may go, in steps; none means to its end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         budget: Option<u64>,
+        /// With how many of its replicates it begins; none means with all. The others begin by a later decision.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replicates: Option<u16>,
         /// The trial and step whose checkpoint it begins with.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<(u32, u64)>,
@@ -62,7 +65,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Choice>,
     },
-    /// Decision: a paused piece of work may go on to a larger budget.
+    /// Decision: a paused piece of work may go on to a larger budget, or a replicate that was held back may begin.
     Resumed {
         /// Which.
         work: Work,
@@ -70,7 +73,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         budget: Option<u64>,
     },
-    /// Decision: what a running piece of work does now. Continuing is not recorded.
+    /// Decision: what a running piece of work does now, or that a paused one makes way. Continuing is not recorded. Stopping a
+    /// replicate that was held back ends it and all others of its trial that have not begun, as pruned.
     Judged {
         /// Which.
         work: Work,
@@ -267,6 +271,8 @@ pub enum Origin {
     Enqueued,
     /// A uniform draw, because the sampler's proposals broke a constraint or had been tried.
     Fallback,
+    /// The scheduler, out of the params of the trial whose checkpoint this one begins with.
+    Scheduler,
 }
 
 /// Which arm of a mixing sampler chose a point, and what that took.
@@ -289,6 +295,14 @@ pub enum Decision {
     Pause,
     /// End for good.
     Stop,
+    /// Make way, at a pause, for a new trial that begins with another trial's checkpoint; starting it is the next
+    /// decision, and ends this one as [`Outcome::Replaced`].
+    Exploit {
+        /// The trial whose checkpoint it is.
+        from: u32,
+        /// The step of that checkpoint.
+        step: u64,
+    },
 }
 
 /// How a trial, or one replicate of it, ended.

@@ -8,6 +8,7 @@ mod coverage;
 pub mod engine;
 pub mod event;
 pub mod halton;
+pub mod lineage;
 pub mod memo;
 pub mod metric;
 pub mod observation;

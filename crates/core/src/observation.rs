@@ -13,6 +13,9 @@ pub enum Standing {
     /// It stopped on the way (pruned, paused, cancelled, replaced): `losses` are where its curve stands at `step`, NaN
     /// without a report.
     Partial,
+    /// It stopped after some of its replicates, or waits to go on with the others: `losses` are means of those that completed,
+    /// turned to what the mean of all would be, with their standard errors. They compare with final ones.
+    Raced,
     /// It crashed, diverged, ran out of memory or of time: `losses` are NaN.
     Failed,
     /// It waits or runs: `losses` are where its curve stands so far, NaN without a report.
@@ -48,8 +51,12 @@ impl Observation {
         if trial.outside {
             return None;
         }
+        let estimates = study.estimates(trial);
         let standing = match trial.state() {
             TrialState::Completed => Standing::Completed,
+            TrialState::Pruned | TrialState::Paused | TrialState::Cancelled if !estimates.is_empty() => {
+                Standing::Raced
+            }
             TrialState::Pruned | TrialState::Paused | TrialState::Cancelled | TrialState::Replaced => {
                 Standing::Partial
             }
@@ -68,6 +75,10 @@ impl Observation {
                 let error = |k| trial.standard_error(k).unwrap_or(f64::NAN);
                 ((0..objectives.len()).map(loss).collect(), (0..objectives.len()).map(error).collect())
             }
+            Standing::Raced => (
+                estimates.iter().map(|estimate| estimate.mean).collect(),
+                estimates.iter().map(|estimate| estimate.error).collect(),
+            ),
             Standing::Partial | Standing::Pending => so_far(study, trial),
         };
         Some(Self {

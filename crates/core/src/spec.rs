@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Metrics;
+use crate::rng::{Purpose, Rng};
 use crate::space::Space;
 
 /// The version of the engine's decision rules that this code implements.
@@ -36,6 +37,9 @@ pub struct Spec {
     /// Replicates (folds or seeds) per trial, at least 1.
     #[serde(default = "one")]
     pub replicates: u16,
+    /// What tells replicates apart, where the study says so; else they are repetitions with numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub design: Option<Design>,
     /// How often lost work is tried again before the trial fails, at least 1.
     #[serde(default = "three")]
     pub max_attempts: u32,
@@ -64,9 +68,101 @@ impl Spec {
             limits: Limits::default(),
             max_budget: None,
             replicates: 1,
+            design: None,
             max_attempts: 3,
             objective: serde_json::Value::Null,
         }
+    }
+
+    /// The same with the replicates of a design.
+    pub fn with_design(mut self, design: Design) -> Self {
+        self.replicates = design.replicates();
+        self.design = Some(design);
+        self
+    }
+
+    /// Replicates beyond [`Spec::replicates`], numbered after them, that run only to measure a finished trial again.
+    pub fn confirmations(&self) -> u16 {
+        self.design.map_or(0, Design::confirmations)
+    }
+
+    /// The place of a replicate: its fold and its seed. Without a design, each is a fold of its own.
+    pub fn place(&self, replicate: u16) -> Place {
+        match self.design {
+            Some(design) => design.place(replicate),
+            None => Place { fold: replicate, folds: self.replicates.max(1), seed: None },
+        }
+    }
+
+    /// The number that replicates of this seed are to draw by, below 2³¹; the same for all trials and folds.
+    pub fn seed_number(&self, seed: u16) -> u64 {
+        // No trial has this number.
+        Rng::stream(self.seed, u64::MAX, Purpose::Objective, u64::from(seed)).bits() >> 33
+    }
+}
+
+/// How the replicates of a trial differ: by fold and by seed. Replicate r is fold r mod `folds` under seed r div `folds`.
+/// Folds and seeds are the same for all trials, which can so be compared pair by pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Design {
+    /// Folds of cross-validation, from 1, which is none.
+    #[serde(default = "one")]
+    pub folds: u16,
+    /// How often all folds are run, each time from another seed; from 1.
+    #[serde(default = "one")]
+    pub seeds: u16,
+    /// Further seeds, by which only finished trials that may be the best are measured again; from 0.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub confirm: u16,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_none(count: &u16) -> bool {
+    *count == 0
+}
+
+/// Which fold and which seed a replicate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The fold, from 0.
+    pub fold: u16,
+    /// How many folds there are, from 1.
+    pub folds: u16,
+    /// The seed, from 0; none where the study does not name seeds.
+    pub seed: Option<u16>,
+}
+
+impl Design {
+    /// Replicates by which trials are compared.
+    pub fn replicates(self) -> u16 {
+        self.folds.saturating_mul(self.seeds)
+    }
+
+    /// Replicates by which a finished trial is measured again.
+    pub fn confirmations(self) -> u16 {
+        self.folds.saturating_mul(self.confirm)
+    }
+
+    /// The place of a replicate.
+    pub fn place(self, replicate: u16) -> Place {
+        let folds = self.folds.max(1);
+        Place { fold: replicate % folds, folds, seed: Some(replicate / folds) }
+    }
+
+    /// What is wrong with the numbers, if anything is.
+    pub fn check(self) -> Result<(), String> {
+        if self.folds == 0 || self.seeds == 0 {
+            return Err("folds and seeds of replicates are whole numbers from 1".into());
+        }
+        let all = u32::from(self.folds) * (u32::from(self.seeds) + u32::from(self.confirm));
+        if all > u32::from(u16::MAX) {
+            return Err(format!("{all} replicates of a trial are more than {}", u16::MAX));
+        }
+        if self.replicates() == 1 && self.confirm == 0 {
+            return Err("one fold and one seed are no replicates; give folds or seeds from 2".into());
+        }
+        Ok(())
     }
 }
 

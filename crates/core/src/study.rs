@@ -3,11 +3,15 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{Decision, Event, Outcome, SpaceEdit, Wish, Work};
+use crate::event::{Decision, Event, Origin, Outcome, SpaceEdit, Wish, Work};
 use crate::metric::{CurveValue, Metrics};
 use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
 use crate::spec::Spec;
-use crate::trial::{CurvePoint, Piece, Trial, TrialState, WorkState};
+use crate::trial::{CurvePoint, Estimate, Piece, Pieces, Trial, TrialState, WorkState};
+
+mod effects;
+
+use effects::Effects;
 
 /// Everything that happened while tuning one objective.
 #[derive(Clone, Debug)]
@@ -23,8 +27,16 @@ pub struct Study {
     waiting: BTreeSet<Work>,
     running: BTreeSet<Work>,
     paused: BTreeSet<Work>,
+    /// Replicates of unfinished trials that have not begun and begin only by a decision.
+    held: BTreeSet<Work>,
+    /// Trials of which all that measures them again has ended, in the order of the log.
+    confirmed: Vec<u32>,
+    /// What the replicates of completed trials have in common.
+    effects: Effects,
     /// Trials that a user asked to stop and that have not ended.
     stopping: BTreeSet<u32>,
+    /// A paused trial that makes way for one that begins with this trial's checkpoint at this step.
+    exploiting: Option<(u32, (u32, u64))>,
     incumbent: Option<u32>,
     trajectory: Vec<Incumbent>,
     tally: Tally,
@@ -75,6 +87,8 @@ pub struct Tally {
     pub pruned: u64,
     /// Trials continued by another.
     pub replaced: u64,
+    /// Trials that a scheduler started from another's checkpoint, in place of a replaced or a failed one.
+    pub branched: u64,
     /// Trials stopped by a user.
     pub cancelled: u64,
     /// Trials that failed.
@@ -90,9 +104,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Finished trials that count towards the limit: all but those continued by another.
+    /// Finished trials that count towards the limit: all but those whose place another has taken.
     pub fn finished(&self) -> u64 {
-        self.completed + self.pruned + self.cancelled + self.failed
+        let ended = self.completed + self.pruned + self.cancelled + self.failed;
+        ended - self.branched.saturating_sub(self.replaced).min(self.failed)
     }
 }
 
@@ -153,7 +168,11 @@ impl Study {
             waiting: BTreeSet::new(),
             running: BTreeSet::new(),
             paused: BTreeSet::new(),
+            held: BTreeSet::new(),
+            confirmed: Vec::new(),
+            effects: Effects::default(),
             stopping: BTreeSet::new(),
+            exploiting: None,
             incumbent: None,
             trajectory: Vec::new(),
             tally: Tally::default(),
@@ -244,9 +263,45 @@ impl Study {
         &self.paused
     }
 
+    /// Replicates of unfinished trials that have not begun, and begin only by a decision.
+    pub fn held(&self) -> &BTreeSet<Work> {
+        &self.held
+    }
+
+    /// Trials that have been measured again, in the order of the log.
+    pub fn confirmed(&self) -> &[u32] {
+        &self.confirmed
+    }
+
+    /// What the replicates of a trial say now, one estimate per objective: where it stands, if some have completed and others
+    /// not, else what they said when it finished. Empty if none has completed, or there is only one.
+    pub fn estimates(&self, trial: &Trial) -> Vec<Estimate> {
+        if trial.is_finished() || self.spec.replicates < 2 {
+            return trial.estimates.to_vec();
+        }
+        self.partial_estimates(trial)
+    }
+
+    /// The variance of one replicate's loss in objective `k` once what trials and replicates have in common is taken away,
+    /// over all completed trials, with its degrees of freedom; none before two trials have completed.
+    pub fn residual_variance(&self, k: usize) -> Option<(f64, f64)> {
+        self.effects.residual_variance(k)
+    }
+
     /// Trials that a user asked to stop and that have not ended.
     pub fn stopping(&self) -> &BTreeSet<u32> {
         &self.stopping
+    }
+
+    /// The paused trial that makes way, with the trial and step whose checkpoint its successor is to begin with; the
+    /// successor has not been started yet.
+    pub fn exploiting(&self) -> Option<(u32, (u32, u64))> {
+        self.exploiting
+    }
+
+    /// How many trials were started afresh, and not by a scheduler from another's checkpoint.
+    pub fn roots(&self) -> u64 {
+        self.trials.len() as u64 - self.tally.branched.max(self.tally.replaced)
     }
 
     /// Trials that have not finished: waiting, running or paused.
@@ -264,7 +319,8 @@ impl Study {
         &self.tally
     }
 
-    /// The best completed trial by the first objective, feasible ones before others; ties go to the lower number.
+    /// The best completed trial by the first objective, feasible ones before others; ties go to the lower number. Of trials
+    /// that were measured again, the one with the best mean over all its replicates.
     pub fn incumbent(&self) -> Option<&Trial> {
         self.incumbent.and_then(|number| self.trial(number))
     }
@@ -353,37 +409,48 @@ impl Study {
             return 0.0;
         }
         let (mut sum, mut pieces) = (0.0, 0.0);
-        for (_, piece) in trial.pieces() {
+        for (_, piece) in trial.pieces().filter(|(_, piece)| piece.attempt > 0) {
             let last =
                 |name: &Arc<str>| piece.curve.iter().rev().find_map(|point| self.curve_value(point, name));
             sum += names.iter().filter_map(last).map(|value| value.max(0.0)).sum::<f64>();
             pieces += 1.0;
         }
-        sum / pieces
+        if pieces > 0.0 { sum / pieces } else { 0.0 }
     }
 
     /// Folds one event.
     pub fn apply(&mut self, event: &Event) -> Result<(), FoldError> {
         match event {
             Event::Created(_) => return Err(FoldError::Created),
-            Event::Started { trial, space, params, budget, parent, why, by } => {
-                self.start(*trial, *space, params, *budget)?;
+            Event::Started { trial, space, params, budget, replicates, parent, why, by } => {
+                self.start(*trial, *space, params, *budget, *parent, *replicates)?;
                 let started = &mut self.trials[*trial as usize];
-                started.parent = *parent;
                 started.origin = *why;
                 started.by.clone_from(by);
-                if *why == crate::event::Origin::Enqueued {
-                    self.queue.pop_front();
+                match why {
+                    Origin::Enqueued => drop(self.queue.pop_front()),
+                    Origin::Scheduler => self.make_way(*trial)?,
+                    Origin::Sampler | Origin::Default | Origin::Fallback => {}
                 }
             }
             Event::Resumed { work, budget } => {
-                let piece = self.piece_in(*work, &[WorkState::Paused], "resumed")?;
+                let piece = self.piece_in(*work, &[WorkState::Paused, WorkState::Held], "resumed")?;
                 piece.state = WorkState::Waiting;
                 piece.budget = *budget;
+                self.exploiting.take_if(|(trial, _)| *trial == work.trial);
                 self.paused.remove(work);
+                self.held.remove(work);
                 self.waiting.insert(*work);
             }
+            Event::Judged { work, decision: Decision::Exploit { from, step }, .. } => {
+                self.piece_in(*work, &[WorkState::Paused], "made to make way")?;
+                self.trial(*from).ok_or(FoldError::NoSuchWork(Work::of(*from)))?;
+                self.exploiting = Some((work.trial, (*from, *step)));
+            }
             Event::Judged { work, decision, .. } => {
+                if *decision == Decision::Stop && self.held.contains(work) {
+                    return self.end_race(work.trial);
+                }
                 let piece = self.piece_in(*work, &[WorkState::Running], "judged")?;
                 if *decision == Decision::Pause {
                     piece.budget = Some(piece.step());
@@ -401,9 +468,10 @@ impl Study {
             }
             Event::Drawn { trial, name, value } => self.draw(*trial, name, value)?,
             Event::Reported { work, step, values, seconds } => self.report(*work, *step, values, *seconds)?,
-            Event::Paused { work, seconds, .. } => {
+            Event::Paused { work, step, seconds } => {
                 let piece = self.piece_in(*work, &[WorkState::Running], "paused")?;
                 piece.state = WorkState::Paused;
+                piece.paused_at = Some(*step);
                 piece.seconds += seconds;
                 self.tally.seconds += seconds;
                 self.running.remove(work);
@@ -450,6 +518,8 @@ impl Study {
         version: u32,
         params: &[Option<Value>],
         budget: Option<u64>,
+        parent: Option<(u32, u64)>,
+        begun: Option<u16>,
     ) -> Result<(), FoldError> {
         let expected = self.trials.len() as u32;
         if number != expected {
@@ -463,17 +533,18 @@ impl Study {
                 point[k] = space.encode_one(k, value)?;
             }
         }
-        let replicates = self.spec.replicates.max(1);
-        let trial = Trial::new(
-            number,
-            Point(point.into()),
-            version,
-            crate::event::Origin::Sampler,
-            budget,
-            replicates,
-        );
-        for replicate in 0..replicates {
-            self.waiting.insert(Work { trial: number, replicate });
+        let counted = self.spec.replicates.max(1);
+        let begun = begun.unwrap_or(counted).clamp(1, counted);
+        let all = counted.saturating_add(self.spec.confirmations());
+        let pieces = Pieces { begun, counted, all };
+        let trial = Trial::new(number, Point(point.into()), version, Origin::Sampler, budget, parent, pieces);
+        for replicate in 0..counted {
+            let work = Work { trial: number, replicate };
+            if replicate < begun {
+                self.waiting.insert(work)
+            } else {
+                self.held.insert(work)
+            };
         }
         self.trials.push(trial);
         if version != self.space_version() {
@@ -481,6 +552,15 @@ impl Study {
             self.recode(number as usize, &space, &current);
         }
         Ok(())
+    }
+
+    /// Ends the trial in whose place the scheduler has started `successor`, if there is one.
+    fn make_way(&mut self, successor: u32) -> Result<(), FoldError> {
+        self.tally.branched += 1;
+        match self.exploiting.take() {
+            Some((trial, _)) => self.end(Work::of(trial), &Outcome::Replaced { by: successor }, 0.0),
+            None => Ok(()),
+        }
     }
 
     fn report(
@@ -521,7 +601,7 @@ impl Study {
         {
             return Err(FoldError::NonFinite(work.trial));
         }
-        let states = [WorkState::Running, WorkState::Waiting, WorkState::Paused];
+        let states = [WorkState::Running, WorkState::Waiting, WorkState::Paused, WorkState::Held];
         let piece = self.piece_in(work, &states, "ended")?;
         piece.state = WorkState::Ended;
         piece.seconds += seconds;
@@ -530,7 +610,11 @@ impl Study {
         self.running.remove(&work);
         self.waiting.remove(&work);
         self.paused.remove(&work);
-        if self.trials[work.trial as usize].conclude() {
+        self.held.remove(&work);
+        self.exploiting.take_if(|(trial, _)| *trial == work.trial);
+        if work.replicate >= self.spec.replicates.max(1) {
+            self.consider_confirmed(work.trial);
+        } else if self.trials[work.trial as usize].conclude() {
             self.finish(work.trial);
         } else {
             self.ended_ahead.push(work);
@@ -538,7 +622,19 @@ impl Study {
         Ok(())
     }
 
+    /// A trial is stopped between two of its replicates: those that have not begun never will.
+    fn end_race(&mut self, number: u32) -> Result<(), FoldError> {
+        let first = Work::of(number);
+        let held: Vec<Work> =
+            self.held.range(first..).copied().take_while(|work| work.trial == number).collect();
+        for work in held {
+            self.end(work, &Outcome::Pruned, 0.0)?;
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, number: u32) {
+        self.estimate(number);
         let Some(outcome) = self.trials[number as usize].outcome() else { return };
         match outcome {
             Outcome::Completed { .. } => self.tally.completed += 1,
@@ -555,6 +651,62 @@ impl Study {
         self.finished.push(number);
         self.stopping.remove(&number);
         self.consider_incumbent(number);
+    }
+
+    /// Notes what the replicates of a trial that finishes say, by what earlier trials have shown of folds and noise.
+    fn estimate(&mut self, number: u32) {
+        if self.spec.replicates < 2 {
+            return;
+        }
+        let trial = &self.trials[number as usize];
+        let estimates = match trial.outcome() {
+            Some(Outcome::Completed { .. }) => {
+                let objectives = 0..self.spec.metrics.objectives.len();
+                let losses =
+                    objectives.map(|k| trial.replicate_losses(&self.spec.metrics, k).map(|(_, x)| x));
+                let losses: Vec<Vec<f64>> = losses.map(Iterator::collect).collect();
+                losses.iter().enumerate().map(|(k, losses)| self.effects.take(k, losses)).collect()
+            }
+            Some(Outcome::Pruned | Outcome::Cancelled) => self.partial_estimates(trial),
+            Some(Outcome::Failed { .. } | Outcome::Replaced { .. }) | None => return,
+        };
+        self.trials[number as usize].estimates = estimates.into();
+    }
+
+    fn partial_estimates(&self, trial: &Trial) -> Vec<Estimate> {
+        let objectives = 0..self.spec.metrics.objectives.len();
+        let losses = |k| trial.replicate_losses(&self.spec.metrics, k).collect::<Vec<_>>();
+        objectives.map_while(|k| self.effects.partial(k, &losses(k))).collect()
+    }
+
+    /// Of trials that were measured again, the best is the one with the smallest mean over all its replicates. A trial that
+    /// is better by those that all have and was not measured again stays the best until it is.
+    fn consider_confirmed(&mut self, number: u32) {
+        if !self.trials[number as usize].is_confirmed() {
+            return;
+        }
+        self.confirmed.push(number);
+        let awaits = |trial: &Trial| !trial.is_confirmed();
+        if self.incumbent().is_some_and(awaits) {
+            return;
+        }
+        let rank = |number: &u32| {
+            let trial = &self.trials[*number as usize];
+            let losses = trial.replicate_losses(&self.spec.metrics, 0);
+            let losses = losses.chain(trial.confirmation_losses(&self.spec.metrics, 0));
+            let losses: Vec<f64> = losses.map(|(_, loss)| loss).collect();
+            (self.violation(trial), Estimate::plain(&losses).mean, *number)
+        };
+        let best = self
+            .confirmed
+            .iter()
+            .map(rank)
+            .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+        if let Some((_, loss, best)) = best.filter(|best| self.incumbent != Some(best.2)) {
+            let (finished, seconds) = (self.tally.finished(), self.tally.seconds);
+            self.trajectory.push(Incumbent { finished, seconds, trial: best, loss });
+            self.incumbent = Some(best);
+        }
     }
 
     /// The best is the feasible trial with the smallest loss, or the one that breaks the constraints least.
@@ -660,6 +812,7 @@ impl Study {
             return Ok(piece);
         }
         let state = match piece.state {
+            WorkState::Held => "held",
             WorkState::Waiting => TrialState::Waiting.name(),
             WorkState::Running => TrialState::Running.name(),
             WorkState::Paused => TrialState::Paused.name(),

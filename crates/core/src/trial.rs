@@ -29,6 +29,8 @@ impl CurvePoint {
 /// Where a piece of work stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkState {
+    /// Not begun; begins only by a decision.
+    Held,
     /// May be claimed.
     Waiting,
     /// Held by a worker.
@@ -52,6 +54,10 @@ pub struct Piece {
     pub budget: Option<u64>,
     /// Seconds of work so far.
     pub seconds: f64,
+    /// The step it began at: that of its parent's checkpoint, else 0.
+    pub from: u64,
+    /// The step of its latest pause, which has a checkpoint.
+    pub paused_at: Option<u64>,
     /// Its reports, steps ascending.
     pub curve: Vec<CurvePoint>,
     /// How it ended.
@@ -59,21 +65,29 @@ pub struct Piece {
 }
 
 impl Piece {
-    pub(crate) fn new(budget: Option<u64>) -> Self {
+    pub(crate) fn new(budget: Option<u64>, from: u64, state: WorkState) -> Self {
         Self {
-            state: WorkState::Waiting,
+            state,
             attempt: 0,
             lost: 0,
             budget,
             seconds: 0.0,
+            from,
+            paused_at: None,
             curve: Vec::new(),
             outcome: None,
         }
     }
 
-    /// The largest step reported, 0 before the first report.
+    /// The largest step reported; before the first report the step it began at.
     pub fn step(&self) -> u64 {
-        self.curve.last().map_or(0, |point| point.step)
+        self.curve.last().map_or(self.from, |point| point.step)
+    }
+
+    /// The loss of the last report up to and including `step` that holds one.
+    pub fn loss_by(&self, step: u64) -> Option<f64> {
+        let until = self.curve.partition_point(|point| point.step <= step);
+        self.curve[..until].iter().rev().map(|point| point.loss).find(|loss| !loss.is_nan())
     }
 
     /// The loss at exactly this step.
@@ -126,8 +140,24 @@ pub struct Trial {
     pub parent: Option<(u32, u64)>,
     first: Piece,
     rest: Box<[Piece]>,
+    /// How many replicates make its outcome; those after them only measure it again.
+    counted: u16,
     /// How a trial of several replicates ended; with one, its piece says so.
     combined: Option<Box<Outcome>>,
+    /// What replicates said when it finished, one per objective; empty where there is nothing to say.
+    pub(crate) estimates: Box<[Estimate]>,
+}
+
+/// What replicates say about a trial's loss in one objective.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Their mean. Where not all of them ran, it is turned to what the mean of all would be, by how much easier or harder
+    /// than the others those were for trials that completed.
+    pub mean: f64,
+    /// Its standard error; NaN where nothing tells it. What all trials have in common, hard and easy folds, is no part of it.
+    pub error: f64,
+    /// How many replicates it is made of.
+    pub replicates: u16,
 }
 
 /// What a trial is doing, for people.
@@ -172,6 +202,14 @@ impl TrialState {
     }
 }
 
+/// How many replicates a trial begins with, how many make its outcome, and how many it may have.
+#[derive(Clone, Copy)]
+pub(crate) struct Pieces {
+    pub(crate) begun: u16,
+    pub(crate) counted: u16,
+    pub(crate) all: u16,
+}
+
 impl Trial {
     pub(crate) fn new(
         number: u32,
@@ -179,8 +217,12 @@ impl Trial {
         space: u32,
         origin: Origin,
         budget: Option<u64>,
-        replicates: u16,
+        parent: Option<(u32, u64)>,
+        Pieces { begun, counted, all }: Pieces,
     ) -> Self {
+        let from = parent.map_or(0, |(_, step)| step);
+        let piece =
+            |k| Piece::new(budget, from, if k < begun { WorkState::Waiting } else { WorkState::Held });
         Self {
             number,
             point,
@@ -188,27 +230,39 @@ impl Trial {
             outside: false,
             origin,
             by: None,
-            parent: None,
-            first: Piece::new(budget),
-            rest: (1..replicates).map(|_| Piece::new(budget)).collect(),
+            parent,
+            first: piece(0),
+            rest: (1..all).map(piece).collect(),
+            counted,
             combined: None,
+            estimates: Box::default(),
         }
     }
 
     /// How it ended; `None` while some of its work has not.
     pub fn outcome(&self) -> Option<&Outcome> {
-        if self.rest.is_empty() { self.first.outcome.as_ref() } else { self.combined.as_deref() }
+        if self.counted == 1 { self.first.outcome.as_ref() } else { self.combined.as_deref() }
     }
 
     /// Notes that all the work has ended, if it has; returns whether it has.
     pub(crate) fn conclude(&mut self) -> bool {
-        if !self.rest.is_empty() {
+        if self.counted > 1 {
             self.combined = combine(self).map(Box::new);
         }
         self.outcome().is_some()
     }
 
-    /// Its pieces of work, replicate 0 first.
+    /// The replicates that make its outcome; those of [`Trial::pieces`] after them only measure it again.
+    pub fn replicates(&self) -> impl Iterator<Item = (Work, &Piece)> {
+        self.pieces().take(usize::from(self.counted))
+    }
+
+    /// The replicates by which it is measured again once it has completed; none of them made it the best.
+    pub fn confirmations(&self) -> impl Iterator<Item = (Work, &Piece)> {
+        self.pieces().skip(usize::from(self.counted))
+    }
+
+    /// All its pieces of work, replicate 0 first.
     pub fn pieces(&self) -> impl Iterator<Item = (Work, &Piece)> {
         std::iter::once(&self.first)
             .chain(self.rest.iter())
@@ -287,22 +341,41 @@ impl Trial {
             .map(|value| metrics.objectives[k].direction.turn(*value))
     }
 
-    /// The standard error of the mean of objective `k` over the replicates; `None` with fewer than two.
+    /// The standard error of the mean of objective `k` over the replicates; `None` where nothing tells it.
     pub fn standard_error(&self, k: usize) -> Option<f64> {
-        let values: Vec<f64> = self
-            .pieces()
-            .filter_map(|(_, piece)| match &piece.outcome {
-                Some(Outcome::Completed { values }) => values.get(k).copied(),
-                _ => None,
-            })
-            .collect();
-        let n = values.len() as f64;
-        if values.len() < 2 {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / n;
-        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        Some((variance / n).sqrt())
+        self.estimates.get(k).map(|estimate| estimate.error).filter(|error| !error.is_nan())
+    }
+
+    /// What its replicates said about objective `k` when it finished, also if it was stopped before all of them had run; none if
+    /// it has one replicate, failed, or was stopped before any of them completed.
+    pub fn estimate(&self, k: usize) -> Option<&Estimate> {
+        self.estimates.get(k)
+    }
+
+    /// Losses in objective `k` of the replicates that completed, with their numbers.
+    pub fn replicate_losses(&self, metrics: &Metrics, k: usize) -> impl Iterator<Item = (u16, f64)> {
+        completed_losses(self.replicates(), metrics, k)
+    }
+
+    /// Losses in objective `k` as measured again.
+    pub fn confirmation_losses(&self, metrics: &Metrics, k: usize) -> impl Iterator<Item = (u16, f64)> {
+        completed_losses(self.confirmations(), metrics, k)
+    }
+
+    /// What the replicates that measured it again say about objective `k`; none if there are none. The standard error is of their
+    /// plain mean.
+    pub fn confirmed(&self, metrics: &Metrics, k: usize) -> Option<Estimate> {
+        let losses: Vec<f64> = self.confirmation_losses(metrics, k).map(|(_, loss)| loss).collect();
+        (!losses.is_empty()).then(|| Estimate::plain(&losses))
+    }
+
+    /// Whether all replicates that measure it again have ended, of which there are some.
+    pub fn is_confirmed(&self) -> bool {
+        let mut any = false;
+        self.confirmations().all(|(_, piece)| {
+            any = true;
+            piece.state == WorkState::Ended
+        }) && any
     }
 
     /// The loss that the curve of replicate 0 stands for: at its last step or its best, as the metrics say.
@@ -314,10 +387,33 @@ impl Trial {
     }
 }
 
+impl Estimate {
+    /// The mean of these, with the standard error of independent draws.
+    pub(crate) fn plain(losses: &[f64]) -> Self {
+        let n = losses.len() as f64;
+        let mean = losses.iter().sum::<f64>() / n;
+        let squares: f64 = losses.iter().map(|loss| (loss - mean).powi(2)).sum();
+        let error = if losses.len() < 2 { f64::NAN } else { (squares / (n - 1.0) / n).sqrt() };
+        Self { mean, error, replicates: losses.len() as u16 }
+    }
+}
+
+fn completed_losses<'a>(
+    pieces: impl Iterator<Item = (Work, &'a Piece)>,
+    metrics: &Metrics,
+    k: usize,
+) -> impl Iterator<Item = (u16, f64)> {
+    let direction = metrics.objectives[k].direction;
+    pieces.filter_map(move |(work, piece)| match &piece.outcome {
+        Some(Outcome::Completed { values }) => Some((work.replicate, direction.turn(*values.get(k)?))),
+        _ => None,
+    })
+}
+
 /// The outcome of a trial whose replicates have all ended: the mean of what completed, or the worst that happened.
 fn combine(trial: &Trial) -> Option<Outcome> {
     let mut ended = Vec::new();
-    for (_, piece) in trial.pieces() {
+    for (_, piece) in trial.replicates() {
         ended.push(piece.outcome.as_ref()?);
     }
     if let Some(other) = ended.iter().find(|outcome| !matches!(outcome, Outcome::Completed { .. })) {

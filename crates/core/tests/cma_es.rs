@@ -535,8 +535,16 @@ fn good_trials_of_others_are_taken_up() {
                 let params = (0..5).map(|k| Some(Value::Float(NEAR[k] + 0.05 * f64::from(others)))).collect();
                 let trial = study.trials().len() as u32;
                 let why = Origin::Enqueued;
-                let started =
-                    Event::Started { trial, space: 0, params, budget: None, parent: None, by: None, why };
+                let started = Event::Started {
+                    trial,
+                    space: 0,
+                    params,
+                    budget: None,
+                    replicates: None,
+                    parent: None,
+                    by: None,
+                    why,
+                };
                 study.apply(&started).unwrap();
                 others += 1;
             }

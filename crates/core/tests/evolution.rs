@@ -197,7 +197,16 @@ fn begin(study: &mut Study, trial: u32, cube: &[f64]) {
     let params = written(study.space(), &study.space().from_unit(cube));
     let why = Origin::Sampler;
     study
-        .apply(&Event::Started { trial, space: 0, params, budget: None, parent: None, why, by: None })
+        .apply(&Event::Started {
+            trial,
+            space: 0,
+            params,
+            budget: None,
+            replicates: None,
+            parent: None,
+            why,
+            by: None,
+        })
         .unwrap();
     study.apply(&Event::Claimed { work: Work::of(trial), attempt: 1 }).unwrap();
 }

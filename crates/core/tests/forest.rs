@@ -263,7 +263,8 @@ fn wrong_options_are_refused() {
 fn both_kinds_of_trees_and_all_transforms_find_a_small_loss() {
     for (option, value) in [
         ("extra_trees", Json::from(false)),
-        ("bootstrap", false.into()),
+        ("bootstrap", true.into()),
+        ("trees", 10.into()),
         ("transform", "log".into()),
         ("transform", "none".into()),
         ("max_trials", 50.into()),

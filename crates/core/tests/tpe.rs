@@ -205,7 +205,7 @@ fn check_estimator(case: &Json, space: &Space, model: &mut Parzen) {
 fn of_the_same_candidates_the_same_one_wins() {
     for case in reference()["choices"].as_array().unwrap() {
         let study = recorded(case, &case["space"]);
-        let (mut good, mut bad) = Tpe::default().models(&study);
+        let (mut good, mut bad) = Tpe { bad_width: 0.0, ..Tpe::default() }.models(&study);
         // A second decision is about a conditional parameter that Optuna draws by itself; Luthier draws it jointly.
         let decision = &case["decisions"][0];
         let split = Tpe::default().split(&study);
@@ -268,7 +268,18 @@ fn record(study: &mut Study, params: Vec<Option<Value>>, trial: &Json) {
 fn begin(study: &mut Study, trial: u32, params: Vec<Option<Value>>) -> Work {
     let why = Origin::Sampler;
     let space = study.space_version();
-    study.apply(&Event::Started { trial, space, params, budget: None, parent: None, why, by: None }).unwrap();
+    study
+        .apply(&Event::Started {
+            trial,
+            space,
+            params,
+            budget: None,
+            replicates: None,
+            parent: None,
+            why,
+            by: None,
+        })
+        .unwrap();
     let work = Work::of(trial);
     study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
     work
@@ -404,6 +415,25 @@ fn the_mass_over_all_branches_of_a_conditional_space_is_one() {
         let located = model.locate(&every_point(&space));
         let mass: f64 = model.log_densities(&located).into_iter().map(f64::exp).sum();
         assert!((mass - 1.0).abs() < 1e-9, "{mass} with {observations} observations");
+    }
+}
+
+#[test]
+fn the_most_exceeded_point_is_found_without_all_densities() {
+    for space in [listable(), (TEN.space)(), (HARTMANN6.space)()] {
+        for (seed, observations) in [(1, 0), (2, 1), (3, 12), (4, 90), (5, 700)] {
+            let mut good = model_of(&space, observations / 10, seed);
+            let mut bad = model_of(&space, observations, seed + 100);
+            for width in [0.0, 0.15] {
+                bad.widen(width);
+                let mut rng = Rng::stream(seed, 7, Purpose::Sampler, 0);
+                let points: Vec<Point> = (0..24).map(|_| good.draw(&space, &mut rng)).collect();
+                let located = good.locate(&points);
+                let (l, g) = (good.log_densities(&located), bad.log_densities(&located));
+                let excess: Vec<f64> = l.iter().zip(&g).map(|(l, g)| l - g).collect();
+                assert_eq!(bad.most_exceeded(&located, &l), winner(&excess), "{observations} observations");
+            }
+        }
     }
 }
 
@@ -678,7 +708,16 @@ fn replicated(noise: f64) -> Study {
         let params = point.0.iter().map(|x| Some(Value::Float(*x))).collect();
         let (space, why) = (study.space_version(), Origin::Sampler);
         study
-            .apply(&Event::Started { trial, space, params, budget: None, parent: None, why, by: None })
+            .apply(&Event::Started {
+                trial,
+                space,
+                params,
+                budget: None,
+                replicates: None,
+                parent: None,
+                why,
+                by: None,
+            })
             .unwrap();
         for replicate in 0..3 {
             let work = Work { trial, replicate };
@@ -693,7 +732,7 @@ fn replicated(noise: f64) -> Study {
 #[test]
 fn noise_that_replicates_show_widens_the_kernels() {
     let narrowest = |noise: f64, noise_width: f64| {
-        let (good, bad) = Tpe { noise_width, ..Tpe::default() }.models(&replicated(noise));
+        let (good, bad) = Tpe { noise_width, bad_width: 0.0, ..Tpe::default() }.models(&replicated(noise));
         let sigma = |model: &Parzen, slot: u32| model.kernel(0, slot).map(|(_, sigma)| sigma);
         let of = |model: &Parzen| (0..60).filter_map(|k| sigma(model, k)).fold(1.0, f64::min);
         of(&good).min(of(&bad))

@@ -10,8 +10,9 @@ use std::time::Duration;
 use luthier_core::engine::{Done, Engine, Next, check_wish, drawn_value, resolve, trace};
 use luthier_core::event::{Decision, Event, Failure, Outcome, SpaceEdit, Wish, Work};
 use luthier_core::registry::PolicyError;
+use luthier_core::rng::{Purpose, Rng};
 use luthier_core::space::{Parameter, Params, SpaceError, Value};
-use luthier_core::spec::{Limits, PolicySpec, Spec};
+use luthier_core::spec::{Limits, Place, PolicySpec, Spec};
 use luthier_core::study::Study;
 use luthier_core::trial::{CurvePoint, WorkState};
 
@@ -83,8 +84,32 @@ pub struct Assigned {
     pub step: u64,
     /// The trial and step whose checkpoint it begins with.
     pub parent: Option<(u32, u64)>,
+    /// Whether other trials may begin with what this one has when it pauses.
+    pub keeps_pauses: bool,
     /// The study's seed.
     pub seed: u64,
+    /// Which fold and seed it is.
+    pub place: Place,
+    /// The number that replicates of its seed draw by, the same for all trials and folds; none where the study does not name seeds.
+    pub seed_number: Option<u64>,
+}
+
+impl Assigned {
+    /// The key of the random stream of this replicate; the same on every attempt.
+    pub fn random_key(&self) -> [u8; 32] {
+        Rng::key(self.seed, u64::from(self.work.trial), Purpose::Objective, u64::from(self.work.replicate))
+    }
+
+    /// The stream that [`Assigned::random_key`] is the key of.
+    pub fn random(&self) -> Rng {
+        Rng::stream(self.seed, u64::from(self.work.trial), Purpose::Objective, u64::from(self.work.replicate))
+    }
+
+    /// A number below 2³¹ to seed whatever the objective draws. Where the study names seeds it is the same for all trials
+    /// and folds of one seed, so that trials are compared on the same splits; else it belongs to this replicate alone.
+    pub fn replicate_seed(&self) -> u64 {
+        self.seed_number.unwrap_or_else(|| self.random().bits() >> 33)
+    }
 }
 
 /// How a worker returned from a piece of work.
@@ -193,6 +218,11 @@ impl Session {
     /// Where the study is kept.
     pub fn place(&self) -> String {
         self.log.place()
+    }
+
+    /// Whether trials may begin with the checkpoints of others.
+    pub fn branches(&self) -> bool {
+        self.engine.branches()
     }
 
     /// Work this session holds, with its tokens.
@@ -315,14 +345,18 @@ impl Turn<'_> {
         let (Some(trial), Some(piece)) = (study.trial(work.trial), study.piece(work)) else {
             return Err(SessionError::NoTrial(work.trial));
         };
+        let place = study.spec().place(work.replicate);
         Ok(Assigned {
             work,
+            place,
+            seed_number: place.seed.map(|seed| study.spec().seed_number(seed)),
             attempt,
             params: study.params(trial),
             budget: piece.budget,
             max_budget: study.spec().max_budget,
             step: piece.step(),
             parent: trial.parent,
+            keeps_pauses: self.session.engine.branches(),
             seed: study.spec().seed,
         })
     }
@@ -412,7 +446,9 @@ impl Turn<'_> {
                 reply => Ok(reply),
             };
         }
+        let fate = self.fate_of_siblings(work).filter(|_| result.is_ok() && conclusion.is_none());
         let outcome = match result {
+            _ if fate.is_some() => fate.unwrap_or(Outcome::Pruned),
             Err((reason, detail)) => Outcome::Failed { reason, detail },
             Ok(()) if conclusion.is_none() && self.is_at_budget(work) => {
                 let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
@@ -549,7 +585,9 @@ impl Turn<'_> {
         Ok(lost)
     }
 
-    fn lose(&mut self, work: Work) -> Result<(), SessionError> {
+    /// Writes down that the worker which held the work is gone, or that it was one too many.
+    pub(crate) fn lose(&mut self, work: Work) -> Result<(), SessionError> {
+        self.session.held.remove(&work);
         let attempts = self.study().piece(work).map_or(0, |piece| piece.lost) + 1;
         if attempts >= self.study().spec().max_attempts {
             let outcome = Outcome::Failed { reason: Failure::Lost { attempts }, detail: "".into() };
@@ -567,9 +605,10 @@ impl Turn<'_> {
     /// Asks a trial to stop. Work that nobody holds ends at once.
     pub fn stop(&mut self, trial: u32) -> Result<(), SessionError> {
         let Some(known) = self.study().trial(trial) else { return Err(SessionError::NoTrial(trial)) };
-        let idle = |state: WorkState| matches!(state, WorkState::Waiting | WorkState::Paused);
+        let idle =
+            |state: WorkState| matches!(state, WorkState::Waiting | WorkState::Paused | WorkState::Held);
         let pieces: Vec<Work> =
-            known.pieces().filter(|(_, piece)| idle(piece.state)).map(|(work, _)| work).collect();
+            known.replicates().filter(|(_, piece)| idle(piece.state)).map(|(work, _)| work).collect();
         self.add(Event::StopAsked { trial })?;
         for work in pieces {
             self.end_with(work, Outcome::Cancelled, 0.0, None)?;
@@ -627,9 +666,9 @@ impl Turn<'_> {
     /// A trial is over once one of its replicates has not completed: nobody needs to run the others.
     fn end_idle_siblings(&mut self, trial: u32, outcome: &Outcome) -> Result<(), SessionError> {
         let Some(trial) = self.study().trial(trial) else { return Ok(()) };
-        let is_idle = |state| matches!(state, WorkState::Waiting | WorkState::Paused);
+        let is_idle = |state| matches!(state, WorkState::Waiting | WorkState::Paused | WorkState::Held);
         let idle: Vec<Work> =
-            trial.pieces().filter(|(_, piece)| is_idle(piece.state)).map(|(work, _)| work).collect();
+            trial.replicates().filter(|(_, piece)| is_idle(piece.state)).map(|(work, _)| work).collect();
         for work in idle {
             self.add(Event::Ended { work, outcome: outcome.clone(), seconds: 0.0, used: None })?;
         }
@@ -638,9 +677,7 @@ impl Turn<'_> {
 
     /// How another replicate ended, if it did not complete.
     fn fate_of_siblings(&self, work: Work) -> Option<Outcome> {
-        let pieces = self.study().trial(work.trial)?.pieces();
-        let mut ended = pieces.filter_map(|(_, piece)| piece.outcome.clone());
-        ended.find(|outcome| !matches!(outcome, Outcome::Completed { .. }))
+        fate_of_siblings(self.study(), work)
     }
 
     fn let_go(&mut self, work: Work) {
@@ -687,6 +724,13 @@ fn holds(study: &Study, work: Work, attempt: u32) -> bool {
     study.piece(work).is_some_and(|piece| piece.state == WorkState::Running && piece.attempt == attempt)
 }
 
+/// How another replicate of an unfinished trial ended, if it did not complete: then nobody needs this one.
+pub(crate) fn fate_of_siblings(study: &Study, work: Work) -> Option<Outcome> {
+    let trial = study.trial(work.trial).filter(|trial| !trial.is_finished())?;
+    let mut ended = trial.replicates().filter_map(|(_, piece)| piece.outcome.clone());
+    ended.find(|outcome| !matches!(outcome, Outcome::Completed { .. }))
+}
+
 fn check_spec(spec: &Spec) -> Result<(), SessionError> {
     let wrong = |problem: &str| Err(SessionError::Spec(problem.into()));
     if spec.metrics.objectives.is_empty() {
@@ -694,6 +738,12 @@ fn check_spec(spec: &Spec) -> Result<(), SessionError> {
     }
     if spec.replicates == 0 {
         return wrong("replicates must be at least 1");
+    }
+    if let Some(design) = spec.design {
+        design.check().map_err(SessionError::Spec)?;
+        if design.replicates() != spec.replicates {
+            return wrong("folds times seeds must be the number of replicates");
+        }
     }
     if spec.max_attempts == 0 {
         return wrong("max_attempts must be at least 1");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use luthier_core::metric::{CurveValue, Direction, Metric, Metrics};
 use luthier_core::space::file::{ConstraintForm, FileError, Format, ParameterForm, SpaceFile, Table, parse};
-use luthier_core::spec::{Component, Limits, POLICY_VERSION, PolicySpec, Spec};
+use luthier_core::spec::{Component, Design, Limits, POLICY_VERSION, PolicySpec, Spec};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +54,8 @@ struct Form {
     #[serde(default)]
     feasible: Vec<Arc<str>>,
     budget: Option<BudgetForm>,
-    #[serde(default = "one")]
-    replicates: u16,
+    #[serde(default)]
+    replicates: Replicates,
     #[serde(default = "three")]
     max_attempts: u32,
     #[serde(default)]
@@ -68,9 +68,88 @@ struct Form {
     constraints: Vec<ConstraintForm>,
 }
 
-fn one() -> u16 {
-    1
+/// How often each trial is run: `5`, or `{ folds = 5, seeds = 2, confirm = 1 }`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Replicates {
+    /// So many times; nothing tells the replicates apart but their number.
+    Number(u16),
+    /// Fold by fold and seed by seed; see [`Design`].
+    Design {
+        /// Folds; 1 if not given.
+        folds: Option<u16>,
+        /// Seeds; 1 if not given.
+        seeds: Option<u16>,
+        /// Seeds by which the best are measured again; if not given, 1 with the scheduler `race`, else none.
+        confirm: Option<u16>,
+    },
 }
+
+impl Default for Replicates {
+    fn default() -> Self {
+        Self::Number(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Replicates {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Keys {
+            folds: Option<u16>,
+            seeds: Option<u16>,
+            confirm: Option<u16>,
+        }
+        struct FormVisitor;
+        impl<'de> Visitor<'de> for FormVisitor {
+            type Value = Replicates;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or a table with folds, seeds and confirm")
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Replicates, E> {
+                let number = u16::try_from(number);
+                number.map(Replicates::Number).map_err(|_| E::custom("replicates must be 1 … 65,535"))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Replicates, E> {
+                self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Replicates, A::Error> {
+                let Keys { folds, seeds, confirm } =
+                    Keys::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(Replicates::Design { folds, seeds, confirm })
+            }
+        }
+        deserializer.deserialize_any(FormVisitor)
+    }
+}
+
+impl Replicates {
+    /// The number of replicates, and what tells them apart. A race measures its best trials again unless it is told not to.
+    ///
+    /// # Errors
+    /// A sentence for the user, where the numbers make no sense.
+    pub fn read(self, scheduler: &Component) -> Result<(u16, Option<Design>), String> {
+        match self {
+            Self::Number(0) => Err("replicates must be at least 1".into()),
+            Self::Number(number) => Ok((number, None)),
+            Self::Design { folds, seeds, confirm } => {
+                let usual = u16::from(*scheduler.name == *RACE);
+                let (folds, seeds) = (folds.unwrap_or(1), seeds.unwrap_or(1));
+                let design = Design { folds, seeds, confirm: confirm.unwrap_or(usual) };
+                design.check()?;
+                if design.confirm > 0 && usual == 0 {
+                    return Err(format!(
+                        "confirm = {}, but only the scheduler {RACE:?} measures trials again; leave confirm out, or take that scheduler",
+                        design.confirm
+                    ));
+                }
+                Ok((design.replicates(), Some(design)))
+            }
+        }
+    }
+}
+
+/// The scheduler that gives each trial as many replicates as it deserves.
+const RACE: &str = "race";
 
 fn three() -> u32 {
     3
@@ -132,12 +211,35 @@ impl<'de> Deserialize<'de> for ComponentForm {
     }
 }
 
+/// The policy of a study that names none, by its largest step, whether trials resume, and its replicates: that of [`default_policy`], which becomes the
+/// pruner of a race where there is one metric, and folds or seeds.
+pub fn default_policy_with(
+    max_budget: Option<u64>,
+    resumes: bool,
+    replicates: Replicates,
+    metrics: &Metrics,
+) -> PolicySpec {
+    let races = matches!(replicates, Replicates::Design { .. }) && metrics.objectives.len() == 1;
+    // A race holds parts of trials back itself, so its pruner pauses none.
+    let PolicySpec { version, sampler, scheduler } = default_policy(max_budget, resumes && !races);
+    let pruner = |mut pruner: Component| {
+        pruner.options.insert("name".into(), (*pruner.name).into());
+        serde_json::Value::Object(pruner.options)
+    };
+    let scheduler = if races { Component::named(RACE).with("pruner", pruner(scheduler)) } else { scheduler };
+    PolicySpec { version, sampler, scheduler }
+}
+
 /// The policy of a study that names none: `auto`, with ASHA where the largest step is known and leaves room for two rungs,
 /// else the median rule (it never stops a trial that reports no steps).
-pub fn default_policy(max_budget: Option<u64>) -> PolicySpec {
+///
+/// The first rung is at a 27th of the largest step, rounded up. With an objective that `resumes` from its checkpoints, trials
+/// are promoted, so that only the best of the first three go on; else those not among the best are stopped.
+pub fn default_policy(max_budget: Option<u64>, resumes: bool) -> PolicySpec {
+    let mode = if resumes { "promote" } else { "stop" };
     let scheduler = match max_budget {
         Some(max) if max >= 3 => {
-            Component::named("asha").with("mode", "stop").with("eta", 3).with("min_budget", (max / 9).max(1))
+            Component::named("asha").with("mode", mode).with("eta", 3).with("min_budget", max.div_ceil(27))
         }
         Some(_) | None => Component::named("median"),
     };
@@ -198,9 +300,6 @@ impl StudyFile {
                 "trials is given twice; keep one of trials and limits.trials",
             ));
         }
-        if form.replicates == 0 {
-            return Err(at(&["replicates"], "replicates must be at least 1"));
-        }
         let trials = form.trials.or(form.limits.trials);
         let failures = form.limits.failures.or(Some(FAILURES));
         let limits = Limits { trials, failures, ..form.limits };
@@ -212,12 +311,14 @@ impl StudyFile {
         if max_budget == Some(0) {
             return Err(at(&["budget", "max"], "the largest step must be at least 1"));
         }
-        let defaults = default_policy(max_budget);
+        let defaults = default_policy_with(max_budget, resumes(&objective), form.replicates, &metrics);
         let policy = PolicySpec {
             version: POLICY_VERSION,
             sampler: form.policy.sampler.map_or(defaults.sampler, |form| form.0),
             scheduler: form.policy.scheduler.map_or(defaults.scheduler, |form| form.0),
         };
+        let replicates = form.replicates.read(&policy.scheduler);
+        let (replicates, design) = replicates.map_err(|message| at(&["replicates"], &message))?;
         let space = SpaceFile { params: form.params, constraints: form.constraints };
         let space = space.into_space().map_err(|misplaced| misplaced.locate(text, format))?;
         let name = form.name.unwrap_or_else(|| stem.to_owned());
@@ -232,7 +333,8 @@ impl StudyFile {
             policy,
             limits,
             max_budget,
-            replicates: form.replicates,
+            replicates,
+            design,
             max_attempts: form.max_attempts.max(1),
             ..Spec::new(&name, space, metrics)
         };
@@ -253,6 +355,17 @@ impl StudyFile {
     /// An error about the entry at `path`.
     pub fn error_at(&self, path: &[&str], message: &str) -> FileError {
         FileError::at(&self.text, self.format, path, message).in_file(&self.shown)
+    }
+}
+
+/// Whether a command asks how far to go and where its checkpoint is, so that it can be paused and resumed. A network can too, but
+/// many of them train as one program, which pauses would break up.
+fn resumes(objective: &ObjectiveSpec) -> bool {
+    match objective {
+        ObjectiveSpec::Command(command) => {
+            ["{budget}", "{checkpoint}"].iter().all(|word| command.mentions(word))
+        }
+        ObjectiveSpec::Network(_) => false,
     }
 }
 

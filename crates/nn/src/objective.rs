@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use luthier::core::event::Failure;
+use luthier::core::event::{Failure, Outcome};
 use luthier::core::metric::{CurveValue, Metrics};
 use luthier::core::rng::{Purpose, Rng};
 use luthier::core::space::{Params, Space, Value};
-use luthier::core::spec::Spec;
+use luthier::core::spec::{Design, Spec};
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
 use luthier::objective::{Failed, Flow, Objective, Running};
@@ -32,7 +32,7 @@ use crate::replicates::{base_name, is_reported};
 use crate::winner::named;
 use crate::{
     AnewError, Checkpoint, DataError, Diagnosis, Limits, MeasuredReplicates, Metric, Model, ModelError,
-    Network, NetworkSpec, ParamValue, Problem, QualityError, Replicates, Replication, Settings,
+    Network, NetworkSpec, ParamValue, Problem, QualityError, QualitySpec, Replicates, Replication, Settings,
     SettingsError, ShapeError, StoreError, Summary, TargetError, TrainError, Trainer, WinnerReport, diagnose,
     store, train_anew,
 };
@@ -78,6 +78,23 @@ pub enum NetworkError {
     /// The winner's last training.
     #[error(transparent)]
     Anew(#[from] AnewError),
+    /// Folds or seeds by two tables.
+    #[error(
+        "[replicates] and [network.quality] both say how often a trial is trained; keep [replicates] for folds that race, or \
+         [network.quality] for folds in step, which allow objectives such as val_accuracy_lower"
+    )]
+    TwoDesigns,
+    /// Params that are to change while a network trains, and cannot.
+    #[error(
+        "{names} cannot change while a network trains; name in the scheduler's `change` only parameters that can{}",
+        if changeable.is_empty() { String::new() } else { format!(", such as {changeable}") }
+    )]
+    Frozen {
+        /// Their names.
+        names: String,
+        /// Names of the space's other parameters.
+        changeable: String,
+    },
     /// A study without a winner.
     #[error("no trial has completed yet, so there is no winner")]
     NoWinner,
@@ -92,6 +109,8 @@ pub struct NetworkObjective {
     reported: Vec<Metric>,
     /// How each trial is replicated, if it is.
     plan: Option<Arc<Replication>>,
+    /// The plan of each replicate alone, where they are work of their own (`[replicates]`) and not one training in step.
+    apart: Vec<Arc<Replication>>,
     /// Whether the winner is trained anew.
     retrain: bool,
     /// How many trials train together; 1 for one by one.
@@ -128,19 +147,30 @@ impl NetworkObjective {
             quality.check_objective(&names_of(&spec.metrics).collect::<Vec<_>>())?;
         }
         let problem = Arc::new(Problem::load(&network, base)?);
-        let plan = network.quality.as_ref().map(|quality| Replication::new(&problem, quality));
+        let plan = match (&network.quality, spec.design) {
+            (Some(_), Some(_)) => return Err(NetworkError::TwoDesigns),
+            (Some(quality), None) => Some(Replication::new(&problem, quality)?),
+            (None, Some(design)) => Some(replication(&problem, design)?),
+            (None, None) => None,
+        };
+        let apart = |plan: &Replication| (0..plan.problems().len()).map(|k| Arc::new(plan.only(k))).collect();
+        let apart = plan.as_ref().filter(|_| spec.design.is_some()).map_or(Vec::new(), apart);
         let mut objective = Self {
             notes: problem.notes().to_vec(),
             problem,
             settings: network.settings,
             metrics: spec.metrics.clone(),
             reported: network.metrics,
-            plan: plan.transpose()?.map(Arc::new),
-            retrain: network.retrain.unwrap_or(network.quality.is_some()),
+            retrain: network.retrain.unwrap_or(plan.is_some()),
+            plan: plan.map(Arc::new),
+            apart,
             together: 1,
         };
         let middle = objective.check_names(spec)?;
-        check_reported(&objective.metrics, &objective.problem, objective.plan.is_some())?;
+        check_changes(spec)?;
+        // A replicate that is work of its own knows no spread.
+        let in_step = objective.plan.is_some() && objective.apart.is_empty();
+        check_reported(&objective.metrics, &objective.problem, in_step)?;
         // Replicates go in step with each other already, on data of their own.
         if objective.plan.is_none() {
             let (together, note) = population::choose(network.population, &objective.problem, &middle);
@@ -202,7 +232,8 @@ impl NetworkObjective {
         let best = study.incumbent().ok_or(NetworkError::NoWinner)?;
         let kept = model_folder(&folder.join(format!("{:05}", best.number)).join("checkpoint"));
         let settings = self.settings_with(&study.params(best))?;
-        let measured = self.measured(&kept)?;
+        let measured =
+            if self.apart.is_empty() { self.measured(&kept)? } else { Some(measured_apart(best, folder)?) };
         let quality = measured.as_ref().and_then(|measured| Some(self.plan.as_ref()?.quality(measured)));
         let diagnosis = self.diagnosis(study, best, &settings);
         let mut report = WinnerReport { trial: best.number, quality, diagnosis, anew: None };
@@ -304,7 +335,8 @@ impl NetworkObjective {
 impl Objective for NetworkObjective {
     fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
         let run = self.run_of(running)?;
-        match &self.plan {
+        let apart = self.apart.get(usize::from(running.replicate()));
+        match apart.or(self.plan.as_ref()) {
             Some(plan) => {
                 let Run { settings, reported, .. } = run;
                 ReplicatedRun { plan, settings, reported }.train(running, &self.metrics)
@@ -315,6 +347,10 @@ impl Objective for NetworkObjective {
 
     fn slots(&self) -> usize {
         self.together
+    }
+
+    fn replaces_files(&self) -> bool {
+        true
     }
 
     #[cfg(feature = "burn")]
@@ -352,24 +388,50 @@ impl Run<'_> {
     fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
         let (problem, key) = (self.problem, running.random_key());
         let parts = || (self.network.clone(), self.settings.clone());
+        let is_reached = |trainer: &Trainer| trainer.epochs_done() as u64 <= reached(running);
         let mut saved = None;
         if Checkpoint::exists(checkpoint) {
             // A checkpoint that is damaged costs the epochs it held, not the trial.
             let (network, settings) = parts();
-            saved = Trainer::resume_network(problem, network, settings, key, checkpoint).ok();
-            if saved.is_none() && running.parent().is_some() {
-                let (network, settings) = parts();
-                saved = Trainer::branch_network(problem, network, settings, key, checkpoint).ok();
-            }
+            saved =
+                Trainer::resume_network(problem, network, settings, key, checkpoint).ok().filter(is_reached);
         }
-        let reached = reached(running);
-        let trainer = if let Some(trainer) = saved.filter(|trainer| trainer.epochs_done() as u64 <= reached) {
-            trainer
-        } else {
-            let (network, settings) = parts();
-            Trainer::with_network(problem, network, settings, key).map_err(failure)?
+        let trainer = match (saved, running.parent()) {
+            (Some(trainer), _) => trainer,
+            (None, None) => {
+                let (network, settings) = parts();
+                Trainer::with_network(problem, network, settings, key).map_err(failure)?
+            }
+            (None, Some(parent)) => {
+                let (network, settings) = parts();
+                let branched = Trainer::branch_network(problem, network, settings, key, checkpoint);
+                let trainer = branched.map_err(|error| not_begun(parent, &error))?;
+                if trainer.epochs_done() as u64 != parent.1 {
+                    return Err(
+                        not_begun(parent, &format!("it is of epoch {}", trainer.epochs_done())).into()
+                    );
+                }
+                forget_model(checkpoint)?;
+                trainer
+            }
         };
         Ok(trainer.measuring(&self.reported))
+    }
+}
+
+/// A trial that goes on from another's checkpoint cannot begin anew instead: its curve would be another's.
+fn not_begun((parent, step): (u32, u64), problem: &dyn std::fmt::Display) -> Failure {
+    Failure::error(format!("it cannot begin with what trial {parent} had at epoch {step}: {problem}"))
+}
+
+/// The model that came with a parent's checkpoint is not of this trial's curve.
+fn forget_model(checkpoint: &Path) -> Result<(), Failure> {
+    let path = model_folder(checkpoint);
+    match fs::remove_dir_all(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::error(StoreError::Io { action: "remove", path, source }))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -396,16 +458,22 @@ impl ReplicatedRun<'_> {
     /// From a checkpoint if there is a good one, as for a single network.
     fn replicates(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Replicates, Failed> {
         let (plan, settings, key) = (self.plan, &self.settings, running.random_key());
+        let is_reached = |replicates: &Replicates| replicates.epochs_done() as u64 <= reached(running);
         let mut saved = None;
         if Replicates::exists(checkpoint) {
-            saved = Replicates::resume(plan, settings, key, checkpoint).ok();
-            if saved.is_none() && running.parent().is_some() {
-                saved = Replicates::branch(plan, settings, key, checkpoint).ok();
-            }
+            saved = Replicates::resume(plan, settings, key, checkpoint).ok().filter(is_reached);
         }
-        match saved.filter(|replicates| replicates.epochs_done() as u64 <= reached(running)) {
-            Some(replicates) => Ok(replicates),
-            None => Replicates::new(plan, settings, key).map_err(|error| Failure::error(error).into()),
+        match (saved, running.parent()) {
+            (Some(replicates), _) => Ok(replicates),
+            (None, None) => {
+                Replicates::new(plan, settings, key).map_err(|error| Failure::error(error).into())
+            }
+            (None, Some(parent)) => {
+                let branched = Replicates::branch(plan, settings, key, checkpoint);
+                let replicates = branched.map_err(|error| not_begun(parent, &error))?;
+                forget_model(checkpoint)?;
+                Ok(replicates)
+            }
         }
     }
 }
@@ -418,6 +486,48 @@ enum Learner {
         replicates: Box<Replicates>,
         detailed: Vec<String>,
     },
+}
+
+/// The data of replicates that are work of their own, those that measure again among them.
+fn replication(problem: &Arc<Problem>, design: Design) -> Result<Replication, QualityError> {
+    let rounds = usize::from(design.seeds + design.confirm);
+    let of = |folds, repeats, seeds| -> Result<Replication, QualityError> {
+        let usual = 0.95;
+        Replication::new(problem, &QualitySpec { folds, repeats, seeds, objective: None, confidence: usual })
+    };
+    if design.folds < 2 {
+        return of(None, 1, Some(rounds));
+    }
+    let folds = Some(usize::from(design.folds));
+    match of(folds, rounds, None) {
+        Err(QualityError::Data(DataError::RepeatedTime)) => Ok(of(folds, 1, None)?.again(rounds)),
+        plan => plan,
+    }
+}
+
+/// What the replicates of a trial left behind, each in a folder of its own; those that completed.
+fn measured_apart(trial: &Trial, folder: &Path) -> Result<MeasuredReplicates, StoreError> {
+    let folder = folder.join(format!("{:05}", trial.number));
+    let mut all = MeasuredReplicates { epoch: 0, epochs: Vec::new(), replicates: Vec::new() };
+    for (work, piece) in trial.pieces() {
+        if !matches!(piece.outcome, Some(Outcome::Completed { .. })) {
+            continue;
+        }
+        let own = match work.replicate {
+            0 => folder.clone(),
+            replicate => folder.join(format!("replicate-{replicate}")),
+        };
+        let kept = model_folder(&own.join("checkpoint")).join(MEASURED);
+        // Those of a trial that was not the best for a while are gone.
+        if !kept.exists() {
+            continue;
+        }
+        let measured: MeasuredReplicates = store::read_json(&kept, MEASURED_FORMAT)?;
+        all.epoch = all.epoch.max(measured.epoch);
+        all.epochs.extend(measured.epochs);
+        all.replicates.extend(measured.replicates);
+    }
+    Ok(all)
 }
 
 /// What a trial leaves behind.
@@ -593,11 +703,29 @@ impl<'a> Keeper<'a> {
                 kept.save(&self.folder)?;
                 // Without this file a resumed trial would keep a later, worse model.
                 let text = self.best.unwrap_or(f64::INFINITY).to_string();
-                let path = self.folder.join("loss");
-                fs::write(&path, text).map_err(|source| StoreError::Io { action: "write", path, source })
+                store::write_whole(&self.folder.join("loss"), text.as_bytes())
             }
         }
     }
+}
+
+/// Parameters that the scheduler is to change while trials train must be such that it can.
+fn check_changes(spec: &Spec) -> Result<(), NetworkError> {
+    let Some(change) = spec.policy.scheduler.options.get("change") else { return Ok(()) };
+    let is_named = |name: &str| match change {
+        serde_json::Value::Array(names) => names.iter().any(|named| named == name),
+        _ => true,
+    };
+    let (mut frozen, mut changeable) = (Vec::new(), Vec::new());
+    for parameter in spec.space.parameters() {
+        let list = if Settings::may_change(&parameter.name)? { &mut changeable } else { &mut frozen };
+        list.push(&*parameter.name);
+    }
+    frozen.retain(|name| is_named(name));
+    if frozen.is_empty() {
+        return Ok(());
+    }
+    Err(NetworkError::Frozen { names: frozen.join(", "), changeable: changeable.join(", ") })
 }
 
 /// Saves the model of a trial into `out`, and measures it on the rows that were held out.

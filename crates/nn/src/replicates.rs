@@ -182,6 +182,31 @@ impl Replication {
         Ok(Self { problems, names, design, confidence: spec.confidence, truth: problem.truth() })
     }
 
+    /// As many replicates of the same folds again, told apart by their seeds only: for rows in order of time, which can be
+    /// divided in one way.
+    pub(crate) fn again(mut self, rounds: usize) -> Self {
+        let (problems, names) = (self.problems.clone(), self.names.clone());
+        for round in 1..rounds {
+            self.problems.extend(problems.iter().map(Arc::clone));
+            self.names.extend(names.iter().map(|name| format!("{name}, seed {}", round + 1)));
+        }
+        self
+    }
+
+    /// The plan of one replicate alone.
+    ///
+    /// # Panics
+    /// If there is no such replicate.
+    pub fn only(&self, replicate: usize) -> Self {
+        Self {
+            problems: vec![Arc::clone(&self.problems[replicate])],
+            names: vec![self.names[replicate].clone()],
+            design: self.design,
+            confidence: self.confidence,
+            truth: self.truth.clone(),
+        }
+    }
+
     /// The data of each replicate.
     pub fn problems(&self) -> &[Arc<Problem>] {
         &self.problems

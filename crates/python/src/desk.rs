@@ -382,6 +382,7 @@ impl Desk {
             (None, WorkState::Waiting) => "waiting",
             (None, WorkState::Running) => "running",
             (None, WorkState::Paused) => "paused",
+            (None, WorkState::Held) => "held",
             (None, WorkState::Ended) => "ended",
         }
     }

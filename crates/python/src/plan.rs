@@ -10,7 +10,7 @@ use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
 use luthier::core::study::Study;
 use luthier::log::{LogError, Options, ReplayError, SqliteLog};
 use luthier::session::{Session, SessionError};
-use luthier::study_file::default_policy;
+use luthier::study_file::{Replicates, default_policy_with};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -28,7 +28,9 @@ pub(crate) struct Plan {
     pub(crate) limits: Option<Limits>,
     pub(crate) seed: u64,
     pub(crate) max_budget: Option<u64>,
-    pub(crate) replicates: u16,
+    /// Whether the program goes on from checkpoints, so that trials may be paused.
+    pub(crate) resumes: bool,
+    pub(crate) replicates: Replicates,
     pub(crate) name: Option<Arc<str>>,
 }
 
@@ -36,12 +38,17 @@ impl Plan {
     /// The specification of a new study; `fallback` is its name if it has none.
     pub(crate) fn spec(&self, fallback: &str) -> Spec {
         let name = self.name.as_deref().unwrap_or(fallback);
+        let policy =
+            self.policy(default_policy_with(self.max_budget, self.resumes, self.replicates, &self.metrics));
+        // What is wrong with them is told by `check`.
+        let (replicates, design) = self.replicates.read(&policy.scheduler).unwrap_or((0, None));
         Spec {
             seed: self.seed,
-            policy: self.policy(default_policy(self.max_budget)),
+            policy,
             limits: self.limits.unwrap_or_default(),
             max_budget: self.max_budget,
-            replicates: self.replicates,
+            replicates,
+            design,
             ..Spec::new(name, self.space.clone(), self.metrics.clone())
         }
     }
@@ -59,18 +66,20 @@ impl Plan {
         if self.max_budget == Some(0) {
             return Err(Problem::Study("max_budget must be at least 1".into()));
         }
-        resolve(&self.spec("")).map_err(SessionError::from)?;
+        let spec = self.spec("");
+        self.replicates.read(&spec.policy.scheduler).map_err(Problem::Study)?;
+        resolve(&spec).map_err(SessionError::from)?;
         Ok(())
     }
 
     /// Trials are compared by these parts of a specification, so they stay as they were.
     fn check_comparable(&self, study: &Study, path: &Path) -> Result<(), Problem> {
-        let known = study.spec();
+        let (spec, known) = (self.spec(""), study.spec());
         let what = if self.metrics != known.metrics {
             "the metrics have"
         } else if self.max_budget != known.max_budget {
             "max_budget has"
-        } else if self.replicates != known.replicates {
+        } else if (spec.replicates, spec.design) != (known.replicates, known.design) {
             "replicates has"
         } else if self.space != *study.space() {
             "the space has"
@@ -252,4 +261,11 @@ pub(crate) fn limits(trials: Option<u64>, limits: Option<&Bound<'_, PyAny>>) -> 
         ));
     }
     Ok(Some(Limits { trials: trials.or(limits.trials), ..limits }))
+}
+
+/// Replicates of a trial: a number, or a dict with folds, seeds and confirm.
+pub(crate) fn replicates(given: Option<&Bound<'_, PyAny>>) -> PyResult<Replicates> {
+    let Some(given) = given else { return Ok(Replicates::default()) };
+    serde_json::from_value(json(given, "replicates", 0)?)
+        .map_err(|error| PyValueError::new_err(format!("replicates: {error}")))
 }

@@ -91,5 +91,6 @@ fn origin(origin: Origin) -> &'static str {
         Origin::Default => "default",
         Origin::Enqueued => "enqueued",
         Origin::Fallback => "fallback",
+        Origin::Scheduler => "scheduler",
     }
 }

@@ -35,8 +35,9 @@ use crate::value::{Said, from_python, params_from_python, params_to_python, said
 /// * `seed`: of every random choice, default 0.
 /// * `trials`: how many trials are finished in all; `limits`: a dict with trials, seconds, steps, target, failures.
 /// * `max_budget`: the largest step a trial can reach; schedulers with rungs need it. `step`: what a step is called.
+/// * `resumes`: whether your program goes on from checkpoints, so that by default trials are paused rather than stopped.
 /// * `curve`: "last" (default) or "best": which value of a learning curve stands for the trial.
-/// * `replicates`: folds or seeds per trial, default 1.
+/// * `replicates`: how often each trial is run, default 1; or a dict with folds, seeds and confirm, by which trials race.
 /// * `storage`: a file ending in .luthier, created or continued; without it the study is in memory.
 /// * `lease`: seconds for which a trial stays handed out when this process has ended; without it, it is given back at once.
 /// * `name`: of the study, default that of the file.
@@ -52,7 +53,7 @@ pub(crate) struct Study {
 #[pymethods]
 impl Study {
     #[new]
-    #[pyo3(signature = (space, *, direction=None, metric=None, objectives=None, constraints=None, sampler=None, scheduler=None, seed=0, trials=None, limits=None, max_budget=None, step=None, curve=None, replicates=1, storage=None, lease=None, name=None))]
+    #[pyo3(signature = (space, *, direction=None, metric=None, objectives=None, constraints=None, sampler=None, scheduler=None, seed=0, trials=None, limits=None, max_budget=None, resumes=false, step=None, curve=None, replicates=None, storage=None, lease=None, name=None))]
     #[allow(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(
         py: Python<'_>,
@@ -67,9 +68,10 @@ impl Study {
         trials: Option<u64>,
         limits: Option<&Bound<'_, PyAny>>,
         max_budget: Option<u64>,
+        resumes: bool,
         step: Option<&str>,
         curve: Option<&str>,
-        replicates: u16,
+        replicates: Option<&Bound<'_, PyAny>>,
         storage: Option<PathBuf>,
         lease: Option<f64>,
         name: Option<&str>,
@@ -83,7 +85,8 @@ impl Study {
             limits: crate::plan::limits(trials, limits)?,
             seed,
             max_budget,
-            replicates,
+            resumes,
+            replicates: crate::plan::replicates(replicates)?,
             name: name.map(Into::into),
         };
         match storage {
@@ -128,6 +131,8 @@ impl Study {
                 params: params_to_python(py, &assigned.params)?.unbind(),
                 budget: assigned.budget.or(assigned.max_budget),
                 step: assigned.step,
+                place: assigned.place,
+                seed: assigned.replicate_seed(),
                 parent: assigned.parent,
             };
             trials.push(Bound::new(py, trial)?);

@@ -1,6 +1,7 @@
 //! A trial in the hands of whoever evaluates it: what to try, and how to say what came of it.
 
 use luthier::core::event::Work;
+use luthier::core::spec::Place;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -15,6 +16,8 @@ pub(crate) struct Trial {
     pub(crate) params: Py<PyDict>,
     pub(crate) budget: Option<u64>,
     pub(crate) step: u64,
+    pub(crate) place: Place,
+    pub(crate) seed: u64,
     pub(crate) parent: Option<(u32, u64)>,
 }
 
@@ -30,6 +33,24 @@ impl Trial {
     #[getter]
     fn replicate(&self) -> u16 {
         self.work.replicate
+    }
+
+    /// Which fold it is, from 0; 0 where there are none.
+    #[getter]
+    fn fold(&self) -> u16 {
+        self.place.fold
+    }
+
+    /// How many folds there are; 1 where there are none.
+    #[getter]
+    fn folds(&self) -> u16 {
+        self.place.folds
+    }
+
+    /// A number below 2**31 to seed what the objective draws; the same for all trials and folds of one seed of the study.
+    #[getter]
+    fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// The params to try, by name; inactive ones are absent.

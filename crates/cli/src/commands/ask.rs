@@ -50,6 +50,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             if assigned.work.replicate > 0 {
                 line["replicate"] = json!(assigned.work.replicate);
             }
+            if assigned.seed_number.is_some() {
+                let place = assigned.place;
+                line["fold"] = json!(place.fold);
+                line["folds"] = json!(place.folds);
+                line["seed"] = json!(assigned.replicate_seed());
+            }
             if let Some(budget) = assigned.budget.or(assigned.max_budget) {
                 line["budget"] = json!(budget);
                 line["step"] = json!(assigned.step);

@@ -84,10 +84,10 @@ direction = "{direction}"
 
 [policy]                     # both lines may be left out
 sampler = "auto"             # or "gp", "tpe", "cma_es", "random", "sobol", "grid", ...
-# scheduler = "median"       # or "run_all", "threshold", "asha", "successive_halving" (the last two need [budget])
+# scheduler = "median"       # or "run_all", "patience", "threshold", "asha", "hyperband" (the last two need [budget])
 
 [command]
-# Placeholders: any parameter below, and {{budget}}, {{step}}, {{trial}}, {{replicate}}, {{attempt}}, {{seed}}, {{params}} (a
+# Placeholders: any parameter below, and {{budget}}, {{step}}, {{trial}}, {{replicate}}, {{fold}}, {{folds}}, {{seed}}, {{attempt}}, {{params}} (a
 # JSON file with all params), {{checkpoint}} (a folder kept when a trial is paused and resumed), {{folder}}. Params are in the
 # environment too: LUTHIER_PARAM_LR, ...; LUTHIER_PARAMS names the JSON file.
 run = [{run}]

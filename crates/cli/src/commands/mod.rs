@@ -11,6 +11,7 @@ mod init;
 mod model;
 mod predict;
 mod quality;
+mod replay;
 mod show;
 mod stop;
 mod summary;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Show(show::Arguments),
     /// Show how dependable the winner of a study of networks is
     Quality(quality::Arguments),
+    /// Train a fresh model along the schedule of the best trial
+    Replay(replay::Arguments),
     /// Write all trials as CSV or JSON
     Export(export::Arguments),
     /// Show a network's layers, parameters, memory and arithmetic before training
@@ -71,6 +74,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trials(arguments) => trials::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Quality(arguments) => quality::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Summary(arguments) => summary::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),

@@ -22,6 +22,7 @@ use luthier::objective::Objective;
 use luthier::objective::command::Command;
 use luthier::session::{LEASE, Session, SessionError, Turn};
 use luthier::study_file::{ObjectiveSpec, StudyFile};
+use luthier_nn::Settings;
 use luthier_nn::objective::NetworkObjective;
 
 use super::data::{self, OnData};
@@ -71,6 +72,9 @@ pub(crate) struct Arguments {
     /// Keep the checkpoints of all trials, not only of the best
     #[arg(long)]
     keep_all: bool,
+    /// Megabytes of checkpoints beyond which the paused trials least likely to go on lose theirs; the best trial never does
+    #[arg(long, value_name = "MB")]
+    checkpoint_quota: Option<u64>,
     /// Continue although the objective or its data has changed since the study began
     #[arg(long)]
     accept_changes: bool,
@@ -139,6 +143,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         seconds: arguments.time.map(|time| time.as_secs_f64()),
         stop: stop.clone(),
         keep: if arguments.keep_all { Keep::All } else { Keep::Best },
+        checkpoint_quota: arguments.checkpoint_quota.map(|megabytes| megabytes.saturating_mul(1_000_000)),
         ..Options::new(&folder)
     };
     let mode = match (arguments.json, arguments.quiet) {
@@ -244,7 +249,7 @@ impl Target {
         let read = read_study_file(file)?;
         let mut spec = Spec { seed: arguments.seed.unwrap_or(read.spec.seed), ..read.spec.clone() };
         spec.limits = limits(&spec.limits, arguments);
-        spec.policy = policy(&spec.policy, arguments);
+        spec.policy = with_changes(policy(&spec.policy, arguments), &read.objective, &spec.space);
         // Everything that can be wrong is found before there is a log.
         resolve(&spec)?;
         let kind = Kind::new(&read.objective, Some(&read), &spec, &folder_of(file), arguments.workers)?;
@@ -261,14 +266,14 @@ impl Target {
 }
 
 /// What runs the trials.
-enum Kind {
+pub(super) enum Kind {
     Command(Box<Command>),
     Network(Box<NetworkObjective>),
 }
 
 impl Kind {
     /// Errors point to a line of `file`, if there is one.
-    fn new(
+    pub(super) fn new(
         objective: &ObjectiveSpec,
         file: Option<&StudyFile>,
         spec: &Spec,
@@ -296,7 +301,7 @@ impl Kind {
         }
     }
 
-    fn objective(&self) -> &dyn Objective {
+    pub(super) fn objective(&self) -> &dyn Objective {
         match self {
             Self::Command(command) => &**command,
             Self::Network(network) => &**network,
@@ -346,7 +351,7 @@ fn described(study: &Study) -> &serde_json::Value {
 }
 
 /// The objective as the log describes it, for a study that is continued without its study file.
-fn stored(study: &Study, log: &Path) -> anyhow::Result<(ObjectiveSpec, PathBuf)> {
+pub(super) fn stored(study: &Study, log: &Path) -> anyhow::Result<(ObjectiveSpec, PathBuf)> {
     let mut table = described(study).clone();
     let folder = table.get("folder").and_then(|folder| folder.as_str()).map(PathBuf::from);
     if let Some(table) = table.as_object_mut() {
@@ -414,6 +419,10 @@ impl Changes {
         let (edits, space) = in_order(study.space().clone(), edits)?;
         let limits = limits(file.map_or(&known.limits, |file| &file.spec.limits), arguments);
         let policy = policy(file.map_or(&known.policy, |file| current_policy(study, file)), arguments);
+        let policy = match file {
+            Some(file) => with_changes(policy, &file.objective, &space),
+            None => policy,
+        };
         let policy = resolve(&Spec { space: space.clone(), policy, ..known.clone() })?;
         let is_other = policy.sampler != known.policy.sampler || policy.scheduler != known.policy.scheduler;
         // Whoever continues a study that gave up after failures wants it to go on.
@@ -482,7 +491,7 @@ fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
     if file.spec.max_budget != known.max_budget {
         return changed(&["budget", "max"], "the largest step has changed");
     }
-    if file.spec.replicates != known.replicates {
+    if (file.spec.replicates, file.spec.design) != (known.replicates, known.design) {
         return changed(&["replicates"], "the number of replicates has changed");
     }
     if file.spec.space.constraints() != study.space().constraints() {
@@ -583,6 +592,27 @@ fn policy(base: &PolicySpec, arguments: &Arguments) -> PolicySpec {
         scheduler: pick(&arguments.scheduler, &base.scheduler),
     }
 }
+
+/// Where a scheduler changes params of trials that train and nobody says which, all that can change in a network.
+fn with_changes(mut policy: PolicySpec, objective: &ObjectiveSpec, space: &Space) -> PolicySpec {
+    let scheduler = &mut policy.scheduler;
+    let changes = |entry: &&Entry<_>| *entry.name == *scheduler.name;
+    let entry = SCHEDULERS.iter().find(changes);
+    let is_open = entry.is_some_and(|entry| entry.options.iter().any(|option| option.name == CHANGE))
+        && scheduler.options.get(CHANGE).is_none_or(serde_json::Value::is_null);
+    if let (true, ObjectiveSpec::Network(_)) = (is_open, objective) {
+        let names = space.parameters().iter().map(|parameter| &parameter.name);
+        let changeable = names.filter(|name| Settings::may_change(name).unwrap_or(true)).map(|name| &**name);
+        let changeable: Vec<&str> = changeable.collect();
+        if changeable.len() < space.len() {
+            scheduler.options.insert(CHANGE.into(), changeable.into());
+        }
+    }
+    policy
+}
+
+/// The option of a scheduler that names parameters which may change while a trial trains.
+const CHANGE: &str = "change";
 
 fn greet(session: &Session, created: bool, notes: &[String], arguments: &Arguments) {
     if arguments.quiet || arguments.json {
@@ -724,6 +754,7 @@ fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
         command.extend(name.iter().map(|name| format!(" {flag} {name}")));
     }
     command.extend(arguments.folder.iter().map(|folder| format!(" --folder {}", quoted(folder))));
+    command.extend(arguments.checkpoint_quota.iter().map(|quota| format!(" --checkpoint-quota {quota}")));
     let flags = [
         (arguments.durability == Survives::PowerLoss, " --durability power-loss"),
         (arguments.keep_all, " --keep-all"),

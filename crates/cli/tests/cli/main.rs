@@ -13,5 +13,7 @@ mod data;
 mod interrupts;
 mod messages;
 mod models;
+mod populations;
 mod processes;
 mod quality;
+mod racing;

@@ -46,17 +46,39 @@ impl Acquisition for Feasibility<'_> {
     }
 }
 
-/// ln of the probability that a trial does not crash, diverge, or run out of memory or time.
-impl Acquisition for Success {
+/// ln of the probability that a trial does not crash, diverge, or run out of memory or time, far lower where that is less
+/// than a floor.
+///
+/// The floor is needed where losses fall towards an edge beyond which trials fail. Once everything on this side is known, the
+/// expected improvement is so much smaller there that no probability makes up for it, and trial after trial fails.
+pub struct LogSuccess<'a> {
+    /// Where trials succeed.
+    pub success: &'a Success,
+    /// ln of the probability that is wanted at least; −∞ for none.
+    pub floor: f64,
+}
+
+/// How much steeper it is below the floor: more than any logarithm of an improvement.
+const STEEP: f64 = 1e5;
+
+impl LogSuccess<'_> {
+    fn of(&self, log: f64) -> f64 {
+        log + STEEP * (log - self.floor).min(0.0)
+    }
+}
+
+impl Acquisition for LogSuccess<'_> {
     fn value(&self, unit: &[f64]) -> f64 {
-        self.log_probability(unit)
+        self.of(self.success.log_probability(unit))
     }
 
     fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
-        self.log_probabilities(units)
+        self.success.log_probabilities(units).into_iter().map(|log| self.of(log)).collect()
     }
 
     fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
-        Some(Success::slope(self, unit))
+        let (log, slope) = self.success.slope(unit);
+        let steepness = if log < self.floor { 1.0 + STEEP } else { 1.0 };
+        Some((self.of(log), slope.into_iter().map(|s| steepness * s).collect()))
     }
 }

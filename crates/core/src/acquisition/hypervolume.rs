@@ -178,24 +178,16 @@ pub fn non_dominated(rows: &[Vec<f64>]) -> Vec<usize> {
     (0..rows.len()).filter(|&b| !(0..rows.len()).any(|a| a != b && covers(a, b))).collect()
 }
 
-/// A tenth of the front's extent beyond its worst values; of all rows where the front is a single value.
+/// A tenth of all rows' extent beyond the worst of them, in each objective.
+///
+/// Not of the front's: while that is a few points close together, nothing at its sides would count, and so it would stay.
 pub fn reference_point(rows: &[Vec<f64>]) -> Vec<f64> {
-    let front: Vec<&Vec<f64>> = non_dominated(rows).into_iter().map(|k| &rows[k]).collect();
-    let objectives = rows.first().map_or(0, Vec::len);
-    let extent = |m: usize, rows: &[&Vec<f64>]| {
+    let beyond = |m: usize| {
         let least = rows.iter().map(|row| row[m]).fold(f64::INFINITY, f64::min);
         let most = rows.iter().map(|row| row[m]).fold(f64::NEG_INFINITY, f64::max);
-        (most, most - least)
+        most + 0.1 * if most > least { most - least } else { 1.0 }
     };
-    let all: Vec<&Vec<f64>> = rows.iter().collect();
-    let beyond = |m: usize| {
-        let (mut worst, mut range) = extent(m, &front);
-        if range <= 0.0 {
-            (worst, range) = extent(m, &all);
-        }
-        worst + 0.1 * if range > 0.0 { range } else { 1.0 }
-    };
-    (0..objectives).map(beyond).collect()
+    (0..rows.first().map_or(0, Vec::len)).map(beyond).collect()
 }
 
 /// The volume that `rows` dominate below `reference`.

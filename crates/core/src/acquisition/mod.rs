@@ -5,6 +5,7 @@
 //! cost, priors) is added to their logarithm by [`Sum`]. [`search::Search`] finds the maximum in any space. None of them
 //! knows trials or studies.
 
+pub mod apart;
 pub mod confidence_bound;
 pub mod cost;
 pub mod expected_improvement;

@@ -8,15 +8,15 @@
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share.
 //! 3. **Credit**: a trial that is better than all but `r` of the `n` results there were when it finished earns
-//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. Earnings fade, so that an arm that was good early
-//!    may lose its share later. With several objectives, a trial that no earlier one dominates earns 1.
+//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. Earnings
+//!    fade, so that an arm that was good early may lose its share later. With several objectives, a trial that no
+//!    earlier one dominates earns 1.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, so that a short study is still a
 //!    thorough one.
-//!
-//! 5. **Level ground**: where the three results nearest to a proposal are exactly the same, the proposal will most likely give the
-//!    same again, and another arm is asked for one.
+//! 5. **Level ground**: where the three results nearest to a proposal are exactly the same, the proposal will most
+//!    likely give the same again, and another arm is asked for one.
 //!
 //! What it knows of a study is a fold of the log, so `luthier verify` derives every choice of an arm again.
 
@@ -83,14 +83,8 @@ impl Default for AutoOptions {
 pub struct Situation {
     /// Parameters that have more than one value.
     pub parameters: usize,
-    /// Those with choices that have no order.
-    pub categorical: usize,
-    /// Those that are active only sometimes.
-    pub conditional: usize,
     /// Objectives.
     pub objectives: usize,
-    /// Constraints on metrics.
-    pub constraints: usize,
     /// Trials that have said something.
     pub seen: usize,
     /// Seconds that choosing a trial may take.
@@ -101,7 +95,7 @@ pub struct Situation {
 struct Kind {
     name: &'static str,
     sampler: &'static str,
-    options: &'static [(&'static str, &'static str)],
+    options: fn(Component) -> Component,
     /// Its share relative to the others before anything is earned; 0 for taking no part.
     weight: fn(&Situation) -> f64,
     /// Seconds of computing per trial, averaged over refits, on one core of a busy server.
@@ -115,15 +109,23 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "gp",
         sampler: "gp",
-        options: &[("acquisition", "ensemble")],
-        weight: |s| 5.0 * fewer(s, 500.0),
+        options: |c| c.with("acquisition", "ensemble"),
+        weight: |s| 3.0 * fewer(s, 500.0),
         cost: |s| (6e-3 + 5e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model of the whole space",
     },
     Kind {
+        name: "gp_sharp",
+        sampler: "gp",
+        options: |c| c.with("acquisition", "log_ei").with("warp", true),
+        weight: |s| if s.objectives > 1 { 0.0 } else { 3.0 * fewer(s, 500.0) },
+        cost: |s| (4e-3 + 4e-5 * s.seen.min(600) as f64) * width(s),
+        words: "a model with bent axes, asked for the best guess",
+    },
+    Kind {
         name: "gp_quick",
         sampler: "gp",
-        options: &[("acquisition", "log_ei")],
+        options: |c| c.with("acquisition", "log_ei"),
         weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, 500.0) } else { 0.0 },
         cost: |s| (2e-3 + 2.5e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model of the whole space, asked in haste",
@@ -131,7 +133,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "cma_es",
         sampler: "cma_es",
-        options: &[],
+        options: |c| c,
         weight: |s| if s.objectives > 1 { 0.0 } else { 1.0 },
         cost: |s| 1e-4 * width(s),
         words: "a cloud that follows the best",
@@ -139,7 +141,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "tpe",
         sampler: "tpe",
-        options: &[],
+        options: |c| c,
         weight: |s| if s.objectives > 1 { 1.0 } else { 0.5 },
         cost: |s| (2e-4 + 2e-7 * s.seen as f64) * width(s),
         words: "what good trials have in common",
@@ -147,7 +149,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "nsga2",
         sampler: "nsga2",
-        options: &[],
+        options: |c| c,
         weight: |s| if s.objectives > 1 { 1.0 } else { 0.0 },
         cost: |_| 1e-4,
         words: "offspring of the front",
@@ -155,7 +157,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "random",
         sampler: "random",
-        options: &[],
+        options: |c| c,
         weight: |_| 0.05,
         cost: |_| 1e-5,
         words: "a look elsewhere",
@@ -222,8 +224,7 @@ impl Auto {
             if !(weight > 0.0 && weight.is_finite()) {
                 return Err(format!("the weight of arm {:?} must be above 0, not {weight}", kind.name));
             }
-            let component =
-                kind.options.iter().fold(Component::named(kind.sampler), |c, (k, v)| c.with(k, *v));
+            let component = (kind.options)(Component::named(kind.sampler));
             let (sampler, _) = registry::build("sampler", SAMPLERS, &component).map_err(|e| e.to_string())?;
             arms.push(Arm { kind, weight, sampler });
         }
@@ -358,14 +359,10 @@ impl Situation {
     /// The situation of a study where choosing a trial may take `allowed` seconds.
     pub fn of(study: &Study, allowed: f64) -> Self {
         let space = study.space();
-        let live = || space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed());
-        let metrics = study.metrics();
+        let live = space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed());
         Self {
-            parameters: live().count(),
-            categorical: live().filter(|p| p.distribution.is_categorical()).count(),
-            conditional: live().filter(|p| p.when.is_some()).count(),
-            objectives: metrics.objectives.len(),
-            constraints: metrics.constraints.len(),
+            parameters: live.count(),
+            objectives: study.metrics().objectives.len(),
             seen: study.finished().len(),
             allowed,
         }

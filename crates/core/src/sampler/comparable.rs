@@ -51,7 +51,10 @@ pub(super) fn comparable_losses(study: &Study, rows: &[Observation]) -> Vec<f64>
 }
 
 fn final_loss(row: &Observation) -> f64 {
-    if row.standing == Standing::Completed { row.losses[0] } else { f64::NAN }
+    match row.standing {
+        Standing::Completed | Standing::Raced => row.losses[0],
+        Standing::Partial | Standing::Failed | Standing::Pending => f64::NAN,
+    }
 }
 
 /// What trials that went further had at `step`, and what became of them.

@@ -361,16 +361,22 @@ fn gain(member: &Member, rival: &Member) -> f64 {
 }
 
 /// Who has a part in a child.
-struct Parents<'a> {
-    target: &'a Point,
-    base: &'a Point,
-    best: Option<&'a Point>,
-    one: &'a Point,
-    other: &'a Point,
+pub(super) struct Parents<'a> {
+    pub(super) target: &'a Point,
+    pub(super) base: &'a Point,
+    pub(super) best: Option<&'a Point>,
+    pub(super) one: &'a Point,
+    pub(super) other: &'a Point,
 }
 
 /// A child of the target. `fresh` is the probability that a parameter is drawn anew.
-fn child(space: &Space, parents: &Parents, settings: Settings, fresh: f64, rng: &mut Rng) -> Point {
+pub(super) fn child(
+    space: &Space,
+    parents: &Parents,
+    settings: Settings,
+    fresh: f64,
+    rng: &mut Rng,
+) -> Point {
     let free: Vec<usize> = (0..space.len())
         .filter(|k| parents.target.get(*k).is_some() && !space.parameters()[*k].distribution.is_fixed())
         .collect();

@@ -10,9 +10,10 @@
 //! * A completed one: its loss, with its standard error over replicates as noise of its own.
 //! * A stopped one (pruned, paused, cancelled): the final loss that belongs to its rank at the step where it stopped
 //!   (see `comparable.rs`); nothing without a report, or with several objectives.
-//! * A failed one: nothing about the loss. A classifier learns where trials fail, and the probability of success is
-//!   multiplied in.
-//! * One that runs or waits: it is believed to end as the model expects, so that parallel workers spread.
+//! * A failed one: a doubtful, poor loss, which counts in no fit. A classifier learns where trials fail, and the
+//!   probability of success is multiplied in; the more of the latest ten trials failed, the likelier the next must succeed.
+//! * One that runs or waits: it is believed to end as the model expects, and proposals keep away from it, so that parallel
+//!   workers spread.
 //! * Constraints of the metrics have models of their own, and the probability of keeping them is multiplied in. While
 //!   no trial keeps them, that probability is all that counts.
 //!
@@ -22,7 +23,8 @@
 //! # Also
 //!
 //! * A search that only polishes looks elsewhere, too: after three trials in a row that did not better the best by a
-//!   twentieth of a standard deviation, every other proposal asks for an improvement by at least that much.
+//!   twentieth of a standard deviation, every other proposal asks for an improvement by at least that much; so does every
+//!   other one made while trials run.
 //! * A user's prior multiplies the acquisition with an exponent that fades as 10 / n (Hvarfner et al. 2022, arXiv:2204.11051).
 //! * Where the study ends after so many seconds and trials cost unequally much, improvement counts per expected second,
 //!   the less so the fewer seconds are left (Lee et al. 2020, arXiv:2003.10870).
@@ -38,10 +40,11 @@ use std::sync::Arc;
 use super::comparable::comparable_losses;
 use super::sequence::Place;
 use super::{Proposal, Request, Sampler};
+use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use crate::acquisition::cost::{LogCost, differs};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
-use crate::acquisition::feasibility::Feasibility;
+use crate::acquisition::feasibility::{Feasibility, LogSuccess};
 use crate::acquisition::hypervolume::{LogHypervolumeImprovement, reference_point};
 use crate::acquisition::noisy::NoisyLogExpectedImprovement;
 use crate::acquisition::pareto::ParetoEnsemble;
@@ -76,7 +79,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         OptionDoc { name: "effort", doc: "how hard to search for the next point, 1 for as usual, above 0" },
         OptionDoc {
             name: "trust_region",
-            doc: "whether to keep near the best: auto (above 20 numeric parameters), on or off",
+            doc: "whether to keep near the best: auto (above 50 numeric parameters), on or off",
         },
         OptionDoc {
             name: "transform",
@@ -102,8 +105,15 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 /// Trials around which the search looks, and among which the best believed loss is sought.
 const CENTERS: usize = 24;
 
-/// Above so many numeric parameters, `auto` uses a trust region.
-const MANY: usize = 20;
+/// Trials, front by front, whose believed losses are what a hypervolume is to be added to.
+const FRONT: usize = 200;
+
+/// Above so many numeric parameters, `auto` uses a trust region. Up to there the lengths' prior and candidates near the
+/// best do better without one.
+const MANY: usize = 50;
+
+/// Deviations below the mean for the confidence bound by itself; in the ensemble it grows ([`kappa`]).
+const CONFIDENCE: f64 = 1.96;
 
 /// Draws of the best noise-free loss for the noisy acquisition.
 const DRAWS: usize = 16;
@@ -111,8 +121,21 @@ const DRAWS: usize = 16;
 /// A betterment of the best believed loss by less is polish, in deviations of the losses.
 const POLISH: f64 = 0.05;
 
+/// What a proposal must promise beside others that still run: less would be a second look at the same spot.
+const CROWD: f64 = 0.01;
+
 /// Polishing trials in a row after which every other proposal looks for more.
 const STALE: usize = 3;
+
+/// The loss in model units that a failed trial is taken to have had at least, and the variance of that: so its
+/// neighbourhood is not believed to be better than any other, and yet an optimum next to it is found.
+const FEARED: (f64, f64) = (0.5, 0.25);
+
+/// Latest trials whose failures make the search cautious ([`Proposer::floor`]).
+const LATEST: usize = 10;
+
+/// Latest failed trials that are taken so.
+const FAILED: usize = 50;
 
 /// What the next point maximises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +148,7 @@ pub enum Goal {
     NoisyLogEi,
     /// Probability of improvement.
     LogPi,
-    /// The lower confidence bound, with a growing confidence.
+    /// The lower confidence bound.
     Bound,
     /// A random member of the Pareto front of the confidence bound, log EI and log PI.
     Ensemble,
@@ -148,7 +171,8 @@ pub enum Use {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gp {
-    /// Trials with a loss before the model is used; none: one more than parameters, between 5 and 10.
+    /// Trials with a loss before the model is used; none: one more than parameters, between 5 and 10, or two thirds of
+    /// the parameters if that is more.
     pub n_startup: Option<usize>,
     /// What the next point maximises.
     pub acquisition: Goal,
@@ -216,7 +240,7 @@ impl Gp {
     /// Trials with a loss that the model waits for.
     fn startup(&self, space: &Space) -> usize {
         let free = space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed()).count();
-        self.n_startup.unwrap_or_else(|| (free + 1).clamp(5, 10))
+        self.n_startup.unwrap_or_else(|| (free + 1).clamp(5, 10).max(2 * free / 3))
     }
 
     /// Whether enough trials have a loss; half as many do if the others failed.
@@ -233,7 +257,7 @@ pub(super) fn speaks(row: &Observation) -> bool {
     let complete = row.losses.iter().all(|loss| !loss.is_nan());
     complete
         && match row.standing {
-            Standing::Completed => true,
+            Standing::Completed | Standing::Raced => true,
             Standing::Partial => row.losses.len() == 1,
             Standing::Failed | Standing::Pending => false,
         }
@@ -294,6 +318,8 @@ struct Models {
     objectives: Vec<GaussianProcess>,
     /// Feasible rows with losses, with the first objective's comparable loss; the model may have seen fewer.
     feasible: Vec<Known>,
+    /// Unit coordinates of failed trials.
+    failed: Vec<Vec<f64>>,
     /// Models of the constraints that were ever reported, with what zero is in their units.
     constraints: Vec<GaussianProcess>,
     success: Option<Success>,
@@ -338,6 +364,7 @@ impl Models {
             seen: rows.len(),
             objectives,
             feasible: Vec::new(),
+            failed: Vec::new(),
             constraints,
             success: success_model(&kernel, rows, gp.max_trials),
             seconds,
@@ -355,7 +382,7 @@ impl Models {
         let Some(row) = rows.last() else { return };
         self.seen = rows.len();
         let loss = match row.standing {
-            Standing::Completed => row.losses[0],
+            Standing::Completed | Standing::Raced => row.losses[0],
             Standing::Partial => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
             Standing::Failed | Standing::Pending => f64::NAN,
         };
@@ -387,6 +414,9 @@ impl Models {
     fn note(&mut self, row: &Observation, loss: f64) {
         let is_feasible = speaks(row) && row.violation <= 0.0;
         self.region.learn(if is_feasible { loss } else { f64::NAN });
+        if row.standing == Standing::Failed {
+            self.failed.push(row.unit.to_vec());
+        }
         if is_feasible {
             let mut losses = row.losses.to_vec();
             losses[0] = loss;
@@ -468,7 +498,10 @@ struct Proposer<'a> {
     centers: Vec<Vec<f64>>,
     /// Beliefs about the first objective there.
     beliefs: Vec<Belief>,
-    /// What is expected of pending trials.
+    /// How many of the latest trials failed, and how many failed or broke a constraint.
+    stumbles: (usize, usize),
+    /// Unit coordinates of pending trials, and what is expected of them.
+    open: Vec<Vec<f64>>,
     pending: Vec<Vec<f64>>,
 }
 
@@ -476,6 +509,12 @@ impl<'a> Proposer<'a> {
     fn new(gp: &'a Gp, study: &'a Study, trial: u32, memory: &'a Memory) -> Option<Self> {
         let models = memory.models.as_ref()?;
         let mut objectives = models.objectives.clone();
+        for unit in models.failed.iter().rev().take(FAILED) {
+            for model in &mut objectives {
+                let feared = model.belief(unit).mean.max(FEARED.0);
+                model.push_believed(unit, feared, FEARED.1);
+            }
+        }
         let mut pending = Vec::new();
         for row in memory.observations.open() {
             let expected: Vec<f64> = objectives.iter().map(|model| model.belief(&row.unit).mean).collect();
@@ -499,7 +538,21 @@ impl<'a> Proposer<'a> {
         let centers = order.iter().map(|k| units[*k].clone()).collect();
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
         let coverage = &memory.coverage;
-        Some(Self { gp, study, trial, coverage, objectives, models, centers, beliefs, pending })
+        let open = memory.observations.open().iter().map(|row| row.unit.to_vec()).collect();
+        let stumbles = stumbles(memory.observations.finished());
+        Some(Self {
+            gp,
+            study,
+            trial,
+            coverage,
+            objectives,
+            models,
+            centers,
+            beliefs,
+            stumbles,
+            open,
+            pending,
+        })
     }
 
     fn point(&self, rng: &mut Rng) -> Option<Point> {
@@ -528,7 +581,10 @@ impl<'a> Proposer<'a> {
                 factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
             }
             Goal::LogPi => factors.maximise(&search, &Over::new(model, improvement(best)), rng),
-            Goal::Bound => factors.maximise(&search, &Over::new(model, self.bound()), rng),
+            Goal::Bound => {
+                let bound = ConfidenceBound { kappa: CONFIDENCE };
+                factors.maximise(&search, &Over::new(model, bound), rng)
+            }
             Goal::Ensemble => self.compromise(&search, &factors, best, rng),
         }
     }
@@ -539,8 +595,22 @@ impl<'a> Proposer<'a> {
         self.beliefs.iter().map(|belief| belief.mean).chain(pending).fold(f64::INFINITY, f64::min)
     }
 
+    /// ln of the probability of success that is asked for: a share of the largest at a feasible trial, which rises with
+    /// failures among the latest trials.
+    fn floor(&self, success: &Success) -> f64 {
+        let shares = [0.0, 0.5, 0.7, 0.8];
+        let share: f64 = shares[self.stumbles.0.min(shares.len() - 1)];
+        let logs = success.log_probabilities(&self.centers);
+        let best = logs.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        share.ln() + if best.is_finite() { best } else { 0.0 }
+    }
+
     /// By how much the next trial should at least better the best.
     fn ambition(&self) -> f64 {
+        if self.stumbles.1 > 1 {
+            // Where little is gained because more is forbidden, asking for more leads to what is forbidden.
+            return 0.0;
+        }
         let outputs = self.objectives[0].outputs();
         let (mut best, mut polishing) = (f64::INFINITY, 0);
         for known in &self.models.feasible {
@@ -548,7 +618,11 @@ impl<'a> Proposer<'a> {
             polishing = if loss < best - POLISH { 0 } else { polishing + 1 };
             best = best.min(loss);
         }
-        if polishing >= STALE && self.trial % 2 == 1 { POLISH } else { 0.0 }
+        match (self.trial % 2 == 1, polishing >= STALE, self.pending.is_empty()) {
+            (true, true, _) | (true, _, false) => POLISH,
+            (_, _, false) => CROWD,
+            (_, _, true) => 0.0,
+        }
     }
 
     /// What the best noise-free loss may be.
@@ -584,11 +658,17 @@ impl<'a> Proposer<'a> {
 
     fn widen_front(&self, search: &Search, factors: &Factors, rng: &mut Rng) -> Option<Point> {
         let models: Vec<&dyn Surrogate> = self.objectives.iter().map(|model| model as _).collect();
-        let columns: Vec<Vec<Belief>> = models.iter().map(|model| model.beliefs(&self.centers)).collect();
+        let units: Vec<Vec<f64>> =
+            on_fronts(&self.models.feasible).iter().take(FRONT).map(|known| known.unit.clone()).collect();
+        let columns: Vec<Vec<Belief>> = models.iter().map(|model| model.beliefs(&units)).collect();
         let row = |k: usize| -> Vec<f64> { columns.iter().map(|column| column[k].mean).collect() };
-        let mut rows: Vec<Vec<f64>> = (0..self.centers.len()).map(row).collect();
+        let mut rows: Vec<Vec<f64>> = (0..units.len()).map(row).collect();
         rows.extend(self.pending.iter().cloned());
-        let reference = reference_point(&rows);
+        let seen = |known: &Known| -> Vec<f64> {
+            let pairs = self.objectives.iter().zip(&known.losses);
+            pairs.map(|(model, loss)| model.outputs().forward(*loss)).collect()
+        };
+        let reference = reference_point(&self.models.feasible.iter().map(seen).collect::<Vec<_>>());
         factors.maximise(search, &LogHypervolumeImprovement::new(models, &rows, &reference), rng)
     }
 
@@ -610,6 +690,13 @@ impl<'a> Proposer<'a> {
     }
 }
 
+/// How many of the [`LATEST`] trials failed, and how many failed or broke a constraint.
+fn stumbles(finished: &[Observation]) -> (usize, usize) {
+    let latest = &finished[finished.len().saturating_sub(LATEST)..];
+    let failed = latest.iter().filter(|row| row.standing == Standing::Failed).count();
+    (failed, failed + latest.iter().filter(|row| row.violation > 0.0).count())
+}
+
 /// Feasible trials front by front.
 fn on_fronts(known: &[Known]) -> Vec<&Known> {
     let losses: Vec<&[f64]> = known.iter().map(|known| &*known.losses).collect();
@@ -622,13 +709,14 @@ fn on_fronts(known: &[Known]) -> Vec<&Known> {
 /// What is multiplied into the acquisition.
 struct Factors<'a> {
     feasibility: Option<Feasibility<'a>>,
-    success: Option<&'a Success>,
+    success: Option<LogSuccess<'a>>,
+    apart: Option<Apart<'a>>,
     prior: Option<LogPrior<'a>>,
     cost: Option<LogCost<'a>>,
 }
 
 impl<'a> Factors<'a> {
-    fn new(proposer: &Proposer<'a>) -> Self {
+    fn new(proposer: &'a Proposer<'a>) -> Self {
         let models = proposer.models;
         let limit = |model: &'a GaussianProcess| (model as &dyn Surrogate, model.outputs().forward(0.0));
         let constraints = models.constraints.iter().map(limit);
@@ -640,7 +728,9 @@ impl<'a> Factors<'a> {
         });
         Self {
             feasibility: (!models.constraints.is_empty()).then(|| Feasibility::new(constraints)),
-            success: models.success.as_ref().filter(|success| !success.is_flat()),
+            success: (models.success.as_ref().filter(|success| !success.is_flat()))
+                .map(|success| LogSuccess { success, floor: proposer.floor(success) }),
+            apart: (!proposer.open.is_empty()).then(|| Apart::new(proposer.study.space(), &proposer.open)),
             prior: LogPrior::new(proposer.study.space(), BETA, models.seen),
             cost,
         }
@@ -649,7 +739,8 @@ impl<'a> Factors<'a> {
     fn parts(&self) -> Vec<&dyn Acquisition> {
         let mut parts: Vec<&dyn Acquisition> = Vec::new();
         parts.extend(self.feasibility.as_ref().map(|part| part as &dyn Acquisition));
-        parts.extend(self.success.map(|part| part as &dyn Acquisition));
+        parts.extend(self.success.as_ref().map(|part| part as &dyn Acquisition));
+        parts.extend(self.apart.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.prior.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(self.cost.as_ref().map(|part| part as &dyn Acquisition));
         parts

@@ -5,9 +5,12 @@
 
 pub mod adaptive_tpe;
 pub mod auto;
+pub mod bohb;
 pub mod cma_es;
 pub mod coarse_to_fine;
 mod comparable;
+pub mod dehb;
+mod depths;
 pub mod differential_evolution;
 pub mod forest;
 mod genetic;
@@ -20,6 +23,7 @@ pub mod nelder_mead;
 pub mod nsga2;
 pub mod nsga3;
 mod population;
+pub mod priorband;
 mod random;
 pub mod regularized_evolution;
 mod sequence;
@@ -53,6 +57,9 @@ pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
     regularized_evolution::ENTRY,
     nsga2::ENTRY,
     nsga3::ENTRY,
+    bohb::ENTRY,
+    dehb::ENTRY,
+    priorband::ENTRY,
     grid::ENTRY,
     manual::ENTRY,
 ];

@@ -133,7 +133,7 @@ fn cost_of(row: &Observation) -> f64 {
     match row.standing {
         Standing::Failed => FAILED,
         _ if row.violation > 0.0 => INFEASIBLE * (1.0 + squashed(row.violation.min(1e300))),
-        Standing::Completed => loss.clamp(-1e300, 1e300),
+        Standing::Completed | Standing::Raced => loss.clamp(-1e300, 1e300),
         Standing::Partial | Standing::Pending => {
             let by_loss = if loss.is_nan() { 1.0 } else { squashed(loss) };
             PARTIAL * (1.0 + 1.0 / (1.0 + row.step as f64) + 1e-12 * by_loss)

@@ -48,7 +48,7 @@ impl Member {
             (Group::Failed, 0.0)
         } else if row.violation > 0.0 {
             (Group::Infeasible, row.violation)
-        } else if row.standing == Standing::Completed {
+        } else if matches!(row.standing, Standing::Completed | Standing::Raced) {
             (Group::Completed, 0.0)
         } else {
             (Group::Partial, -(row.step as f64))

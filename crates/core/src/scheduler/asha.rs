@@ -3,14 +3,16 @@
 //! Nobody waits at a rung. Either the paused trials in the best 1/η of a rung are resumed as workers become free
 //! (`promote`, algorithm 2 of the paper), or a trial that comes to a rung and is not in its best 1/η ends there (`stop`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::brackets::Brackets;
+use super::fronts;
 use super::ranking::{Ranked, Ranking};
 use super::rungs::{
-    self, arrival, check_options, concerns, ended_since, follower, is_over, is_paused, loss_at, loss_of,
-    sent_to,
+    self, Losses, arrival, check_options, concerns, ended_since, follower, is_over, is_paused, losses_at,
+    losses_of, sent_to,
 };
 use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, run_to_end, with_sibling};
 use crate::event::Work;
@@ -39,16 +41,26 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
             name: "min_early_stopping",
             doc: "how many of the lowest rungs are left out, so that trials are compared later; default 0",
         },
+        OptionDoc {
+            name: "brackets",
+            doc: "groups of trials side by side, each compared from one rung later on than the one before; \
+                  from 1, default 1",
+        },
     ],
     build: |options| {
         let (asha, complete) = configure::<Asha>(options)?;
         check_options(asha.eta, asha.min_budget)?;
+        if asha.brackets == 0 {
+            return Err("brackets = 0, but trials are compared in at least 1".into());
+        }
         Ok((Box::new(asha), complete))
     },
 };
 
 /// The rungs are at `min_budget`·ηˢ⁺ᵏ below the study's `max_budget`, where nobody is stopped any more. At a rung the
-/// first report at or beyond it counts. The first objective decides.
+/// first report at or beyond it counts. One objective decides by its loss; of several all do, by fronts ([`fronts`]).
+///
+/// A trial is compared with those of its own bracket; with the default of 1 that is with all. See [`Brackets`].
 ///
 /// *Stop.* A trial goes on if its loss is no worse than the n/η-th best of the n that have come to the rung, itself
 /// among them, rounded down but at least the best (Optuna's rule; Ray Tune interpolates
@@ -64,23 +76,24 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// replicates, number 0 decides and the others follow it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Asha {
-    mode: Mode,
-    eta: u64,
-    min_budget: u64,
-    min_early_stopping: u32,
+pub(super) struct Asha {
+    pub(super) mode: Mode,
+    pub(super) eta: u64,
+    pub(super) min_budget: u64,
+    pub(super) min_early_stopping: u32,
+    pub(super) brackets: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Mode {
+pub(super) enum Mode {
     Stop,
     Promote,
 }
 
 impl Default for Asha {
     fn default() -> Self {
-        Self { mode: Mode::Stop, eta: 3, min_budget: 1, min_early_stopping: 0 }
+        Self { mode: Mode::Stop, eta: 3, min_budget: 1, min_early_stopping: 0, brackets: 1 }
     }
 }
 
@@ -90,6 +103,7 @@ struct Field {
     begun: bool,
     from: u32,
     rungs: Vec<u64>,
+    brackets: Brackets,
     reports: usize,
     ended: (usize, usize),
     replicates: Vec<Replicate>,
@@ -98,16 +112,34 @@ struct Field {
 /// The rungs of one replicate index.
 #[derive(Default)]
 struct Replicate {
-    /// Trial by trial, the loss at each rung as ranked; NaN where the trial has not come.
+    /// Trial by trial, the loss at each rung as ranked; NaN where the trial has not come. One objective only.
     losses: Vec<f64>,
+    /// Bracket by bracket, rung by rung.
     ranked: Vec<Rung>,
 }
 
+/// Who has come to a rung of a bracket: by loss where there is one objective, else by fronts.
 #[derive(Default)]
 struct Rung {
     ranking: Ranking,
     /// Those among the best who are not known to have gone on or ended.
     open: BTreeSet<Ranked>,
+    several: Several,
+}
+
+/// The losses of those who have come, and their order as far as it is known.
+#[derive(Default)]
+struct Several {
+    losses: BTreeMap<u32, Box<[f64]>>,
+    /// Best first.
+    order: Option<Vec<u32>>,
+}
+
+impl Several {
+    fn order(&mut self) -> &[u32] {
+        let losses = &self.losses;
+        self.order.get_or_insert_with(|| fronts::best_first(losses))
+    }
 }
 
 impl Scheduler for Asha {
@@ -120,17 +152,22 @@ impl Scheduler for Asha {
         }
         let field = memo.get::<Field>();
         self.advance(study, field);
-        if let Some(assignment) = field.promotion(study) {
+        if let Some(assignment) = self.promotion(study, field) {
             return assignment;
         }
         if allowance.may_start {
-            return Assignment::Start { budget: field.rungs.first().copied() };
+            let bracket = field.bracket_of(study.trials().len() as u32);
+            return Assignment::Start { budget: field.rungs.get(bracket).copied() };
         }
         if !study.running().is_empty() {
             return Assignment::Wait;
         }
         let last = if study.incumbent().is_none() { field.leader(study) } else { None };
         last.unwrap_or(Assignment::Done)
+    }
+
+    fn only_judges(&self) -> bool {
+        self.mode == Mode::Stop
     }
 
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, _: &mut Rng) -> Verdict {
@@ -143,16 +180,30 @@ impl Scheduler for Asha {
         let Some((piece, point)) = latest(study, work) else { return Verdict::go_on() };
         let field = memo.get::<Field>();
         self.advance(study, field);
-        for (k, &rung) in field.rungs.iter().enumerate() {
-            if arrival(piece, rung).is_none_or(|arrived| arrived.step != point.step) {
+        let bracket = field.bracket_of(work.trial);
+        for k in bracket..field.rungs.len() {
+            let rung = field.rungs[k];
+            if arrival(study, piece, rung).is_none_or(|arrived| arrived.step != point.step) {
                 continue;
             }
-            let ranking = &field.replicates[usize::from(work.replicate)].ranked[k].ranking;
-            let loss = loss_at(study.metrics(), piece, rung);
-            if let (Some(loss), Some(cut)) = (loss, ranking.cut())
-                && loss > cut.loss
-            {
-                return self.stop(study, (rung, point.step), (loss, cut.loss), ranking.len());
+            let at = (rung, point.step);
+            let Rung { ranking, several, .. } = field.rung(work.replicate, bracket, k);
+            match losses_at(study, piece, rung) {
+                Some(Losses::One(loss)) => {
+                    if let Some(cut) = ranking.cut().filter(|cut| loss > cut.loss) {
+                        return self.stop(study, at, (loss, cut.loss), ranking.len());
+                    }
+                }
+                Some(Losses::Several(_)) => {
+                    let order = several.order();
+                    let quota = self.quota(order.len());
+                    if let Some(place) =
+                        order.iter().position(|&trial| trial == work.trial).filter(|p| *p >= quota)
+                    {
+                        return stop_by_fronts(at, place, quota, order.len());
+                    }
+                }
+                None => {}
             }
         }
         Verdict::go_on()
@@ -178,8 +229,10 @@ impl Asha {
 
     fn advance(&self, study: &Study, field: &mut Field) {
         if !field.begun || field.from != study.policy_from() {
-            let rungs = rungs::rungs(self.first(), self.eta, study.spec().max_budget.unwrap_or(u64::MAX));
-            *field = Field { begun: true, from: study.policy_from(), rungs, ..Field::default() };
+            let max = study.spec().max_budget.unwrap_or(u64::MAX);
+            let rungs = rungs::rungs(self.first(), self.eta, max);
+            let brackets = Brackets::new(self.first(), self.eta, max, self.brackets);
+            *field = Field { begun: true, from: study.policy_from(), rungs, brackets, ..Field::default() };
         }
         for report in &study.reports()[field.reports..] {
             let followed = self.mode == Mode::Stop || report.work.replicate == 0;
@@ -204,25 +257,37 @@ impl Asha {
     /// Ranks a piece at rung `k` by what the study now says.
     fn refresh(&self, study: &Study, field: &mut Field, work: Work, k: usize) {
         let Some(offset) = work.trial.checked_sub(field.from) else { return };
+        let bracket = field.bracket_of(work.trial);
+        if k < bracket {
+            return;
+        }
         let (rung, width) = (field.rungs[k], field.rungs.len());
-        let loss = match self.mode {
-            Mode::Stop => study.piece(work).and_then(|piece| loss_at(study.metrics(), piece, rung)),
+        let losses = match self.mode {
+            Mode::Stop => study.piece(work).and_then(|piece| losses_at(study, piece, rung)),
             Mode::Promote => {
-                study.trial(work.trial).and_then(|trial| loss_of(study.metrics(), trial, &field.rungs, k))
+                study.trial(work.trial).and_then(|trial| losses_of(study, trial, &field.rungs, k))
             }
         };
-        let index = usize::from(work.replicate);
-        if field.replicates.len() <= index {
-            field.replicates.resize_with(index + 1, Replicate::default);
+        if study.metrics().objectives.len() > 1 {
+            let several = &mut field.rung(work.replicate, bracket, k).several;
+            let before = match losses {
+                Some(Losses::Several(losses)) => several.losses.insert(work.trial, losses),
+                Some(Losses::One(_)) | None => several.losses.remove(&work.trial),
+            };
+            if several.losses.get(&work.trial) != before.as_ref() {
+                several.order = None;
+            }
+            return;
         }
-        let replicate = &mut field.replicates[index];
-        replicate.ranked.resize_with(width, Rung::default);
+        let loss = losses.and_then(Losses::one);
+        field.rung(work.replicate, bracket, k);
+        let replicate = &mut field.replicates[usize::from(work.replicate)];
         let slot = offset as usize * width + k;
         if replicate.losses.len() <= slot {
             replicate.losses.resize((offset as usize + 1) * width, f64::NAN);
         }
         let before = std::mem::replace(&mut replicate.losses[slot], loss.unwrap_or(f64::NAN));
-        let Rung { ranking, open } = &mut replicate.ranked[k];
+        let Rung { ranking, open, .. } = &mut replicate.ranked[bracket * width + k];
         let mut moved = |ranked: Ranked, within: bool| {
             if !within {
                 open.remove(&ranked);
@@ -239,6 +304,48 @@ impl Asha {
         if let Some(loss) = loss {
             ranking.insert(Ranked::new(loss, work.trial), |n| self.quota(n), &mut moved);
         }
+    }
+
+    /// The best paused trial within the quota of the highest rung that has one, whatever its bracket.
+    fn promotion(&self, study: &Study, field: &mut Field) -> Option<Assignment> {
+        let Field { rungs, replicates, .. } = field;
+        let width = rungs.len();
+        let ranked = &mut replicates.first_mut()?.ranked;
+        for k in (0..width).rev() {
+            for rung in ranked.iter_mut().skip(k).step_by(width) {
+                if let Some(number) = self.candidate(study, rungs, rung, k) {
+                    let budget = rungs.get(k + 1).copied();
+                    return Some(Assignment::Resume { work: Work::of(number), budget });
+                }
+            }
+        }
+        None
+    }
+
+    fn candidate(&self, study: &Study, rungs: &[u64], rung: &mut Rung, k: usize) -> Option<u32> {
+        let has_left = |number: u32| {
+            let trial = &study.trials()[number as usize];
+            is_over(trial) || trial.piece(0).is_none_or(|piece| sent_to(piece, rungs) > k + 1)
+        };
+        let waits = |number: u32| is_paused(&study.trials()[number as usize]);
+        if !rung.several.losses.is_empty() {
+            let quota = self.quota(rung.several.losses.len());
+            let within = &rung.several.order()[..quota];
+            return within.iter().copied().find(|&number| !has_left(number) && waits(number));
+        }
+        let (mut gone, mut chosen) = (Vec::new(), None);
+        for &candidate in &rung.open {
+            if has_left(candidate.trial) {
+                gone.push(candidate);
+            } else if waits(candidate.trial) {
+                chosen = Some(candidate.trial);
+                break;
+            }
+        }
+        for candidate in gone {
+            rung.open.remove(&candidate);
+        }
+        chosen
     }
 
     fn stop(
@@ -261,49 +368,50 @@ impl Asha {
 }
 
 impl Field {
-    /// The best paused trial within the quota of the highest rung that has one.
-    fn promotion(&mut self, study: &Study) -> Option<Assignment> {
-        let rungs = &self.rungs;
-        let ranked = &mut self.replicates.first_mut()?.ranked;
-        for (k, rung) in ranked.iter_mut().enumerate().rev() {
-            let (mut gone, mut chosen) = (Vec::new(), None);
-            for &candidate in &rung.open {
-                let trial = &study.trials()[candidate.trial as usize];
-                let left = trial.piece(0).is_none_or(|piece| sent_to(piece, rungs) > k + 1);
-                if left || is_over(trial) {
-                    gone.push(candidate);
-                } else if is_paused(trial) {
-                    chosen = Some(candidate.trial);
-                    break;
-                }
-            }
-            for candidate in gone {
-                rung.open.remove(&candidate);
-            }
-            if let Some(number) = chosen {
-                return Some(Assignment::Resume {
-                    work: Work::of(number),
-                    budget: rungs.get(k + 1).copied(),
-                });
-            }
+    fn bracket_of(&self, trial: u32) -> usize {
+        self.brackets.of(trial.saturating_sub(self.from))
+    }
+
+    fn rung(&mut self, replicate: u16, bracket: usize, k: usize) -> &mut Rung {
+        let (index, width) = (usize::from(replicate), self.rungs.len());
+        if self.replicates.len() <= index {
+            self.replicates.resize_with(index + 1, Replicate::default);
         }
-        None
+        let ranked = &mut self.replicates[index].ranked;
+        if ranked.len() <= bracket * width + k {
+            ranked.resize_with((bracket + 1) * width, Rung::default);
+        }
+        &mut ranked[bracket * width + k]
     }
 
     /// The best paused trial of the highest rung that has one, whatever the quota.
-    fn leader(&self, study: &Study) -> Option<Assignment> {
-        for (k, rung) in self.replicates.first()?.ranked.iter().enumerate().rev() {
-            let waits = |number: u32| {
-                let trial = &study.trials()[number as usize];
+    fn leader(&mut self, study: &Study) -> Option<Assignment> {
+        let Self { rungs, replicates, .. } = self;
+        let width = rungs.len();
+        let ranked = &mut replicates.first_mut()?.ranked;
+        for k in (0..width).rev() {
+            let waits = |number: &u32| {
+                let trial = &study.trials()[*number as usize];
                 is_paused(trial)
                     && !is_over(trial)
-                    && trial.piece(0).is_some_and(|piece| sent_to(piece, &self.rungs) == k + 1)
+                    && trial.piece(0).is_some_and(|piece| sent_to(piece, rungs) == k + 1)
             };
-            if let Some(ranked) = rung.ranking.iter().find(|ranked| waits(ranked.trial)) {
-                let budget = self.rungs.get(k + 1).copied();
-                return Some(Assignment::Resume { work: Work::of(ranked.trial), budget });
+            for rung in ranked.iter_mut().skip(k).step_by(width) {
+                let by_loss = rung.ranking.iter().map(|ranked| ranked.trial).find(|number| waits(number));
+                if let Some(number) = by_loss.or_else(|| rung.several.order().iter().copied().find(waits)) {
+                    let budget = rungs.get(k + 1).copied();
+                    return Some(Assignment::Resume { work: Work::of(number), budget });
+                }
             }
         }
         None
     }
+}
+
+fn stop_by_fronts((rung, step): (u64, u64), place: usize, quota: usize, trials: usize) -> Verdict {
+    let best = if quota == 1 { "the best goes".into() } else { format!("the best {quota} go") };
+    Verdict::stop(format!(
+        "at step {step}: number {} by fronts of {trials} at rung {rung}, of whom {best} on",
+        place + 1
+    ))
 }

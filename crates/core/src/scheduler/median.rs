@@ -47,6 +47,24 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
     },
 };
 
+/// The same rule, for whoever looks for it by its own name.
+pub(super) const PERCENTILE: Entry<dyn Scheduler> = Entry {
+    name: "percentile",
+    summary: "stops a trial whose best value so far is not among the best so many per cent of the completed trials at its step",
+    options: &[
+        OptionDoc { name: "percentile", doc: "0 to 100; the best so many per cent may go on; default 25" },
+        ENTRY.options[1],
+        ENTRY.options[2],
+        ENTRY.options[3],
+        ENTRY.options[4],
+    ],
+    build: |options| {
+        let mut options = options.clone();
+        options.entry("percentile").or_insert_with(|| 25.0.into());
+        (ENTRY.build)(&options)
+    },
+};
+
 /// The first objective decides. Trials of an earlier policy count among the completed ones. A replicate is compared
 /// with the same replicate of the other trials.
 #[derive(Serialize, Deserialize)]
@@ -76,6 +94,10 @@ struct Completed {
 impl Scheduler for Median {
     fn assign(&self, study: &Study, allowance: Allowance, _: &mut Memo, _: &mut Rng) -> Assignment {
         run_to_end(study, allowance)
+    }
+
+    fn only_judges(&self) -> bool {
+        true
     }
 
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, _: &mut Rng) -> Verdict {

@@ -3,12 +3,24 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SCHEDULERS`]. A pruner is a scheduler that only judges.
 
 mod asha;
+mod brackets;
+pub mod forecast;
+mod fronts;
+mod hyperband;
 mod median;
+mod paired;
+mod patience;
+mod pb2;
+mod pbt;
+mod population;
+mod race;
 mod ranking;
 mod run_all;
 mod rungs;
 mod successive_halving;
 mod threshold;
+mod wilcoxon;
+mod wrapped;
 
 use std::sync::Arc;
 
@@ -16,12 +28,26 @@ use crate::event::{Decision, Outcome, Work};
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
+use crate::space::Point;
 use crate::study::Study;
 use crate::trial::{CurvePoint, Piece};
 
 /// Every scheduler there is.
-pub static SCHEDULERS: &[Entry<dyn Scheduler>] =
-    &[run_all::ENTRY, median::ENTRY, threshold::ENTRY, successive_halving::ENTRY, asha::ENTRY];
+pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
+    run_all::ENTRY,
+    median::ENTRY,
+    median::PERCENTILE,
+    threshold::ENTRY,
+    patience::ENTRY,
+    wilcoxon::ENTRY,
+    successive_halving::ENTRY,
+    asha::ENTRY,
+    hyperband::ENTRY,
+    race::ENTRY,
+    pbt::ENTRY,
+    pb2::ENTRY,
+    forecast::ENTRY,
+];
 
 /// What runs next.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +61,32 @@ pub enum Assignment {
     Resume {
         /// Which.
         work: Work,
+        /// Up to this step; none means to its end.
+        budget: Option<u64>,
+    },
+    /// A trial ends although some of its replicates have not begun: they never will.
+    Stop {
+        /// One of those that have not begun.
+        work: Work,
+        /// Why, in one line with the numbers that decided.
+        why: Arc<str>,
+    },
+    /// A paused trial makes way for one that begins with another trial's checkpoint; what that one is, the next
+    /// assignment says.
+    Exploit {
+        /// Which makes way.
+        work: Work,
+        /// The trial and step whose checkpoint is taken instead.
+        from: (u32, u64),
+        /// Why, in one line with the numbers that decided.
+        why: Arc<str>,
+    },
+    /// A new trial from another's checkpoint: in place of the one that makes way ([`Study::exploiting`]) if there is one.
+    Branch {
+        /// The trial and step whose checkpoint it begins with.
+        from: (u32, u64),
+        /// Its params.
+        point: Point,
         /// Up to this step; none means to its end.
         budget: Option<u64>,
     },
@@ -82,6 +134,22 @@ pub trait Scheduler: Send + Sync {
     /// What `work` does after its latest report, which the study already holds.
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, rng: &mut Rng) -> Verdict;
 
+    /// Whether it lets trials begin with the checkpoints of others: then those of every pause are kept.
+    fn branches(&self) -> bool {
+        false
+    }
+
+    /// With how many of its replicates a new trial begins; none means with all. The others are held until this scheduler
+    /// resumes them, or stops the trial.
+    fn opening(&self, _study: &Study) -> Option<u16> {
+        None
+    }
+
+    /// Whether trials run to their end unless [`Scheduler::judge`] stops them: it never pauses one or holds a part of it.
+    fn only_judges(&self) -> bool {
+        false
+    }
+
     /// What the study must declare for this scheduler to work; an error says what is missing.
     fn check(&self, _spec: &crate::spec::Spec) -> Result<(), String> {
         Ok(())
@@ -90,7 +158,8 @@ pub trait Scheduler: Send + Sync {
 
 /// What a scheduler that only judges assigns: paused work goes on, then new trials begin, all of them to their end.
 fn run_to_end(study: &Study, allowance: Allowance) -> Assignment {
-    if let Some(&work) = study.paused().first() {
+    // An earlier policy may have held replicates back.
+    if let Some(&work) = study.paused().first().or_else(|| study.held().first()) {
         return Assignment::Resume { work, budget: None };
     }
     if allowance.may_start { Assignment::Start { budget: None } } else { Assignment::Done }

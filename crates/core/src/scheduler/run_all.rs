@@ -25,6 +25,10 @@ impl Scheduler for RunAll {
         run_to_end(study, allowance)
     }
 
+    fn only_judges(&self) -> bool {
+        true
+    }
+
     fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {
         Verdict::go_on()
     }

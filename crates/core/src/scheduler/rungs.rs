@@ -4,7 +4,7 @@
 //! budgets and the outcomes of the trials that the current policy has started.
 
 use crate::event::{Outcome, Work};
-use crate::metric::{CurveValue, Metrics};
+use crate::metric::{CurveValue, Metric};
 use crate::spec::Spec;
 use crate::study::Study;
 use crate::trial::{CurvePoint, Piece, Trial, WorkState};
@@ -42,49 +42,106 @@ pub(super) fn check_options(eta: u64, min_budget: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// The first report at or beyond `rung` that holds the first objective.
-pub(super) fn arrival(piece: &Piece, rung: u64) -> Option<&CurvePoint> {
-    let from = piece.curve.partition_point(|point| point.step < rung);
-    piece.curve[from..].iter().find(|point| !point.loss.is_nan())
+/// The losses by which a trial is compared at a rung: one, or one for each of several objectives.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Losses {
+    /// Of the only objective.
+    One(f64),
+    /// Of each objective.
+    Several(Box<[f64]>),
 }
 
-/// Whether a report at `step`, already in the curve of `work`, can have changed the loss at `rung`.
+impl Losses {
+    pub(super) fn one(self) -> Option<f64> {
+        match self {
+            Self::One(loss) => Some(loss),
+            Self::Several(_) => None,
+        }
+    }
+
+    /// The same loss in every objective.
+    pub(super) fn all(study: &Study, loss: f64) -> Self {
+        match study.metrics().objectives.len() {
+            0 | 1 => Self::One(loss),
+            count => Self::Several(vec![loss; count].into()),
+        }
+    }
+}
+
+/// The first report at or beyond `rung` that holds the first objective, once the others have been reported too.
+pub(super) fn arrival<'a>(study: &Study, piece: &'a Piece, rung: u64) -> Option<&'a CurvePoint> {
+    let from = piece.curve.partition_point(|point| point.step < rung);
+    let mut at = (from..piece.curve.len()).filter(|k| !piece.curve[*k].loss.is_nan());
+    if study.metrics().objectives.len() < 2 {
+        return at.next().map(|k| &piece.curve[k]);
+    }
+    let others = &study.metrics().objectives[1..];
+    let complete = |k: &usize| {
+        let known =
+            |name: &str| piece.curve[..=*k].iter().any(|point| study.curve_value(point, name).is_some());
+        others.iter().all(|metric| known(&metric.name))
+    };
+    at.find(complete).map(|k| &piece.curve[k])
+}
+
+/// Whether a report at `step`, already in the curve of `work`, can have changed the losses at `rung`.
 ///
 /// With a broken trial how far it was sent counts too, and it may run on beyond its budget.
 pub(super) fn concerns(study: &Study, work: Work, rung: u64, step: u64) -> bool {
     let Some((trial, piece)) = study.trial(work.trial).zip(study.piece(work)) else { return false };
-    let reached = rung <= piece.step() && arrival(piece, rung).is_none_or(|point| step <= point.step);
+    let reached = rung <= piece.step() && arrival(study, piece, rung).is_none_or(|point| step <= point.step);
     reached || is_broken(trial)
 }
 
-/// The loss of a curve at `rung`: at its first report there, or the best so far where the best of a curve counts.
-pub(super) fn loss_at(metrics: &Metrics, piece: &Piece, rung: u64) -> Option<f64> {
-    let point = arrival(piece, rung)?;
-    match metrics.curve {
-        CurveValue::Last => Some(point.loss),
-        CurveValue::Best => piece.best_loss_to(point.step),
+/// The losses of a curve at `rung`: at its first report there, or where it was best so far if the best of a curve counts.
+/// Of several objectives, the first says where that is, and what a report left out is taken from the last before it.
+pub(super) fn losses_at(study: &Study, piece: &Piece, rung: u64) -> Option<Losses> {
+    let metrics = study.metrics();
+    let mut at = arrival(study, piece, rung)?;
+    if metrics.curve == CurveValue::Best {
+        let so_far =
+            piece.curve.iter().take_while(|point| point.step <= at.step && !std::ptr::eq(*point, at));
+        at = so_far
+            .chain([at])
+            .filter(|point| !point.loss.is_nan())
+            .min_by(|a, b| a.loss.total_cmp(&b.loss))?;
     }
+    if metrics.objectives.len() < 2 {
+        return Some(Losses::One(at.loss));
+    }
+    let until = piece.curve.partition_point(|point| point.step <= at.step);
+    let loss = |metric: &Metric| {
+        let told = |point: &CurvePoint| study.curve_value(point, &metric.name);
+        let value = piece.curve[..until].iter().rev().chain(&piece.curve[until..]).find_map(told)?;
+        Some(metric.direction.turn(value))
+    };
+    metrics.objectives.iter().map(loss).collect::<Option<Box<[f64]>>>().map(Losses::Several)
 }
 
-/// The loss of a trial at rung `k`; none as long as it has not been sent or has not come there.
+/// The losses of a trial at rung `k`; none as long as it has not been sent or has not come there.
 ///
-/// Once it is over and has not come so far, its final loss counts if it completed; else it is the worst there is, so
+/// Once it is over and has not come so far, its final losses count if it completed; else it is the worst there is, so
 /// that a rung neither waits for it nor loses sight of it. It is also the worst of the last rung it came to if it
 /// failed or was stopped by a user there: the place of one who goes on is not for it.
-pub(super) fn loss_of(metrics: &Metrics, trial: &Trial, rungs: &[u64], k: usize) -> Option<f64> {
+pub(super) fn losses_of(study: &Study, trial: &Trial, rungs: &[u64], k: usize) -> Option<Losses> {
     let piece = trial.piece(0)?;
     let sent = sent_to(piece, rungs);
     if sent <= k {
         return None;
     }
     if is_broken(trial) && sent == k + 1 {
-        return Some(f64::INFINITY);
+        return Some(Losses::all(study, f64::INFINITY));
     }
     let last = || match &piece.outcome {
-        Some(Outcome::Completed { values }) => metrics.objectives[0].direction.turn(values[0]),
-        _ => f64::INFINITY,
+        Some(Outcome::Completed { values }) => {
+            let objectives = values.iter().zip(&study.metrics().objectives);
+            let losses: Box<[f64]> =
+                objectives.map(|(value, metric)| metric.direction.turn(*value)).collect();
+            if losses.len() == 1 { Losses::One(losses[0]) } else { Losses::Several(losses) }
+        }
+        _ => Losses::all(study, f64::INFINITY),
     };
-    loss_at(metrics, piece, rungs[k]).or_else(|| is_over(trial).then(last))
+    losses_at(study, piece, rungs[k]).or_else(|| is_over(trial).then(last))
 }
 
 /// Whether a replicate has ended, and neither by completing nor by losing.
@@ -122,6 +179,10 @@ pub(super) fn sent_to(piece: &Piece, rungs: &[u64]) -> usize {
 /// Paused work that no rung decides about: trials of an earlier policy go to their end, and further replicates go as
 /// far as replicate 0 was sent.
 pub(super) fn follower(study: &Study) -> Option<super::Assignment> {
+    // An earlier policy may have held replicates back.
+    if let Some(&work) = study.held().first() {
+        return Some(super::Assignment::Resume { work, budget: None });
+    }
     let &first = study.paused().first()?;
     if first.trial < study.policy_from() {
         return Some(super::Assignment::Resume { work: first, budget: None });

@@ -3,13 +3,16 @@
 //! A bracket is a fixed number of trials that start together at the smallest budget. When all of them have come to a
 //! rung, the best 1/η of them go on from their checkpoints to the next, until one runs to its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::brackets::{Brackets as Rounds, Slice};
+use super::fronts;
 use super::ranking::Ranked;
 use super::rungs::{
-    self, check_options, concerns, ended_since, follower, is_over, is_paused, loss_at, loss_of, sent_to,
+    self, Losses, check_options, concerns, ended_since, follower, is_over, is_paused, losses_at, losses_of,
+    sent_to,
 };
 use super::{Allowance, Assignment, Scheduler, Verdict};
 use crate::event::Work;
@@ -45,8 +48,8 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
     },
 };
 
-/// The rungs are at `min_budget`·ηᵏ below the study's `max_budget`; beyond the last a trial runs to its end. The first
-/// objective decides, ties by trial number. At least one trial of a rung goes on, also where the bracket has fewer
+/// The rungs are at `min_budget`·ηᵏ below the study's `max_budget`; beyond the last a trial runs to its end. One objective
+/// decides by its loss, several by fronts ([`fronts`]), ties by trial number. At least one trial of a rung goes on, also where the bracket has fewer
 /// than η trials left.
 ///
 /// Bracket *b* is the *b*-th group of trials by number since the policy began. While a rung waits for running trials,
@@ -59,15 +62,18 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// replicates, number 0 decides and the others follow it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct SuccessiveHalving {
-    eta: u64,
-    min_budget: u64,
-    bracket_trials: Option<u32>,
+pub(super) struct SuccessiveHalving {
+    pub(super) eta: u64,
+    pub(super) min_budget: u64,
+    pub(super) bracket_trials: Option<u32>,
+    /// How many of Hyperband's brackets take turns; 0 for plain halving. Not an option of this scheduler's own.
+    #[serde(skip)]
+    pub(super) rounds_of: u32,
 }
 
 impl Default for SuccessiveHalving {
     fn default() -> Self {
-        Self { eta: 3, min_budget: 1, bracket_trials: None }
+        Self { eta: 3, min_budget: 1, bracket_trials: None, rounds_of: 0 }
     }
 }
 
@@ -77,8 +83,7 @@ struct Brackets {
     begun: bool,
     from: u32,
     rungs: Vec<u64>,
-    /// Trials per bracket.
-    size: u32,
+    cut: Cut,
     reports: usize,
     ended: (usize, usize),
     trials: u32,
@@ -87,7 +92,35 @@ struct Brackets {
     active: BTreeSet<usize>,
 }
 
+/// How trials are cut into brackets.
+enum Cut {
+    /// So many each, and all begin at the first rung.
+    Even(u32),
+    /// As in Hyperband, one after the other.
+    Rounds(Rounds),
+}
+
+impl Default for Cut {
+    fn default() -> Self {
+        Self::Even(1)
+    }
+}
+
+impl Cut {
+    /// The bracket of the `offset`-th trial of the policy.
+    fn slice(&self, offset: u32) -> Slice {
+        match self {
+            Self::Even(size) => {
+                let index = offset / size;
+                Slice { index: index as usize, first: index * size, trials: *size, start: 0 }
+            }
+            Self::Rounds(rounds) => rounds.slice(offset),
+        }
+    }
+}
+
 struct Bracket {
+    slice: Slice,
     /// The lowest rung at which something has changed since the survey; a new trial changes the first.
     stale: Option<usize>,
     stage: Stage,
@@ -116,7 +149,8 @@ impl Scheduler for SuccessiveHalving {
             }
         }
         if allowance.may_start {
-            return Assignment::Start { budget: brackets.rungs.first().copied() };
+            let slice = brackets.cut.slice(study.trials().len() as u32 - brackets.from);
+            return Assignment::Start { budget: brackets.rungs.get(slice.start).copied() };
         }
         if study.running().is_empty() { Assignment::Done } else { Assignment::Wait }
     }
@@ -136,15 +170,15 @@ impl SuccessiveHalving {
             *brackets = self.begin(study);
         }
         for report in &study.reports()[brackets.reports..] {
-            let concerned = |&rung: &u64| concerns(study, report.work, rung, report.step);
-            if report.work.replicate == 0 {
-                let rung = brackets.rungs.iter().position(concerned);
+            if let (0, Some(offset)) = (report.work.replicate, report.work.trial.checked_sub(brackets.from)) {
+                let mut rungs = brackets.cut.slice(offset).start..brackets.rungs.len();
+                let rung = rungs.find(|k| concerns(study, report.work, brackets.rungs[*k], report.step));
                 brackets.touch(report.work.trial, rung);
             }
         }
         for number in ended_since(study, &mut brackets.ended) {
             let Some(piece) = study.trials()[number as usize].piece(0) else { continue };
-            let reached = |&&rung: &&u64| loss_at(study.metrics(), piece, rung).is_some();
+            let reached = |&&rung: &&u64| losses_at(study, piece, rung).is_some();
             let lacking = brackets.rungs.iter().take_while(reached).count();
             let last = sent_to(piece, &brackets.rungs).saturating_sub(1);
             brackets.touch(number, Some(lacking.min(last)));
@@ -158,10 +192,14 @@ impl SuccessiveHalving {
     }
 
     fn begin(&self, study: &Study) -> Brackets {
-        let rungs = rungs::rungs(self.min_budget, self.eta, study.spec().max_budget.unwrap_or(u64::MAX));
+        let max = study.spec().max_budget.unwrap_or(u64::MAX);
+        let rungs = rungs::rungs(self.min_budget, self.eta, max);
         let full = u32::try_from(self.eta.saturating_pow(rungs.len() as u32)).unwrap_or(u32::MAX);
-        let size = self.bracket_trials.unwrap_or(full);
-        Brackets { begun: true, from: study.policy_from(), rungs, size, ..Brackets::default() }
+        let cut = match self.rounds_of {
+            0 => Cut::Even(self.bracket_trials.unwrap_or(full)),
+            most => Cut::Rounds(Rounds::new(self.min_budget, self.eta, max, most)),
+        };
+        Brackets { begun: true, from: study.policy_from(), rungs, cut, ..Brackets::default() }
     }
 
     /// The next promotion in a bracket, if one is due.
@@ -172,16 +210,17 @@ impl SuccessiveHalving {
         brackets: &mut Brackets,
         index: usize,
     ) -> Option<Assignment> {
-        let first = brackets.from + index as u32 * brackets.size;
-        let trials = brackets.size.min(study.trials().len() as u32 - first);
-        if trials < brackets.size && allowance.may_start {
+        let slice = brackets.known[index].slice;
+        let first = brackets.from + slice.first;
+        let trials = slice.trials.min(study.trials().len() as u32 - first);
+        if trials < slice.trials && allowance.may_start {
             return None;
         }
         loop {
             let rungs = &brackets.rungs;
             let bracket = &mut brackets.known[index];
             if bracket.is_stale(study, rungs) {
-                bracket.stage = self.survey(study, rungs, first..first + trials);
+                bracket.stage = self.survey(study, rungs, slice.start, first..first + trials);
             }
             bracket.stale = None;
             match &mut bracket.stage {
@@ -209,9 +248,9 @@ impl SuccessiveHalving {
     }
 
     /// Follows a bracket from its first rung to where it stands.
-    fn survey(&self, study: &Study, rungs: &[u64], trials: std::ops::Range<u32>) -> Stage {
+    fn survey(&self, study: &Study, rungs: &[u64], start: usize, trials: std::ops::Range<u32>) -> Stage {
         let mut alive: Vec<u32> = trials.collect();
-        for rung in 0..=rungs.len() {
+        for rung in start..=rungs.len() {
             let behind = |number: &&u32| is_behind(&study.trials()[**number as usize], rungs, rung);
             let trials: Vec<u32> = alive.iter().rev().filter(behind).copied().collect();
             if !trials.is_empty() {
@@ -220,16 +259,15 @@ impl SuccessiveHalving {
             if rung == rungs.len() {
                 break;
             }
-            let mut ranked = Vec::with_capacity(alive.len());
+            let mut entries = Vec::with_capacity(alive.len());
             for &number in &alive {
                 match entry(study, &study.trials()[number as usize], rungs, rung) {
-                    Some(loss) => ranked.push(Ranked::new(loss, number)),
+                    Some(losses) => entries.push((number, losses)),
                     None => return Stage::Waits { trial: number, rung },
                 }
             }
-            ranked.sort_unstable();
-            ranked.truncate((ranked.len() / self.eta as usize).max(1));
-            alive = ranked.iter().map(|ranked| ranked.trial).collect();
+            alive = best_first(entries);
+            alive.truncate((alive.len() / self.eta as usize).max(1));
         }
         Stage::Over
     }
@@ -239,9 +277,11 @@ impl Brackets {
     /// Something changed for a trial at this rung.
     fn touch(&mut self, number: u32, rung: Option<usize>) {
         let (Some(offset), Some(rung)) = (number.checked_sub(self.from), rung) else { return };
-        let index = (offset / self.size) as usize;
+        let index = self.cut.slice(offset).index;
         while self.known.len() <= index {
-            self.known.push(Bracket { stale: None, stage: Stage::Over });
+            let next = self.known.last().map_or(0, |last| last.slice.first + last.slice.trials);
+            let slice = self.cut.slice(next);
+            self.known.push(Bracket { slice, stale: None, stage: Stage::Over });
         }
         let bracket = &mut self.known[index];
         bracket.stale = Some(bracket.stale.map_or(rung, |stale| stale.min(rung)));
@@ -271,13 +311,30 @@ fn is_behind(trial: &Trial, rungs: &[u64], rung: usize) -> bool {
     !is_over(trial) && trial.piece(0).is_some_and(|piece| sent_to(piece, rungs) <= rung)
 }
 
-/// The loss with which a trial counts at a rung it was sent to, once it is known.
-fn entry(study: &Study, trial: &Trial, rungs: &[u64], rung: usize) -> Option<f64> {
-    let known = loss_of(study.metrics(), trial, rungs, rung);
+/// Trials by their losses at a rung.
+fn best_first(entries: Vec<(u32, Losses)>) -> Vec<u32> {
+    let (mut ranked, mut several) = (Vec::new(), BTreeMap::new());
+    for (number, losses) in entries {
+        match losses {
+            Losses::One(loss) => ranked.push(Ranked::new(loss, number)),
+            Losses::Several(losses) => drop(several.insert(number, losses)),
+        }
+    }
+    ranked.sort_unstable();
+    ranked.iter().map(|ranked| ranked.trial).chain(fronts::best_first(&several)).collect()
+}
+
+/// The losses with which a trial counts at a rung it was sent to, once they are known.
+fn entry(study: &Study, trial: &Trial, rungs: &[u64], rung: usize) -> Option<Losses> {
+    let known = losses_of(study, trial, rungs, rung);
     let silent = || {
         let piece = trial.piece(0)?;
         let left = is_paused(trial) || sent_to(piece, rungs) > rung + 1;
-        left.then(|| piece.last_loss().map_or(f64::INFINITY, |(_, loss)| loss))
+        let last = || match study.metrics().objectives.len() {
+            0 | 1 => piece.last_loss().map_or(f64::INFINITY, |(_, loss)| loss),
+            _ => f64::INFINITY,
+        };
+        left.then(|| Losses::all(study, last()))
     };
     known.or_else(silent)
 }

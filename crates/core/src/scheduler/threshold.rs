@@ -68,6 +68,10 @@ impl Scheduler for Threshold {
         run_to_end(study, allowance)
     }
 
+    fn only_judges(&self) -> bool {
+        true
+    }
+
     fn judge(&self, study: &Study, work: Work, _: &mut Memo, _: &mut Rng) -> Verdict {
         if let Some(verdict) = with_sibling(study, work) {
             return verdict;

@@ -4,6 +4,7 @@
 //! parameter is logarithmic. Inside the core a value is *coded* as one `f64`: a number as itself, a choice or
 //! level as its index.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -243,6 +244,46 @@ impl Distribution {
                 (unit, unit)
             }
         }
+    }
+
+    /// A value moved by a factor, up for more than 1 and down for less, and never out of range.
+    ///
+    /// What is multiplied is what the scale is even in the ratios of: x on a log scale, 1 − x (divided) on `log1m`; on a
+    /// linear scale the value moves by (factor − 1) times itself, or times a tenth of the range where that is more, so
+    /// that 0 is no trap. A stepped value moves by at least one step, a level of an ordinal by one; a choice does not move.
+    ///
+    /// ```
+    /// use luthier_core::space::{Distribution, Scale};
+    /// let rate = Distribution::Float { low: 1e-4, high: 1.0, scale: Scale::Log, step: None };
+    /// assert!((rate.moved(0.1, 1.2) - 0.12).abs() < 1e-12);
+    /// assert_eq!(rate.moved(0.9, 1.2), 1.0);
+    /// let units = Distribution::Int { low: 0, high: 8, scale: Scale::Linear, step: 1 };
+    /// assert_eq!((units.moved(0.0, 1.2), units.moved(0.0, 0.8)), (1.0, 0.0));
+    /// ```
+    pub fn moved(&self, coded: f64, factor: f64) -> f64 {
+        let (low, high, scale) = match self {
+            Self::Float { low, high, scale, .. } => (*low, *high, *scale),
+            Self::Int { low, high, scale, .. } => (*low as f64, *high as f64, *scale),
+            Self::Categorical { .. } => return coded,
+            Self::Ordinal { .. } => return self.next_cell(coded, factor),
+        };
+        let wanted = match scale {
+            Scale::Linear => coded + (factor - 1.0) * coded.abs().max((high - low) / 10.0),
+            Scale::Log => coded * factor,
+            Scale::Log1m => 1.0 - (1.0 - coded) / factor,
+        };
+        let found = self.nearest(wanted.clamp(low, high));
+        if found == coded && self.cells().is_some() { self.next_cell(coded, factor) } else { found }
+    }
+
+    /// The cell above for a factor above 1, below for one below, where there is one.
+    fn next_cell(&self, coded: f64, factor: f64) -> f64 {
+        let (cell, last) = (self.cell_of(coded), self.cells().unwrap_or(1) - 1);
+        self.cell(match factor.total_cmp(&1.0) {
+            Ordering::Greater => (cell + 1).min(last),
+            Ordering::Less => cell.saturating_sub(1),
+            Ordering::Equal => cell,
+        })
     }
 
     /// The value as a user writes it.

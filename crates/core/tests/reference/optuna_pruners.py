@@ -81,9 +81,44 @@ def side_by_side(curves, workers):
 
 
 def case(name, kind, settings, direction, curves, order):
-    pruner = getattr(optuna.pruners, kind)(**settings)
-    result = play(pruner, direction, curves, order)
+    result = play(pruner_of(kind, settings), direction, curves, order)
     return {"name": name, "pruner": kind, "settings": settings, "direction": direction, **result}
+
+
+def pruner_of(kind, settings):
+    """Settings may hold a pruner to wrap: {"pruner": its class, and its settings}."""
+    settings = dict(settings)
+    if "wrapped_pruner" in settings and settings["wrapped_pruner"] is not None:
+        inner = dict(settings["wrapped_pruner"])
+        settings["wrapped_pruner"] = pruner_of(inner.pop("pruner"), inner)
+    pruner = getattr(optuna.pruners, kind)(**settings)
+    if kind == "HyperbandPruner":
+        pruner._get_bracket_id = lambda study, trial: bracket_of(pruner, trial.number)
+    return pruner
+
+
+def bracket_of(pruner, number):
+    """Luthier's bracket: multiples of the golden ratio over the brackets' shares. Optuna hashes the study's name; shares, rungs and verdicts
+    are Optuna's."""
+    if not pruner._trial_allocation_budgets:
+        return 0  # nothing has been reported yet
+    place = (number * 0x9E3779B97F4A7C15 % 2**64) * pruner._total_trial_allocation_budget >> 64
+    for bracket, trials in enumerate(pruner._trial_allocation_budgets):
+        if place < trials:
+            return bracket
+        place -= trials
+    raise AssertionError("unreachable")
+
+
+def instances_of(rng, count, instances, spread, decimals=3):
+    """Scores of trials of different quality on the same instances, whose difficulties differ more than the trials do."""
+    difficulty = rng.uniform(0, 3, instances)
+    qualities = rng.uniform(0.0, 1.0, count)
+    return [[(k, round(quality + difficulty[k] + rng.normal(0, spread), decimals)) for k in range(instances)] for quality in qualities]
+
+
+def shuffled(rng, curves):
+    return [[curve[k] for k in rng.permutation(len(curve))] for curve in curves]
 
 
 def cases():
@@ -126,6 +161,34 @@ def cases():
                {"min_resource": 1, "reduction_factor": 2, "min_early_stopping_rate": 1}, "minimize", falling, together)
     yield case("halving by 2, uneven steps jump over rungs", halving, {"min_resource": 1, "reduction_factor": 2},
                "minimize", sparse, side_by_side(sparse, 3))
+    patient, wilcoxon, hyperband = "PatientPruner", "WilcoxonPruner", "HyperbandPruner"
+    wavy = curves_of(rng, 10, steps, noise=0.3)
+    yield case("patience alone", patient, {"wrapped_pruner": None, "patience": 2}, "minimize", wavy, one_after_another(wavy))
+    yield case("patience of none", patient, {"wrapped_pruner": None, "patience": 0}, "minimize", falling, together)
+    yield case("patience with a least gain, maximised", patient, {"wrapped_pruner": None, "patience": 1, "min_delta": 0.05}, "maximize",
+               rising, together)
+    yield case("patience before the median", patient,
+               {"wrapped_pruner": {"pruner": median, "n_startup_trials": 2}, "patience": 1}, "minimize", wavy, side_by_side(wavy, 3))
+    yield case("patience before the best quarter", patient,
+               {"wrapped_pruner": {"pruner": percentile, "percentile": 25.0, "n_startup_trials": 2}, "patience": 0, "min_delta": 0.02},
+               "minimize", wavy, one_after_another(wavy))
+    folds = shuffled(rng, instances_of(rng, 14, 10, 0.2))
+    ties = instances_of(rng, 14, 9, 0.4, decimals=1)
+    many = instances_of(rng, 8, 60, 1.0)
+    yield case("Wilcoxon, folds in any order", wilcoxon, {}, "minimize", folds, one_after_another(folds))
+    yield case("Wilcoxon, four at a time, stricter", wilcoxon, {"p_threshold": 0.02, "n_startup_steps": 5}, "minimize", folds,
+               side_by_side(folds, 4))
+    yield case("Wilcoxon, ties and zeros", wilcoxon, {"p_threshold": 0.2}, "minimize", ties, one_after_another(ties))
+    yield case("Wilcoxon, maximised", wilcoxon, {"p_threshold": 0.3}, "maximize",
+               [[(step, -value) for step, value in curve] for curve in folds], one_after_another(folds))
+    yield case("Wilcoxon, sixty instances", wilcoxon, {"p_threshold": 0.05}, "minimize", many, one_after_another(many))
+    long = curves_of(rng, 25, list(range(0, 27)))
+    yield case("Hyperband by 3", hyperband, {"min_resource": 1, "max_resource": 27, "reduction_factor": 3}, "minimize", long,
+               one_after_another(long))
+    yield case("Hyperband by 3, five at a time", hyperband, {"min_resource": 1, "max_resource": 27, "reduction_factor": 3}, "minimize",
+               long, side_by_side(long, 5))
+    yield case("Hyperband by 2 from 2 on, maximised", hyperband, {"min_resource": 2, "max_resource": 24, "reduction_factor": 2},
+               "maximize", [[(step, -value) for step, value in curve[:24]] for curve in long], side_by_side([c[:24] for c in long], 3))
     yield case("halving, values that are not numbers", halving, {"min_resource": 2, "reduction_factor": 2},
                "minimize", with_gaps, side_by_side(with_gaps, 3))
 

@@ -212,6 +212,7 @@ impl Past {
                 trial,
                 space: 0,
                 params,
+                replicates: None,
                 budget: None,
                 parent: None,
                 why,

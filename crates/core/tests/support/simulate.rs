@@ -45,6 +45,8 @@ pub(crate) struct World<'a> {
     pub(crate) stride: u64,
     /// The raw value of the first objective for these params.
     pub(crate) value: &'a dyn Fn(&[f64], Moment) -> f64,
+    /// The raw values of the further objectives, in their order.
+    pub(crate) further: &'a dyn Fn(&[f64], Moment) -> Vec<f64>,
     /// Ticks that a step of this work takes.
     pub(crate) ticks: &'a dyn Fn(Work) -> u64,
     /// Whether something happens instead.
@@ -67,6 +69,7 @@ impl<'a> World<'a> {
             last,
             stride: 1,
             value,
+            further: &|_, _| Vec::new(),
             ticks: &|_| 1,
             mishap: &|_| None,
             wishes: Vec::new(),
@@ -143,7 +146,9 @@ impl Simulation<'_> {
                     let attempt = self.run.study.piece(work).unwrap().attempt + 1;
                     self.add(Event::Claimed { work, attempt });
                     self.idle -= 1;
-                    let from = self.saved.get(&work).copied().unwrap_or(0);
+                    let parent = self.run.study.trial(work.trial).unwrap().parent;
+                    let begun = parent.map_or(0, |(_, step)| step);
+                    let from = self.saved.get(&work).copied().unwrap_or(begun);
                     self.plan(work, from);
                 }
                 Next::Wait => return,
@@ -160,7 +165,9 @@ impl Simulation<'_> {
         let (attempt, budget) = (piece.attempt, piece.budget);
         let moment = Moment { work, attempt, step };
         let mishap = (self.world.mishap)(moment);
-        let value = (self.world.value)(&self.run.study.trial(work.trial).unwrap().point.0, moment);
+        let params = &self.run.study.trial(work.trial).unwrap().point.0;
+        let mut all = vec![(self.world.value)(params, moment)];
+        all.extend((self.world.further)(params, moment));
         match mishap {
             Some(Mishap::Fails) => {
                 return self
@@ -170,11 +177,13 @@ impl Simulation<'_> {
                 self.idle += 1;
                 return self.add(Event::Lost { work, returned: false });
             }
-            Some(Mishap::Completes) => return self.end(work, Outcome::Completed { values: vec![value] }),
+            Some(Mishap::Completes) => return self.end(work, Outcome::Completed { values: all }),
             Some(Mishap::Silence) | None => {}
         }
-        let name = self.run.study.metrics().objectives[0].name.clone();
-        let values = if mishap == Some(Mishap::Silence) { vec![] } else { vec![(name, value)] };
+        let names = self.run.study.metrics().objectives.iter().map(|metric| metric.name.clone());
+        // A silent report holds the further objectives only.
+        let silent = usize::from(mishap == Some(Mishap::Silence));
+        let values = names.zip(all.iter().copied()).skip(silent).collect();
         self.add(Event::Reported { work, step, values, seconds: 1.0 });
         match self.ask(|engine, study| engine.judge(study, work).unwrap()) {
             Some(judged) => {
@@ -182,7 +191,7 @@ impl Simulation<'_> {
                 self.add(judged);
                 self.end(work, Outcome::Pruned);
             }
-            None if step >= self.world.last => self.end(work, Outcome::Completed { values: vec![value] }),
+            None if step >= self.world.last => self.end(work, Outcome::Completed { values: all }),
             None if budget.is_some_and(|budget| budget <= step) => {
                 self.saved.insert(work, step);
                 self.idle += 1;

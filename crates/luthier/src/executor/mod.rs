@@ -1,5 +1,8 @@
-//! Who calls the objective: workers in threads of this process, fed by one session.
+//! Who calls the objective: workers in threads of this process, fed by one session; or nobody, in a simulation.
 
+mod replay;
+mod retention;
+pub mod simulated;
 mod threads;
 mod worker;
 
@@ -11,6 +14,7 @@ use luthier_core::engine::Done;
 use luthier_core::event::Work;
 use luthier_core::study::Study;
 
+pub use replay::{Replay, Report};
 pub use threads::run;
 
 /// How to run a study.
@@ -28,6 +32,9 @@ pub struct Options {
     pub stop: Stop,
     /// Which trials keep their checkpoints.
     pub keep: Keep,
+    /// Bytes of checkpoints beyond which paused trials lose theirs: those that came least far first, of these the worst. They
+    /// begin anew if they are resumed all the same. The best trial's is never removed.
+    pub checkpoint_quota: Option<u64>,
 }
 
 impl Options {
@@ -40,11 +47,12 @@ impl Options {
             trials: None,
             stop: Stop::default(),
             keep: Keep::default(),
+            checkpoint_quota: None,
         }
     }
 }
 
-/// Which finished trials keep their checkpoints. Unfinished ones always do.
+/// Which finished trials keep their checkpoints. Unfinished ones do as far as the quota allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
     /// Only the best one.

@@ -2,7 +2,6 @@
 //! commit serves many workers, and decisions are made in one place. What the workers do is in [`super::worker`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,10 +11,11 @@ use std::time::{Duration, Instant};
 use luthier_core::event::{Failure, Work};
 use luthier_core::trial::{Piece, WorkState};
 
-use super::worker::{Delivery, Drawn, Message, Start, Tray, trial_folder, work};
-use super::{End, Keep, Moment, Observer, Options};
+use super::retention::Retention;
+use super::worker::{Delivery, Drawn, Message, Start, Tray, work};
+use super::{End, Moment, Observer, Options};
 use crate::objective::Objective;
-use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn};
+use crate::session::{Asked, Assigned, Reply, Returned, Session, SessionError, Turn, fate_of_siblings};
 
 /// How long to wait for a message before looking around.
 const TICK: Duration = Duration::from_millis(100);
@@ -73,11 +73,7 @@ struct Run<'a> {
     end: Option<End>,
     /// Tells the workers that there is an end.
     over: Arc<AtomicBool>,
-    best: Option<u32>,
-    /// How many finished trials have been looked at for their checkpoints.
-    tidied: usize,
-    /// Finished trials whose checkpoints may still be there.
-    untidied: BTreeSet<u32>,
+    retention: Retention,
 }
 
 /// Answers held back until the turn is durable.
@@ -101,8 +97,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let slots = (0..workers.len() * width).map(|_| None).collect();
         let finished_before = session.study().tally().finished();
-        let best = session.study().incumbent().map(|trial| trial.number);
-        let tidied = session.study().finished().len();
+        let retention = Retention::new(session.study(), options);
         let now = Instant::now();
         Self {
             session,
@@ -116,9 +111,7 @@ impl<'a> Run<'a> {
             stale: true,
             end: None,
             over,
-            best,
-            tidied,
-            untidied: BTreeSet::new(),
+            retention,
         }
     }
 
@@ -130,7 +123,12 @@ impl<'a> Run<'a> {
         loop {
             self.check_stop();
             match &self.end {
-                Some(end) if self.currents().next().is_none() => return Ok(end.clone()),
+                Some(end) if self.currents().next().is_none() => {
+                    if matches!(end, End::Done(_)) && self.session.branches() {
+                        self.retention.tidy_all(self.session.study());
+                    }
+                    return Ok(end.clone());
+                }
                 Some(_) | None => {}
             }
             let messages = if self.wants_work() { Vec::new() } else { gather(inbox) };
@@ -175,7 +173,8 @@ impl<'a> Run<'a> {
                 turn.sweep()?;
             }
             if ask {
-                let used = turn.study().tally().finished() - before + (slots.len() - idle.len()) as u64;
+                let used = turn.study().tally().finished().saturating_sub(before)
+                    + (slots.len() - idle.len()) as u64;
                 let room = limit.map_or(u64::MAX, |limit| limit.saturating_sub(used));
                 idle.sort_unstable();
                 idle.truncate(usize::try_from(room).unwrap_or(usize::MAX));
@@ -195,6 +194,8 @@ impl<'a> Run<'a> {
     /// worker which has its answer finds what it can refill its slots with, or that there is nothing.
     fn deliver(&mut self, outbox: Outbox, observe: &mut Observer<'_>) {
         self.stale |= !outbox.replies.is_empty() || !outbox.freed.is_empty();
+        let settled: Vec<Work> =
+            outbox.freed.iter().filter_map(|slot| Some(self.slots[*slot].as_ref()?.work)).collect();
         let deliveries = self.fill(&outbox.freed, outbox.starts);
         if let Some(end) = outbox.end {
             if self.currents().next().is_none() || !matches!(end, End::Done(_)) {
@@ -217,16 +218,25 @@ impl<'a> Run<'a> {
             let _closed = answer.send(value);
         }
         for moment in outbox.moments {
+            if let Moment::Ended(work) = moment {
+                self.retention.weigh(work);
+            }
             observe(self.session.study(), moment);
         }
-        self.tidy();
+        self.tidy(&settled);
     }
 
     /// Frees slots and takes slots: one delivery for each worker that has finished something or gets something.
     fn fill(&mut self, freed: &[usize], starts: Vec<(usize, Assigned)>) -> BTreeMap<usize, Delivery> {
         let mut deliveries = BTreeMap::<usize, Delivery>::new();
         let count = self.workers.len();
+        let counted = self.session.study().spec().replicates.max(1);
         for &slot in freed {
+            // What measured a finished trial again may have left a checkpoint.
+            if let Some(again) = self.slots[slot].as_ref().filter(|current| current.work.replicate >= counted)
+            {
+                self.retention.look_again(again.work.trial);
+            }
             self.slots[slot] = None;
             deliveries.entry(slot % count).or_default().settled += 1;
         }
@@ -244,32 +254,17 @@ impl<'a> Run<'a> {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Removes checkpoints that nobody needs any more; those of work that still winds up have to wait.
-    fn tidy(&mut self) {
-        if self.options.keep == Keep::All {
-            return;
-        }
-        let study = self.session.study();
-        let best = study.incumbent().map(|trial| trial.number);
-        self.untidied.extend(&study.finished()[self.tidied..]);
-        self.tidied = study.finished().len();
-        if self.best != best {
-            self.untidied.extend(self.best);
-            self.best = best;
+    /// Removes checkpoints that nobody needs any more.
+    fn tidy(&mut self, settled: &[Work]) {
+        if self.session.branches() {
+            self.retention.tidy_kept(self.session.study(), settled);
         }
         let busy: BTreeSet<u32> = self.slots.iter().flatten().map(|current| current.work.trial).collect();
-        let ready = |number: &u32| Some(*number) != best && !busy.contains(number);
-        for number in self.untidied.extract_if(.., |number| ready(number)) {
-            for (work, _) in study.trial(number).into_iter().flat_map(luthier_core::trial::Trial::pieces) {
-                // It may never have been made; a file that is still open goes with the study.
-                let _absent = fs::remove_dir_all(trial_folder(&self.options.folder, work).join("checkpoint"));
-            }
-        }
-        self.untidied.retain(|number| Some(*number) != best);
+        self.retention.tidy(self.session.study(), &busy);
     }
 
     fn limit_reached(&self) -> bool {
-        let finished = self.session.study().tally().finished() - self.finished_before;
+        let finished = self.session.study().tally().finished().saturating_sub(self.finished_before);
         let running = self.currents().count() as u64;
         self.options.trials.is_some_and(|limit| finished + running >= limit)
             || self.options.seconds.is_some_and(|limit| self.begun.elapsed().as_secs_f64() >= limit)
@@ -304,10 +299,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A trial that was asked to stop and does not report soon is interrupted.
+    /// A trial that was asked to stop and does not report soon is interrupted, and so is a replicate whose trial is decided.
     fn pass_on_stops(&self) {
         for current in self.currents() {
-            if self.session.study().stopping().contains(&current.work.trial) {
+            let study = self.session.study();
+            if study.stopping().contains(&current.work.trial)
+                || fate_of_siblings(study, current.work).is_some()
+            {
                 current.interrupt.store(true, Ordering::Relaxed);
             }
         }

@@ -2,6 +2,7 @@
 //! no study and decides nothing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use luthier_core::event::{Failure, Work};
 use luthier_core::space::{Parameter, Value};
 
+use crate::objective::kept::{self, Sharing};
 use crate::objective::{Clock, Failed, Intake, Link, Next, Objective, Pool, Running};
 use crate::session::{Assigned, Reply, Returned};
 
@@ -42,6 +44,7 @@ pub(super) struct Start {
 
 /// A worker's life: wait for work, have it evaluated, see to it that each trial has an end.
 pub(super) fn work(mut tray: Tray, objective: &dyn Objective, slots: usize) {
+    tray.sharing = if objective.replaces_files() { Sharing::Links } else { Sharing::Copies };
     while tray.wait() {
         let taken = tray.taken;
         let mut pool = Pool::new(&mut tray, slots);
@@ -73,6 +76,7 @@ pub(super) struct Tray {
     over: Arc<AtomicBool>,
     /// How many trials the objective was given so far.
     taken: u64,
+    sharing: Sharing,
 }
 
 impl Tray {
@@ -89,7 +93,7 @@ impl Tray {
             unsettled: AtomicUsize::new(0),
             clock: Clock::default(),
         });
-        Self { desk, deliveries, waiting: VecDeque::new(), folder, over, taken: 0 }
+        Self { desk, deliveries, waiting: VecDeque::new(), folder, over, taken: 0, sharing: Sharing::Copies }
     }
 
     /// Waits until there is a trial; false if there will be none.
@@ -148,7 +152,25 @@ impl Tray {
         self.desk.open(slot);
         let link = Box::new(Wire { slot, desk: self.desk.clone(), reply: None });
         let folder = trial_folder(&self.folder, assigned.work);
-        Running::new(assigned, link, interrupt, folder, self.desk.clock.clone())
+        Running::new(assigned, link, interrupt, folder, self.desk.clock.clone()).sharing(self.sharing)
+    }
+
+    /// The next trial that can begin. One whose parent's checkpoint is lost fails.
+    fn pop(&mut self) -> Option<Start> {
+        while let Some(start) = self.waiting.pop_front() {
+            let Some(Err(error)) = self.adopt(&start.assigned) else { return Some(start) };
+            let failed =
+                Failure::error(format!("it cannot begin with the checkpoint of another trial: {error}"));
+            self.desk.finish(start.slot, returned(Err(failed.into()), Leftover::default()));
+        }
+        None
+    }
+
+    /// Puts its parent's checkpoint into the folder of a new trial, if it has a parent.
+    fn adopt(&self, assigned: &Assigned) -> Option<io::Result<()>> {
+        let (parent, step) = assigned.parent?;
+        let checkpoint = trial_folder(&self.folder, assigned.work).join("checkpoint");
+        Some(kept::adopt(&trial_folder(&self.folder, Work::of(parent)), step, &checkpoint, self.sharing))
     }
 }
 
@@ -156,7 +178,7 @@ impl Intake for Tray {
     fn next(&mut self) -> Next<'static> {
         self.settle();
         self.hand_back_interrupted();
-        match self.waiting.pop_front() {
+        match self.pop() {
             Some(start) => Next::Trial(self.running(start)),
             None if self.over.load(Ordering::Relaxed) => Next::Over,
             None => Next::Later,

@@ -12,15 +12,19 @@ use super::{Draft, Guard, Lease, Log, LogError, Record, Writer};
 pub struct MemoryLog {
     records: Vec<Record>,
     last_decision: Seq,
-    leases: BTreeMap<Work, (u32, Instant)>,
+    leases: BTreeMap<Work, Held>,
     turn: Option<Before>,
 }
+
+/// A token, and until when it is good.
+type Held = (u32, Instant);
 
 /// What the log was at the beginning of a turn.
 struct Before {
     length: usize,
     last_decision: Seq,
-    leases: BTreeMap<Work, (u32, Instant)>,
+    /// Leases that the turn has changed, as they were.
+    leases: Vec<(Work, Option<Held>)>,
 }
 
 impl MemoryLog {
@@ -32,13 +36,23 @@ impl MemoryLog {
     fn end(&self) -> Seq {
         self.records.len() as Seq
     }
+
+    fn change(&mut self, work: Work, held: Option<Held>) {
+        let before = match held {
+            Some(held) => self.leases.insert(work, held),
+            None => self.leases.remove(&work),
+        };
+        if let Some(turn) = &mut self.turn {
+            turn.leases.push((work, before));
+        }
+    }
 }
 
 impl Log for MemoryLog {
     fn lock(&mut self) -> Result<(), LogError> {
         assert!(self.turn.is_none(), "a turn is taken inside a turn");
         let (length, last_decision) = (self.records.len(), self.last_decision);
-        self.turn = Some(Before { length, last_decision, leases: self.leases.clone() });
+        self.turn = Some(Before { length, last_decision, leases: Vec::new() });
         Ok(())
     }
 
@@ -51,7 +65,9 @@ impl Log for MemoryLog {
         if let Some(before) = self.turn.take() {
             self.records.truncate(before.length);
             self.last_decision = before.last_decision;
-            self.leases = before.leases;
+            for (work, held) in before.leases.into_iter().rev() {
+                self.change(work, held);
+            }
         }
     }
 
@@ -83,23 +99,24 @@ impl Log for MemoryLog {
     }
 
     fn hold(&mut self, work: Work, attempt: u32, ttl: Duration) -> Result<(), LogError> {
-        self.leases.insert(work, (attempt, Instant::now() + ttl));
+        self.change(work, Some((attempt, Instant::now() + ttl)));
         Ok(())
     }
 
     fn renew(&mut self, held: &[(Work, u32)], ttl: Duration) -> Result<Vec<Work>, LogError> {
         let mut gone = Vec::new();
         for (work, attempt) in held {
-            match self.leases.get_mut(work) {
-                Some((token, until)) if token == attempt => *until = Instant::now() + ttl,
-                _ => gone.push(*work),
+            if self.leases.get(work).is_some_and(|(token, _)| token == attempt) {
+                self.change(*work, Some((*attempt, Instant::now() + ttl)));
+            } else {
+                gone.push(*work);
             }
         }
         Ok(gone)
     }
 
     fn release(&mut self, work: Work) -> Result<(), LogError> {
-        self.leases.remove(&work);
+        self.change(work, None);
         Ok(())
     }
 

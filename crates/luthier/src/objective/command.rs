@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(50);
 #[serde(deny_unknown_fields)]
 pub struct CommandSpec {
     /// The program and its arguments, with placeholders in braces: a parameter's name, or `budget`, `step`, `trial`,
-    /// `replicate`, `attempt`, `seed`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
+    /// `replicate`, `fold`, `folds`, `seed`, `attempt`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
     ///
     /// An argument whose parameter is inactive is left out; if it is nothing but the placeholder, a flag before it
     /// (`--momentum {momentum}`) is left out too.
@@ -64,6 +64,13 @@ pub struct CommandSpec {
     /// Where the command runs, relative to the study file's folder; default that folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<PathBuf>,
+}
+
+impl CommandSpec {
+    /// Whether an argument or a variable holds this text.
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        self.run.iter().chain(self.env.values()).any(|word| word.contains(text))
+    }
 }
 
 /// A list of words; a single text is told from it, since nothing here goes through a shell.
@@ -319,6 +326,7 @@ struct Watch<'a, 'b> {
 
 impl<'a, 'b> Watch<'a, 'b> {
     fn new(command: &'a Command, running: &'a mut Running<'b>, process: &'a Process) -> Self {
+        inherit_count(running);
         let shift = u64::from(counts_from_zero(running.folder()).exists());
         let (begun, ended_by) = (Instant::now(), None);
         Self { command, running, process, begun, ended_by, has_spoken: false, shift }
@@ -457,6 +465,14 @@ fn counts_from_zero(folder: &Path) -> PathBuf {
     folder.join("counts-from-zero")
 }
 
+/// A trial that goes on from another's checkpoint counts as that one did.
+fn inherit_count(running: &Running<'_>) {
+    if running.parent_folder().is_some_and(|parent| counts_from_zero(&parent).exists()) {
+        // Without the mark its steps are one off.
+        let _full = fs::write(counts_from_zero(running.folder()), "");
+    }
+}
+
 /// What placeholders stand for in one trial.
 struct Filling {
     params: Params,
@@ -467,14 +483,14 @@ impl Filling {
     /// `folder` is the trial's, absolute: the command may run elsewhere.
     fn new(running: &Running<'_>, folder: &Path) -> Self {
         let end = running.budget().or(running.max_budget());
-        // 31 bits, which every program takes for a seed.
-        let seed = running.random().bits() >> 33;
         let mut fixed = vec![
             ("step", running.step().to_string()),
             ("trial", running.trial().to_string()),
             ("replicate", running.replicate().to_string()),
+            ("fold", running.fold().to_string()),
+            ("folds", running.folds().to_string()),
+            ("seed", running.seed().to_string()),
             ("attempt", running.attempt().to_string()),
-            ("seed", seed.to_string()),
             ("params", folder.join("params.json").display().to_string()),
             ("checkpoint", folder.join("checkpoint").display().to_string()),
             ("folder", folder.display().to_string()),

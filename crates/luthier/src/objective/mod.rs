@@ -2,6 +2,7 @@
 
 mod closure;
 pub mod command;
+pub(crate) mod kept;
 mod pool;
 
 use std::cell::RefCell;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use luthier_core::event::Failure;
-use luthier_core::rng::{Purpose, Rng};
+use luthier_core::rng::Rng;
 use luthier_core::space::{Parameter, Params, Value};
 
 pub use closure::closure;
+use kept::Sharing;
 pub use pool::{Clock, Intake, Next, Pool};
 
 use crate::session::{Assigned, Reply, Returned};
@@ -29,6 +31,12 @@ pub trait Objective: Send + Sync {
     /// asked once for each run, and each worker has as many slots.
     fn slots(&self) -> usize {
         1
+    }
+
+    /// Whether the files of its checkpoints are only ever replaced, never changed in place; default false. Then a trial that
+    /// begins with another's checkpoint gets hard links and not copies.
+    fn replaces_files(&self) -> bool {
+        false
     }
 
     /// Evaluates trials of `pool` until it has none: what a worker calls. By default one after the other with
@@ -162,6 +170,7 @@ pub struct Running<'a> {
     suggests: bool,
     why: Arc<str>,
     conclusion: Option<Vec<(Arc<str>, f64)>>,
+    sharing: Sharing,
 }
 
 impl<'a> Running<'a> {
@@ -190,7 +199,14 @@ impl<'a> Running<'a> {
             suggests: false,
             why: "".into(),
             conclusion: None,
+            sharing: Sharing::Copies,
         }
+    }
+
+    /// The same where the files of a checkpoint are [replaced and never changed](Objective::replaces_files).
+    pub(crate) fn sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
+        self
     }
 
     /// The trial's params; all of them count as used.
@@ -218,6 +234,22 @@ impl<'a> Running<'a> {
         self.assigned.work.replicate
     }
 
+    /// The fold of this replicate, from 0; 0 where there are none.
+    pub fn fold(&self) -> u16 {
+        self.assigned.place.fold
+    }
+
+    /// How many folds there are; 1 where there are none.
+    pub fn folds(&self) -> u16 {
+        self.assigned.place.folds
+    }
+
+    /// A number below 2³¹ to seed whatever the objective draws. Where the study names seeds it is the same for all trials
+    /// and folds of one seed, so that trials are compared on the same splits; else it belongs to this replicate alone.
+    pub fn seed(&self) -> u64 {
+        self.assigned.replicate_seed()
+    }
+
     /// How often this work has been started, from 1.
     pub fn attempt(&self) -> u32 {
         self.assigned.attempt
@@ -233,8 +265,8 @@ impl<'a> Running<'a> {
         self.assigned.max_budget
     }
 
-    /// The largest step reported so far, also by earlier attempts; 0 if there is none. A resumed trial continues
-    /// from a checkpoint at or before it.
+    /// The largest step reported so far, also by earlier attempts; if there is none, the step of the checkpoint that the
+    /// trial begins with, or 0. A resumed trial continues from a checkpoint at or before it.
     pub fn step(&self) -> u64 {
         self.assigned.step
     }
@@ -246,14 +278,12 @@ impl<'a> Running<'a> {
 
     /// The key of the random stream for whatever the objective draws itself; the same on every attempt.
     pub fn random_key(&self) -> [u8; 32] {
-        let replicate = u64::from(self.assigned.work.replicate);
-        Rng::key(self.assigned.seed, u64::from(self.trial()), Purpose::Objective, replicate)
+        self.assigned.random_key()
     }
 
     /// The stream that [`Running::random_key`] is the key of.
     pub fn random(&self) -> Rng {
-        let replicate = u64::from(self.assigned.work.replicate);
-        Rng::stream(self.assigned.seed, u64::from(self.trial()), Purpose::Objective, replicate)
+        self.assigned.random()
     }
 
     /// A float parameter.
@@ -365,6 +395,7 @@ impl<'a> Running<'a> {
     /// Says that the objective is done with the trial: well, paused with its checkpoint saved, or failed. Only
     /// [`Objective::evaluate_batch`] does this itself. Does not wait until it is written down.
     pub fn finish(mut self, result: Result<(), Failed>) {
+        let result = result.and_then(|()| self.keep_pause());
         let returned = Returned {
             result: result.map_err(|failed| (failed.reason, failed.detail)),
             conclusion: self.conclusion.take(),
@@ -373,6 +404,25 @@ impl<'a> Running<'a> {
         };
         self.is_finished = true;
         self.link.finish(returned);
+    }
+
+    /// Keeps the checkpoint of a pause for trials that may begin with it.
+    fn keep_pause(&self) -> Result<(), Failed> {
+        let Assigned { budget, max_budget, step, .. } = self.assigned;
+        let step = if self.conclusion.is_some() { budget.unwrap_or(step) } else { step };
+        let pauses = budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));
+        if !self.assigned.keeps_pauses || !pauses {
+            return Ok(());
+        }
+        let kept = kept::keep(&self.folder, &self.checkpoint_folder(), step, self.sharing);
+        kept.map_err(|error| {
+            Failure::error(format!("its checkpoint of step {step} cannot be kept: {error}")).into()
+        })
+    }
+
+    /// The folder of the trial whose checkpoint this trial begins with, if there is one.
+    pub fn parent_folder(&self) -> Option<PathBuf> {
+        self.parent().map(|(parent, _)| self.folder.with_file_name(format!("{parent:05}")))
     }
 
     /// What the last report said, if it ended the trial.

@@ -331,7 +331,7 @@ fn story() -> Vec<Event> {
 fn by_hand(teller: &mut Teller) {
     let started = |trial, parent, why| {
         let params = vec![Some(0.5.into()), Some(8.into()), Some("adam".into()), None, None];
-        Event::Started { trial, space: 3, params, budget: Some(1), parent, why, by: None }
+        Event::Started { trial, space: 3, params, budget: Some(1), replicates: None, parent, why, by: None }
     };
     let judged = |work, decision, why: &str| Event::Judged { work, decision, why: why.into() };
     let first = Work::of(14);

@@ -67,7 +67,7 @@ mod trials {
     use luthier::core::event::Failure;
     use luthier::objective::{Failed, Flow, Next, Pool, Running};
 
-    use crate::objective::{Keeper, Kept, NetworkObjective, SAVE_EVERY, failure, leave, save};
+    use crate::objective::{Keeper, Kept, NetworkObjective, SAVE_EVERY, failure, forget_model, leave, save};
     use crate::{Compute, EpochReport, Member, Model, Population, Shape, TrainError, Trainer};
 
     /// A trial that runs.
@@ -95,8 +95,11 @@ mod trials {
     /// The groups by their numbers, which are given in order.
     #[derive(Default)]
     struct Groups {
-        groups: BTreeMap<u64, Population>,
+        by_number: BTreeMap<u64, Population>,
         next: u64,
+        /// Where networks are whose trials have just paused, by trial and epoch: what goes on, or another trial that begins
+        /// with it, need not be read from disk.
+        parked: BTreeMap<(u32, u64), Seat>,
     }
 
     /// Evaluates trials of `pool` until it has none: those of one shape as one tensor program, the others one by one.
@@ -107,11 +110,16 @@ mod trials {
         let mut groups = Groups::default();
         let mut trials: Vec<Trial<'_>> = Vec::new();
         loop {
+            let mut begun: Vec<Running<'_>> = Vec::new();
             while let Next::Trial(running) = pool.refill() {
-                if let Some(trial) = begin(objective, running) {
-                    trials.push(trial);
-                }
+                begun.push(running);
             }
+            // Whoever begins with what another has, before that one trains on.
+            begun.sort_by_key(|running| running.parent().is_none());
+            for running in begun {
+                trials.extend(groups.begin(objective, running));
+            }
+            groups.clear_parked();
             if trials.is_empty() {
                 return Ok(());
             }
@@ -129,18 +137,9 @@ mod trials {
         }
     }
 
-    /// A trial at its beginning, or where it was; one that cannot begin or has nothing left to do is finished.
-    fn begin<'a>(objective: &'a NetworkObjective, running: Running<'a>) -> Option<Trial<'a>> {
-        let checkpoint = running.checkpoint_folder();
-        let trainer = objective.run_of(&running).and_then(|run| run.trainer(&running, &checkpoint));
-        let trainer = match trainer {
-            Ok(trainer) => trainer,
-            Err(failed) => {
-                running.finish(Err(failed));
-                return None;
-            }
-        };
-        let mut trial = Trial {
+    /// A trial whose network is at hand or read from disk, not yet seated.
+    fn opened<'a>(objective: &'a NetworkObjective, running: Running<'a>, checkpoint: PathBuf) -> Trial<'a> {
+        Trial {
             keeper: Keeper::new(&objective.metrics, &checkpoint),
             end: running.budget().map_or(usize::MAX, |budget| budget as usize),
             saved: Instant::now(),
@@ -148,13 +147,11 @@ mod trials {
             report: None,
             checkpoint,
             running,
-        };
-        if is_at_its_end(&trial, &trainer) || trial.running.is_interrupted() {
-            trial.finish(Flow::Continue, &trainer);
-            return None;
         }
-        trial.seat = Seat::Alone(Box::new(trainer));
-        Some(trial)
+    }
+
+    fn lost() -> Failure {
+        Failure::error("its network was lost")
     }
 
     fn is_at_its_end(trial: &Trial<'_>, trainer: &Trainer) -> bool {
@@ -169,6 +166,53 @@ mod trials {
     }
 
     impl Groups {
+        /// A trial at its beginning, or where it was; one that cannot begin or has nothing left to do is finished.
+        fn begin<'a>(&mut self, objective: &'a NetworkObjective, running: Running<'a>) -> Option<Trial<'a>> {
+            let checkpoint = running.checkpoint_folder();
+            if let Some(seat) = self.parked_for(objective, &running) {
+                let mut trial = opened(objective, running, checkpoint);
+                trial.seat = seat;
+                return Some(trial);
+            }
+            let trainer = objective.run_of(&running).and_then(|run| run.trainer(&running, &checkpoint));
+            let trainer = match trainer {
+                Ok(trainer) => trainer,
+                Err(failed) => {
+                    running.finish(Err(failed));
+                    return None;
+                }
+            };
+            let mut trial = opened(objective, running, checkpoint);
+            if is_at_its_end(&trial, &trainer) || trial.running.is_interrupted() {
+                trial.finish(Flow::Continue, &trainer);
+                return None;
+            }
+            trial.seat = Seat::Alone(Box::new(trainer));
+            Some(trial)
+        }
+
+        /// The network of a trial that goes on from a pause a moment ago, or a copy of the one that it begins with.
+        fn parked_for(&mut self, objective: &NetworkObjective, running: &Running<'_>) -> Option<Seat> {
+            if running.is_interrupted() || running.attempt() == 1 && running.parent().is_none() {
+                return None;
+            }
+            if running.attempt() > 1 {
+                return self.parked.remove(&(running.trial(), running.step()));
+            }
+            let Seat::Together(number, member) = self.parked.get(&running.parent()?)? else { return None };
+            let settings = objective.run_of(running).ok()?.settings;
+            forget_model(&running.checkpoint_folder()).ok()?;
+            let group = self.by_number.get_mut(number)?;
+            let branched = group.branch(*member, settings, running.random_key()).ok()?;
+            Some(Seat::Together(*number, branched))
+        }
+
+        fn clear_parked(&mut self) {
+            for (_, mut seat) in std::mem::take(&mut self.parked) {
+                self.take(&mut seat);
+            }
+        }
+
         /// Puts trials that are alone together with others of their shape.
         fn seat(&mut self, objective: &NetworkObjective, trials: &mut [Trial<'_>]) {
             let shapes: Vec<Option<Shape>> = trials
@@ -181,8 +225,11 @@ mod trials {
                 .collect();
             for (trial, shape) in trials.iter_mut().zip(&shapes) {
                 let Some(shape) = shape else { continue };
-                let group =
-                    self.groups.iter().find(|(_, group)| group.shape() == shape).map(|(&number, _)| number);
+                let group = self
+                    .by_number
+                    .iter()
+                    .find(|(_, group)| group.shape() == shape)
+                    .map(|(&number, _)| number);
                 let has_company = shapes.iter().flatten().filter(|other| *other == shape).count() > 1;
                 let number = match group {
                     Some(number) => number,
@@ -196,12 +243,12 @@ mod trials {
         fn found(&mut self, objective: &NetworkObjective, shape: &Shape) -> u64 {
             self.next += 1;
             let group = Population::new(&objective.problem, shape.clone(), Compute::best());
-            self.groups.insert(self.next, group);
+            self.by_number.insert(self.next, group);
             self.next
         }
 
         fn join(&mut self, number: u64, trial: &mut Trial<'_>) {
-            let Some(group) = self.groups.get_mut(&number) else { return };
+            let Some(group) = self.by_number.get_mut(&number) else { return };
             let seat = std::mem::replace(&mut trial.seat, Seat::Nowhere);
             trial.seat = match seat {
                 Seat::Alone(trainer) => match group.add(*trainer) {
@@ -215,7 +262,7 @@ mod trials {
         /// One epoch of all trials.
         fn advance(&mut self, trials: &mut [Trial<'_>]) {
             let mut reports = BTreeMap::new();
-            for (&number, group) in &mut self.groups {
+            for (&number, group) in &mut self.by_number {
                 for (member, report) in group.epoch() {
                     reports.insert((number, member), report);
                 }
@@ -233,7 +280,7 @@ mod trials {
             match seat {
                 Seat::Alone(trainer) => trainer.model(),
                 Seat::Together(number, member) => {
-                    let group = self.groups.get_mut(number);
+                    let group = self.by_number.get_mut(number);
                     let model = group.and_then(|group| group.model(*member));
                     model.unwrap_or_else(|| unreachable!("it was trained just now"))
                 }
@@ -251,10 +298,14 @@ mod trials {
             }
             let flow = trial.running.flow();
             let goes_on = flow == Flow::Continue && !trial.running.is_interrupted() && !self.is_over(&trial);
+            if flow == Flow::Pause && !trial.running.is_interrupted() {
+                self.park(trial);
+                return None;
+            }
             if !goes_on {
                 match self.take(&mut trial.seat) {
                     Some(trainer) => trial.finish(flow, &trainer),
-                    None => trial.running.finish(Err(Failure::error("its network was lost").into())),
+                    None => trial.running.finish(Err(lost().into())),
                 }
                 return None;
             }
@@ -269,11 +320,28 @@ mod trials {
             Some(trial)
         }
 
+        /// Saves a trial that pauses; its network stays where it is until it is known what comes next.
+        fn park(&mut self, mut trial: Trial<'_>) {
+            let at = (trial.running.trial(), trial.running.step());
+            let seat = std::mem::replace(&mut trial.seat, Seat::Nowhere);
+            match &seat {
+                Seat::Alone(trainer) => trial.finish(Flow::Pause, trainer),
+                Seat::Together(number, member) => {
+                    match self.by_number.get_mut(number).and_then(|group| group.trainer(*member)) {
+                        Some(trainer) => trial.finish(Flow::Pause, trainer),
+                        None => return trial.running.finish(Err(lost().into())),
+                    }
+                }
+                Seat::Nowhere => return trial.running.finish(Err(lost().into())),
+            }
+            self.parked.insert(at, seat);
+        }
+
         fn is_over(&self, trial: &Trial<'_>) -> bool {
             let trainer = match &trial.seat {
                 Seat::Alone(trainer) => Some(&**trainer),
                 Seat::Together(number, member) => {
-                    self.groups.get(number).and_then(|group| group.look(*member))
+                    self.by_number.get(number).and_then(|group| group.look(*member))
                 }
                 Seat::Nowhere => None,
             };
@@ -284,7 +352,7 @@ mod trials {
             match &trial.seat {
                 Seat::Alone(trainer) => save(&mut &**trainer, &mut trial.keeper, &trial.checkpoint),
                 Seat::Together(number, member) => {
-                    match self.groups.get_mut(number).and_then(|group| group.trainer(*member)) {
+                    match self.by_number.get_mut(number).and_then(|group| group.trainer(*member)) {
                         Some(mut trainer) => save(&mut trainer, &mut trial.keeper, &trial.checkpoint),
                         None => Ok(()),
                     }
@@ -298,10 +366,10 @@ mod trials {
             match std::mem::replace(seat, Seat::Nowhere) {
                 Seat::Alone(trainer) => Some(trainer),
                 Seat::Together(number, member) => {
-                    let group = self.groups.get_mut(&number)?;
+                    let group = self.by_number.get_mut(&number)?;
                     let trainer = group.remove(member)?;
                     if group.is_empty() {
-                        self.groups.remove(&number);
+                        self.by_number.remove(&number);
                     }
                     Some(Box::new(trainer))
                 }

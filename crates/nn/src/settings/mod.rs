@@ -359,6 +359,19 @@ impl Settings {
         fields::FIELDS.iter().map(|field| field.name)
     }
 
+    /// Whether the setting called `name` can change while a network trains, as [`Trainer::branch`](crate::Trainer::branch)
+    /// lets it: not those that say what is trained, by which optimiser, on which rows, how far, or how it is measured.
+    ///
+    /// ```
+    /// use luthier_nn::Settings;
+    /// assert!(Settings::may_change("learning_rate")? && Settings::may_change("dropout[1]")?);
+    /// assert!(!Settings::may_change("units")?);
+    /// # Ok::<(), luthier_nn::SettingsError>(())
+    /// ```
+    pub fn may_change(name: &str) -> Result<bool, SettingsError> {
+        field_named(name).map(|(field, _)| !field.is_fixed)
+    }
+
     /// These settings with one of them replaced: [`Settings::set`] for chains.
     pub fn with_param(mut self, name: &str, value: impl Into<ParamValue>) -> Result<Self, SettingsError> {
         self.set(name, value)?;

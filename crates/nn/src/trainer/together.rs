@@ -42,9 +42,10 @@ impl Trainer {
         std::mem::replace(&mut self.engine, engine)
     }
 
-    /// Takes over how far another run is.
+    /// Takes over how far another run is, and what it measures.
     pub(crate) fn stand_where(&mut self, other: &Self) {
         (self.epoch, self.steps) = (other.epoch, other.steps);
+        self.metrics.clone_from(&other.metrics);
     }
 
     /// Shuffles for the next epoch; returns the learning rate of each of its steps, and its stream of dropout.

@@ -13,7 +13,8 @@
 //!    divergence; Watanabe et al. 2023, arXiv:2304.10255). Those beyond the ones that hold most of the sum are locked, each with
 //!    probability `lock`, to the value of one of the best trials.
 //! 3. *Filter*: bad trials are kept by age, by rank or by chance, or all.
-//! 4. The others' values come from the estimator's `l / g`, all at once or one by one.
+//! 4. The others' values come from the estimator's `l / g`, all at once or one by one; `g` is at least as wide as the plain
+//!    estimator's.
 //!
 //! Which trials are good, bad or silent, and how several objectives, constraints and unfinished trials are treated, is as
 //! in [`super::tpe`]. `g` looks at the latest 1,000 trials.
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::settings::{Filter, SETTINGS, Settings};
 use super::tpe::ledger::{Group, Ledger, Standing};
-use super::tpe::{Grouping, candidates, ratios, winner};
+use super::tpe::{BAD_WIDTH, Grouping, bad_width, best_of, candidates};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -146,7 +147,7 @@ impl AdaptiveTpe {
         if self.lock.is_some_and(|lock| !(0.0..=1.0).contains(&lock)) {
             return Err("lock is a probability in [0, 1]".into());
         }
-        if self.grouping == Some(Grouping::Group) {
+        if matches!(self.grouping, Some(Grouping::Auto | Grouping::Group)) {
             return Err("grouping is joint or single here; the sampler \"tpe\" knows groups".into());
         }
         Ok(())
@@ -216,10 +217,16 @@ impl Sampler for AdaptiveTpe {
             good: model(&history.expecting, study, &good, &settings),
             bad: model(&history.axes, study, &bad, &settings),
         };
+        if study.metrics().constraints.is_empty() {
+            let least = bad_width(BAD_WIDTH, pair.bad.len(), space.len());
+            pair.bad.widen(settings.width.max(least));
+        }
         let locked = locked(study, &good, &seen.importance, settings.lock, rng);
         Proposal::Point(match settings.grouping {
             Grouping::Single => pair.one_by_one(space, locked, settings.n_candidates, rng),
-            Grouping::Joint | Grouping::Group => pair.at_once(space, &locked, settings.n_candidates, rng),
+            Grouping::Auto | Grouping::Joint | Grouping::Group => {
+                pair.at_once(space, &locked, settings.n_candidates, rng)
+            }
         })
     }
 }
@@ -287,14 +294,14 @@ struct Pair {
 }
 
 impl Pair {
-    fn scores(&mut self, located: &[Located]) -> Vec<f64> {
-        ratios(&self.good.log_densities(located), &self.bad.log_densities(located))
+    fn best(&mut self, located: &[Located]) -> usize {
+        best_of(located, &mut self.good, &mut self.bad)
     }
 
     fn at_once(&mut self, space: &Space, given: &[Option<f64>], count: usize, rng: &mut Rng) -> Point {
         let mut points = candidates(space, &self.good, given, count, rng);
         let located = self.good.locate(&points);
-        points.swap_remove(winner(&self.scores(&located)))
+        points.swap_remove(self.best(&located))
     }
 
     /// Each parameter's value by the densities of that parameter alone.
@@ -315,7 +322,7 @@ impl Pair {
             }
             let located: Vec<Located> =
                 self.good.locate(&points).into_iter().map(|located| located.only(k)).collect();
-            given[k] = points[winner(&self.scores(&located))].get(k);
+            given[k] = points[self.best(&located)].get(k);
         }
         self.good.draw_around(space, &given, rng)
     }

@@ -210,7 +210,7 @@ impl Rank {
         let (group, first, second) = match row.standing {
             Standing::Failed => (3, 0.0, 0.0),
             _ if row.violation > 0.0 => (2, row.violation, loss),
-            Standing::Completed => (0, loss, 0.0),
+            Standing::Completed | Standing::Raced => (0, loss, 0.0),
             Standing::Partial | Standing::Pending => (1, -(row.step as f64), loss),
         };
         // Adding zero makes -0 the same as 0, so that the trial number breaks the tie.

@@ -82,7 +82,7 @@ impl Rank {
         let violation = study.violation(trial);
         let (group, first, second) = if violation > 0.0 {
             (Group::Infeasible, violation, 0.0)
-        } else if let Some(loss) = trial.loss(study.metrics(), 0) {
+        } else if let Some(loss) = trial.loss(study.metrics(), 0).or_else(|| raced_loss(study, trial)) {
             (Group::Completed, loss, 0.0)
         } else if trial.pieces().all(|(_, piece)| piece.curve.is_empty()) {
             (Group::Partial, 1.0, 0.0)
@@ -93,6 +93,16 @@ impl Rank {
         // Adding zero makes -0 the same as 0, so that the trial number breaks the tie.
         Self { group, first: first + 0.0, second: second + 0.0, number: trial.number }
     }
+}
+
+/// The loss of a trial of which some replicates have completed. While it may go on it is their plain mean: that of the others
+/// does not change until this trial does.
+fn raced_loss(study: &Study, trial: &Trial) -> Option<f64> {
+    if trial.is_finished() {
+        return trial.estimate(0).map(|estimate| estimate.mean);
+    }
+    let losses: Vec<f64> = trial.replicate_losses(study.metrics(), 0).map(|(_, loss)| loss).collect();
+    (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
 }
 
 /// A trial whose standing or point is another than before.
@@ -220,7 +230,10 @@ impl Ledger {
 fn losses(study: &Study, number: u32) -> Box<[f64]> {
     let trial = &study.trials()[number as usize];
     (0..study.metrics().objectives.len())
-        .map(|k| trial.loss(study.metrics(), k).unwrap_or(f64::INFINITY))
+        .map(|k| {
+            let raced = || trial.estimate(k).map(|estimate| estimate.mean);
+            trial.loss(study.metrics(), k).or_else(raced).unwrap_or(f64::INFINITY)
+        })
         .collect()
 }
 

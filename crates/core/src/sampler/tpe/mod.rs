@@ -6,6 +6,16 @@
 //! are; of some points drawn from `l`, the one with the largest `l / g` is proposed. How `l` and `g` treat scales,
 //! steps, choices and conditions is told in [`crate::surrogate::parzen`].
 //!
+//! # How wide the kernels are
+//!
+//! Gaps between neighbours, as in Optuna, come from one parameter at a time. In many dimensions such kernels are too narrow:
+//! between the bad trials `g` is next to nothing, so `l / g` is large wherever nothing was tried near the good ones, and
+//! the search stays there for good. So no kernel of `g` is narrower than `bad_width · (n + 1)^(−1 / (d + 4))`, for n trials and d
+//! parameters chosen together: the rate of Scott's rule (1992, "Multivariate Density Estimation", equation 6.42), which has
+//! 0.29 for uniform values. Kernels of `l` may be narrower: they say how precisely good values are known.
+//! With constraints on metrics the best trials are often next to forbidden ones, so there `g` stays as
+//! narrow as the gaps are.
+//!
 //! # Which trials are good
 //!
 //! The best `min(ceil(gamma · n), max_good)` of the `n` trials that have said something about their loss, in this order:
@@ -31,7 +41,8 @@
 //!
 //! # Conditional spaces
 //!
-//! By default all branches are in one density. With `grouping = "group"` the space falls into groups of parameters that
+//! By default all branches are in one density (with several objectives, each parameter is chosen by itself, which was
+//! better on ZDT, DTLZ and WFG). With `grouping = "group"` the space falls into groups of parameters that
 //! have always been active together; groups are chosen one after the other, each by models of the trials that had it.
 //!
 //! # Noise
@@ -62,7 +73,7 @@ use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Point, Space};
 use crate::study::Study;
-use crate::surrogate::parzen::Parzen;
+use crate::surrogate::parzen::{Located, Parzen};
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "tpe",
@@ -82,11 +93,15 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         OptionDoc { name: "constant_liar", doc: "whether trials that run or wait count as bad until known" },
         OptionDoc {
             name: "grouping",
-            doc: "which parameters are modelled together: joint (all), group (those that are always active together, each group on the trials that had it), single (each alone)",
+            doc: "which parameters are modelled together: auto (joint with one objective, single with several), joint (all), group (those that are always active together, each group on the trials that had it), single (each alone)",
         },
         OptionDoc {
             name: "constraints",
             doc: "rank: trials that break constraints come after all others; ratio: each constraint has a model of its own (c-TPE)",
+        },
+        OptionDoc {
+            name: "bad_width",
+            doc: "smallest bandwidth of the bad trials' model for one trial, in units of the range; it falls with their number as Scott's rule has it; 0, and with constraints on metrics: gaps between neighbours alone, as in Optuna",
         },
         OptionDoc {
             name: "noise_width",
@@ -105,6 +120,9 @@ const WINDOW: usize = 10_000;
 
 /// So many times more trials are good where there are several objectives.
 const FRONT: usize = 4;
+
+/// The smallest bandwidth of the bad trials' model, before there are any.
+pub(crate) const BAD_WIDTH: f64 = 0.2;
 
 /// Points drawn for each candidate wanted, where constraints refuse most.
 const PATIENCE: usize = 8;
@@ -129,6 +147,9 @@ pub struct Tpe {
     pub grouping: Grouping,
     /// What becomes of constraints of the metrics.
     pub constraints: Constraints,
+    /// The smallest bandwidth of `g` is this times (n + 1)^(−1 / (d + 4)), with n trials and d parameters chosen together, in units
+    /// of the range. From 0, which leaves the gaps between neighbours alone, as do constraints on metrics.
+    pub bad_width: f64,
     /// The smallest bandwidth under noise: this times √(standard error / standard deviation of the losses), in units of
     /// the range, as far as replicates tell the standard error. From 0, which leaves noise alone.
     pub noise_width: f64,
@@ -138,13 +159,26 @@ pub struct Tpe {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grouping {
-    /// All, in one density over all branches of a conditional space.
+    /// All with one objective, each alone with several, as in Optuna 5.0.
     #[default]
+    Auto,
+    /// All, in one density over all branches of a conditional space.
     Joint,
     /// Those that were active in the same trials, each group on the trials that had it (Optuna's `group`).
     Group,
     /// Each alone.
     Single,
+}
+
+impl Grouping {
+    /// What it comes to in `study`.
+    pub(crate) fn in_study(self, study: &Study) -> Self {
+        match self {
+            Self::Auto if study.metrics().objectives.len() > 1 => Self::Single,
+            Self::Auto => Self::Joint,
+            Self::Joint | Self::Group | Self::Single => self,
+        }
+    }
 }
 
 /// What becomes of constraints of the metrics.
@@ -167,8 +201,9 @@ impl Default for Tpe {
             max_good: 25,
             prior_weight: 1.0,
             constant_liar: true,
-            grouping: Grouping::Joint,
+            grouping: Grouping::Auto,
             constraints: Constraints::Rank,
+            bad_width: BAD_WIDTH,
             noise_width: 0.2,
         }
     }
@@ -202,9 +237,7 @@ impl Tpe {
             for group in history.groups() {
                 let candidates = self.of_group(space, group.models().0, &given, rng);
                 let (good, bad) = group.models();
-                let located = good.locate(&candidates);
-                let (l, g) = (good.log_densities(&located), bad.log_densities(&located));
-                let best = &candidates[winner(&ratios(&l, &g))];
+                let best = &candidates[best_of(&good.locate(&candidates), good, bad)];
                 for &k in &group.members {
                     given[k] = best.get(k);
                 }
@@ -223,9 +256,7 @@ impl Tpe {
 
     fn best_candidate(&self, space: &Space, good: &mut Parzen, bad: &mut Parzen, rng: &mut Rng) -> Point {
         let mut candidates = candidates(space, good, &[], self.n_candidates, rng);
-        let located = good.locate(&candidates);
-        let (l, g) = (good.log_densities(&located), bad.log_densities(&located));
-        candidates.swap_remove(winner(&ratios(&l, &g)))
+        candidates.swap_remove(best_of(&good.locate(&candidates), good, bad))
     }
 
     fn check_options(&self) -> Result<(), String> {
@@ -240,6 +271,9 @@ impl Tpe {
         }
         if !(self.prior_weight > 0.0 && self.prior_weight.is_finite()) {
             return Err(format!("prior_weight must be above 0, not {}", self.prior_weight));
+        }
+        if !(self.bad_width >= 0.0 && self.bad_width.is_finite()) {
+            return Err(format!("bad_width must be 0 or more, not {}", self.bad_width));
         }
         if !(self.noise_width >= 0.0 && self.noise_width.is_finite()) {
             return Err(format!("noise_width must be 0 or more, not {}", self.noise_width));
@@ -260,6 +294,15 @@ impl Tpe {
     /// The most trials that count as good in `study`: a front of several objectives needs more.
     fn most_good(&self, study: &Study) -> usize {
         if study.metrics().objectives.len() > 1 { FRONT * self.max_good } else { self.max_good }
+    }
+
+    /// The smallest bandwidth of a model of `trials` bad trials and `parameters` of theirs.
+    fn bad_width_of(&self, study: &Study, trials: usize, parameters: usize) -> f64 {
+        if study.metrics().constraints.is_empty() {
+            bad_width(self.bad_width, trials, parameters)
+        } else {
+            0.0
+        }
     }
 
     /// Splits a study's trials; the same rules as in a proposal, from scratch.
@@ -306,8 +349,15 @@ pub(crate) fn candidates(
     candidates
 }
 
-pub(crate) fn ratios(good: &[f64], bad: &[f64]) -> Vec<f64> {
-    good.iter().zip(bad).map(|(good, bad)| good - bad).collect()
+/// The smallest bandwidth of the bad trials' model, `width` being that for none.
+pub(crate) fn bad_width(width: f64, trials: usize, parameters: usize) -> f64 {
+    width * (trials as f64 + 1.0).powf(-1.0 / (parameters as f64 + 4.0))
+}
+
+/// The index of the first point where `good` is above `bad` most.
+pub(crate) fn best_of(points: &[Located], good: &mut Parzen, bad: &mut Parzen) -> usize {
+    let logs = good.log_densities(points);
+    bad.most_exceeded(points, &logs)
 }
 
 /// The numbers of good and bad trials, ascending.

@@ -24,7 +24,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn new(space: &Space, members: Vec<usize>, tpe: &Tpe) -> Self {
+    fn new(space: &Space, members: Vec<usize>, grouping: Grouping, tpe: &Tpe) -> Self {
         let axes = |expects: bool| -> Arc<[Axis]> {
             let parameters = space.parameters().iter().enumerate();
             let axis = |(k, parameter)| {
@@ -33,7 +33,7 @@ impl Group {
             parameters.map(axis).collect()
         };
         let (bad, expecting) = (Parzen::new(axes(false), tpe.prior_weight), axes(true));
-        Self { members, expecting, is_whole: tpe.grouping != Grouping::Joint, good: None, bad }
+        Self { members, expecting, is_whole: grouping != Grouping::Joint, good: None, bad }
     }
 
     fn fits(&self, point: &Point) -> bool {
@@ -63,8 +63,6 @@ pub(crate) struct History {
     start: u32,
     /// The trial in slot 0 of the bad models.
     first: u32,
-    /// No bandwidth is smaller.
-    least: f64,
 }
 
 impl History {
@@ -76,24 +74,25 @@ impl History {
         let before = self.good.clone();
         let start = study.trials().len().saturating_sub(WINDOW) as u32;
         self.good = self.ledger.best(study, tpe.good_count_of(study, self.ledger.ranked()));
-        if self.see_patterns(study, tpe) || anew {
+        let grouping = tpe.grouping.in_study(study);
+        if self.see_patterns(study, grouping) || anew {
             let all = (start..study.trials().len() as u32).map(|number| Move { number, elsewhere: false });
-            self.groups = partition(study.space(), &self.patterns, tpe.grouping)
+            self.groups = partition(study.space(), &self.patterns, grouping)
                 .into_iter()
-                .map(|members| Group::new(study.space(), members, tpe))
+                .map(|members| Group::new(study.space(), members, grouping, tpe))
                 .collect();
             (self.start, self.first) = (start, start);
             self.sort_out(study, tpe, &all.collect::<Vec<_>>(), &[], start);
         } else if !moves.is_empty() || start != self.start {
             self.sort_out(study, tpe, &moves, &before, start);
         }
-        self.widen(tpe);
+        self.widen(study, tpe);
     }
 
     /// Whether a finished trial had parameters active together that no other had.
-    fn see_patterns(&mut self, study: &Study, tpe: &Tpe) -> bool {
+    fn see_patterns(&mut self, study: &Study, grouping: Grouping) -> bool {
         let before = self.patterns.len();
-        if tpe.grouping == Grouping::Group {
+        if grouping == Grouping::Group {
             for number in &study.finished()[self.finished..] {
                 let trial = &study.trials()[*number as usize];
                 if !trial.outside && self.ledger.standing(*number) != Standing::Silent {
@@ -147,15 +146,14 @@ impl History {
     }
 
     /// Where losses are noisy, near trials cannot be told apart: a quadratic's minimum is known to the root of the noise.
-    fn widen(&mut self, tpe: &Tpe) {
-        let wanted = tpe.noise_width * self.ledger.noise().sqrt();
-        self.least =
-            if wanted > 1e-3 { NOTCH.powf((wanted.ln() / NOTCH.ln()).round()).min(0.5) } else { 0.0 };
+    fn widen(&mut self, study: &Study, tpe: &Tpe) {
+        let noise = tpe.noise_width * self.ledger.noise().sqrt();
         for group in &mut self.groups {
-            let least = self.least;
+            let parameters = group.members.len();
             let (good, bad) = group.models();
-            good.widen(least);
-            bad.widen(least);
+            good.widen(notched(noise));
+            let width = tpe.bad_width_of(study, bad.len(), parameters);
+            bad.widen(notched(noise.max(width)));
         }
     }
 
@@ -174,6 +172,11 @@ impl History {
     }
 }
 
+/// The nearest bandwidth that models are given.
+fn notched(wanted: f64) -> f64 {
+    if wanted > 1e-3 { NOTCH.powf((wanted.ln() / NOTCH.ln()).round()).min(0.5) } else { 0.0 }
+}
+
 /// Groups of parameters, those that others depend on first.
 fn partition(space: &Space, patterns: &BTreeSet<Box<[bool]>>, grouping: Grouping) -> Vec<Vec<usize>> {
     let used = |k: &usize| !Axis::new(&space.parameters()[*k], false).is_left_out();
@@ -181,7 +184,7 @@ fn partition(space: &Space, patterns: &BTreeSet<Box<[bool]>>, grouping: Grouping
     match grouping {
         Grouping::Single => used.into_iter().map(|k| vec![k]).collect(),
         Grouping::Group if !patterns.is_empty() => active_together(&used, patterns),
-        Grouping::Group | Grouping::Joint => vec![used],
+        Grouping::Group | Grouping::Joint | Grouping::Auto => vec![used],
     }
 }
 

@@ -102,6 +102,11 @@ impl Prior {
         logs.iter().enumerate().map(|(k, log)| self.log_one(Place::of(k, features), *log).0).sum()
     }
 
+    /// ln of the density of a length, and its derivative by the length's logarithm.
+    pub(super) fn length(self, log: f64) -> (f64, f64) {
+        self.log_one(Place::Length, log)
+    }
+
     /// ln of the density of exp(log), and its derivative by `log`.
     fn log_one(self, place: Place, log: f64) -> (f64, f64) {
         let (mean, deviation) = self.of(place);
@@ -234,40 +239,32 @@ struct Hill<'a> {
     work: RefCell<Work>,
 }
 
-struct Work {
+/// Room for a covariance matrix and its slopes.
+pub(super) struct Work {
     /// The covariance matrix, then its factor; by columns.
-    covariance: Vec<f64>,
+    pub(super) covariance: Vec<f64>,
     /// Derivatives of the covariances by r².
     slopes: Vec<f64>,
     inverse: Vec<f64>,
     squares: Vec<f64>,
     /// Columns of warped features, in the order of warps; none without warps.
     warped: Vec<Vec<f64>>,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     room: MemBuffer,
 }
 
 impl<'a> Hill<'a> {
     /// With so many logarithms of exponents.
     fn new(rows: &'a Rows, prior: Prior, exponents: usize) -> Self {
-        let (n, features) = (rows.len(), rows.kernel.len());
+        let features = rows.kernel.len();
         let bounds = |k| Place::of(k, features).bounds();
         let all = 0..features + 2 + exponents;
-        let work = Work {
-            covariance: vec![0.0; n * n],
-            slopes: vec![0.0; n * n],
-            inverse: vec![0.0; n * n],
-            squares: vec![0.0; n],
-            warped: Vec::new(),
-            scratch: Scratch::new(n),
-            room: MemBuffer::new(inverse_scratch::<f64>(n, Par::Seq)),
-        };
         Self {
             rows,
             prior,
             lower: all.clone().map(|k| bounds(k).0.ln()).collect(),
             upper: all.map(|k| bounds(k).1.ln()).collect(),
-            work: RefCell::new(work),
+            work: RefCell::new(Work::new(rows.len())),
         }
     }
 
@@ -286,7 +283,7 @@ impl<'a> Hill<'a> {
         let fit = lanes(&alpha, &rows.targets, |a, b| a * b);
         let determinant: f64 = (0..n).map(|k| 2.0 * work.covariance[k * n + k].ln()).sum();
         let mut height = -0.5 * (fit + determinant) - n as f64 * LN_SQRT_2PI;
-        let mut slopes = work.gradient(rows, &scales, &alpha);
+        let mut slopes = work.gradient(rows, &rows.targets, &scales, &alpha);
         for (k, log) in logs.iter().enumerate() {
             let (density, slope) = self.prior.log_one(Place::of(k, features), *log);
             height += density;
@@ -297,6 +294,18 @@ impl<'a> Hill<'a> {
 }
 
 impl Work {
+    pub(super) fn new(n: usize) -> Self {
+        Self {
+            covariance: vec![0.0; n * n],
+            slopes: vec![0.0; n * n],
+            inverse: vec![0.0; n * n],
+            squares: vec![0.0; n],
+            warped: Vec::new(),
+            scratch: Scratch::new(n),
+            room: MemBuffer::new(inverse_scratch::<f64>(n, Par::Seq)),
+        }
+    }
+
     fn warp(&mut self, rows: &Rows, warps: &[Warp]) {
         let lines = (0..rows.kernel.len()).filter(|f| rows.kernel.line(*f).is_some());
         let warped = |(f, warp): (usize, &Warp)| rows.columns[f].iter().map(|u| warp.of(*u)).collect();
@@ -312,7 +321,7 @@ impl Work {
     }
 
     /// The lower triangles of the covariances and their slopes.
-    fn fill(&mut self, rows: &Rows, scales: &Scales) {
+    pub(super) fn fill(&mut self, rows: &Rows, scales: &Scales) {
         let n = rows.len();
         let weights = scales.weights();
         for j in 0..n {
@@ -333,7 +342,7 @@ impl Work {
         }
     }
 
-    fn invert(&mut self, n: usize) {
+    pub(super) fn invert(&mut self, n: usize) {
         let factor = MatRef::from_column_major_slice(&self.covariance, n, n);
         let out = MatMut::from_column_major_slice_mut(&mut self.inverse, n, n);
         inverse(out, factor, Par::Seq, MemStack::new(&mut self.room));
@@ -350,7 +359,13 @@ impl Work {
     }
 
     /// Of ln likelihood: ½ Σᵢⱼ (αᵢ αⱼ − A⁻¹ᵢⱼ) ∂Aᵢⱼ (Rasmussen and Williams 2006, eq. 5.9).
-    fn gradient(&mut self, rows: &Rows, scales: &Scales, alpha: &[f64]) -> Vec<f64> {
+    pub(super) fn gradient(
+        &mut self,
+        rows: &Rows,
+        targets: &[f64],
+        scales: &Scales,
+        alpha: &[f64],
+    ) -> Vec<f64> {
         let (n, weights) = (rows.len(), scales.weights());
         let features = weights.len();
         let mut gradient = vec![0.0; features + 2];
@@ -376,7 +391,7 @@ impl Work {
             }
         }
         // y = A α, and s² R = A − the rest.
-        let fit = lanes(alpha, &rows.targets, |a, b| a * b);
+        let fit = lanes(alpha, targets, |a, b| a * b);
         let sum: f64 = alpha.iter().sum();
         let total: f64 = self.inverse.iter().sum();
         let mut other = scales.noise * trace + MEAN_VARIANCE * (sum * sum - total);

@@ -41,6 +41,13 @@ const FULL_WEIGHT: usize = 25;
 /// error is below 3e-12.
 const NEGLIGIBLE: f64 = 36.0;
 
+/// Kernels that bounds show to be within this much of the largest one's logarithm tell first that a density is too high to
+/// matter, then those within the next.
+const FIRST_LOOKS: [f32; 2] = [2.0, 6.0];
+
+/// More than the rounding of a sum of kernels, in its logarithm.
+const ROUNDING: f64 = 1e-9;
+
 /// No kernel between 0 and 1 loses more than this to the cut-off: −ln(Φ(1) − Φ(0)), for a mean at an end and σ = 1.
 const MOST_CUT_OFF: f64 = 1.08;
 
@@ -224,6 +231,36 @@ impl Parzen {
         densities
     }
 
+    /// The index of the first of the points where `logs`, less the logarithm of the density, is largest; NaN counts as the
+    /// smallest. The same as from [`Self::log_densities`], but most densities need not be known: some of the
+    /// kernels show that they are too high.
+    pub fn most_exceeded(&mut self, points: &[Located], logs: &[f64]) -> usize {
+        let queries: Vec<Vec<Query>> = points.iter().map(|point| self.queries(point)).collect();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let probes: Vec<Vec<Probe>> = queries.iter().map(|query| self.probes(query)).collect();
+        scratch.bounds.compute(&self.weights, &probes);
+        drop(probes);
+        let mut hopes: Vec<(f64, usize)> = (0..points.len())
+            .map(|k| (logs[k] - self.log_share(k, &queries[k], FIRST_LOOKS[0], &mut scratch), k))
+            .collect();
+        hopes.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let (mut best, mut most) = (0, f64::NEG_INFINITY);
+        for (hope, k) in hopes {
+            let is_hopeless = |hope: f64| hope + ROUNDING < most;
+            if is_hopeless(hope)
+                || is_hopeless(logs[k] - self.log_share(k, &queries[k], FIRST_LOOKS[1], &mut scratch))
+            {
+                continue;
+            }
+            let excess = logs[k] - self.log_density(k, &queries[k], &mut scratch);
+            if excess > most || (excess == most && k < best) {
+                (best, most) = (k, excess);
+            }
+        }
+        self.scratch = scratch;
+        best
+    }
+
     /// A point drawn from the mixture: one kernel for all its parameters.
     ///
     /// It may break a constraint of the space.
@@ -297,8 +334,34 @@ impl Parzen {
 
     /// The density at point `k` of those whose bounds are in `scratch`.
     fn log_density(&mut self, k: usize, queries: &[Query], scratch: &mut Scratch) -> f64 {
-        let prior = self.prior_weight.ln() + queries.iter().map(|query| query.prior).sum::<f64>();
+        let prior = self.log_prior(queries);
         self.survive(k, queries, prior - NEGLIGIBLE, scratch);
+        self.log_sum(prior, scratch)
+    }
+
+    /// ln of what the prior and the kernels within `look` of the largest one, by their bounds, add up to: no more than the
+    /// density.
+    fn log_share(&mut self, k: usize, queries: &[Query], look: f32, scratch: &mut Scratch) -> f64 {
+        let prior = self.log_prior(queries);
+        let Scratch { bounds, slots, totals } = scratch;
+        slots.clear();
+        if bounds.top(k).is_finite() {
+            bounds.keep_from(k, bounds.top(k) - look, slots);
+        }
+        totals.clear();
+        totals.resize(slots.len(), 0.0);
+        for query in queries {
+            self.add_factors(query, f64::NEG_INFINITY, slots, totals);
+        }
+        self.log_sum(prior, scratch)
+    }
+
+    fn log_prior(&self, queries: &[Query]) -> f64 {
+        self.prior_weight.ln() + queries.iter().map(|query| query.prior).sum::<f64>()
+    }
+
+    /// ln of the prior and the kernels in `scratch`, together.
+    fn log_sum(&self, prior: f64, scratch: &Scratch) -> f64 {
         let top = scratch.totals.iter().copied().fold(prior, f64::max);
         let kernels = scratch.slots.iter().zip(&scratch.totals);
         let sum: f64 = kernels.map(|(slot, total)| self.weights[*slot as usize] * (total - top).exp()).sum();

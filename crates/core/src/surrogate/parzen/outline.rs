@@ -114,10 +114,15 @@ impl Bounds {
         &self.tops[point * blocks..(point + 1) * blocks]
     }
 
+    /// The highest bound.
+    pub(super) fn top(&self, point: usize) -> f32 {
+        self.tops_of(point).iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
     /// The first slot with the highest bound.
     pub(super) fn best(&self, point: usize) -> Option<usize> {
         let tops = self.tops_of(point);
-        let top = tops.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let top = self.top(point);
         let block = tops.iter().position(|other| *other == top && top.is_finite())?;
         let bounds = &self.of(point)[block * BLOCK..];
         bounds.iter().position(|bound| *bound == top).map(|at| block * BLOCK + at)

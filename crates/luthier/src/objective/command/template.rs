@@ -5,8 +5,19 @@ use luthier_core::space::Space;
 use super::{CommandError, Filling};
 
 /// Placeholders that are not parameters.
-pub const PLACEHOLDERS: [&str; 9] =
-    ["budget", "step", "trial", "replicate", "attempt", "seed", "params", "checkpoint", "folder"];
+pub const PLACEHOLDERS: [&str; 11] = [
+    "budget",
+    "step",
+    "trial",
+    "replicate",
+    "fold",
+    "folds",
+    "seed",
+    "attempt",
+    "params",
+    "checkpoint",
+    "folder",
+];
 
 /// A text with placeholders.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,195 @@
+//! Populations over time, end to end: children go on with the checkpoints of others, whatever is killed meanwhile.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::Bench;
+
+/// Adds `x` to what it has at each step; its checkpoint is a file that it overwrites in place. It counts from 1 and goes to
+/// the budget.
+const ADDS: &str = r#"step=$LUTHIER_STEP; sum=0
+[ -f "$LUTHIER_CHECKPOINT/state" ] && read step sum < "$LUTHIER_CHECKPOINT/state"
+while [ "$step" -lt "$LUTHIER_BUDGET" ]; do
+  step=$((step + 1)); sum=$((sum + $1))
+  echo "$step $sum" > "$LUTHIER_CHECKPOINT/state"
+  echo "{\"step\": $step, \"score\": $sum}"
+  PAUSE
+done
+"#;
+
+fn adding(scheduler: &str, pause: &str) -> Bench {
+    let bench = Bench::with_study(&format!(
+        r#"trials = 6
+max_attempts = 1000
+[metric]
+name = "score"
+direction = "maximize"
+[budget]
+max = 12
+[policy]
+sampler = "random"
+scheduler = {scheduler}
+[command]
+run = ["sh", "adds.sh", "{{x}}", "{{budget}}"]
+[params.x]
+type = "int"
+low = 1
+high = 100
+"#
+    ));
+    bench.write("adds.sh", &ADDS.replace("PAUSE", pause));
+    bench
+}
+
+/// A trial's values by step.
+fn curve(bench: &Bench, number: u64) -> Vec<(u64, f64)> {
+    let shown: Value =
+        serde_json::from_str(&bench.ok(&["show", "--trial", &number.to_string(), "--json"]).out).unwrap();
+    let curve = shown["curve"].as_array().unwrap_or_else(|| panic!("{shown}"));
+    curve.iter().map(|point| (point["step"].as_u64().unwrap(), point["score"].as_f64().unwrap())).collect()
+}
+
+/// Each trial adds its own `x`, from what its parent had at the step of the checkpoint; returns how many have a parent.
+fn check_sums(bench: &Bench) -> usize {
+    let trials = bench.trials();
+    let mut children = 0;
+    for trial in &trials {
+        let number = trial["trial"].as_u64().unwrap();
+        let x = trial["params"]["x"].as_f64().unwrap();
+        let (mut step, mut sum) = (0, 0.0);
+        if let Some(parent) = trial["parent"].as_object() {
+            step = parent["step"].as_u64().unwrap();
+            sum = curve(bench, parent["trial"].as_u64().unwrap())
+                .iter()
+                .find(|point| point.0 == step)
+                .unwrap()
+                .1;
+            children += 1;
+        }
+        for (at, score) in curve(bench, number) {
+            (step, sum) = (step + 1, sum + x);
+            assert_eq!((at, score), (step, sum), "trial {number}");
+        }
+    }
+    children
+}
+
+#[test]
+fn commands_go_on_from_the_checkpoints_of_others() {
+    for scheduler in [
+        r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5 }"#,
+        r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5, synchronous = true }"#,
+        r#"{ name = "pb2", population = 6, interval = 2 }"#,
+    ] {
+        for workers in ["1", "3"] {
+            let bench = adding(scheduler, "");
+            bench.ok(&["tune", "-q", "-j", workers]);
+            assert!(check_sums(&bench) >= 3, "{scheduler}");
+            let trials = bench.trials();
+            let count = |state: &str| trials.iter().filter(|trial| trial["state"] == state).count();
+            assert_eq!((count("completed"), count("failed")), (6, 0), "{scheduler}");
+            assert_eq!(count("replaced"), trials.len() - 6);
+            bench.verify();
+            // Of the checkpoints only the best trial's is left.
+            let kept = |name: &str| {
+                let folders = fs::read_dir(bench.path("study.trials")).unwrap().flatten();
+                folders.filter(|folder| folder.path().join(name).exists()).count()
+            };
+            assert_eq!((kept("checkpoint"), kept("kept")), (1, 0));
+        }
+    }
+}
+
+#[test]
+fn a_killed_population_goes_on_where_it_was() {
+    let bench = adding(r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5 }"#, "sleep 0.02");
+    for wait in [150, 400, 250, 700, 330] {
+        let mut tuner = bench.start(&["tune", "-q", "-j", "2"]);
+        thread::sleep(Duration::from_millis(wait));
+        if tuner.is_running() {
+            tuner.kill();
+        } else {
+            tuner.wait();
+        }
+    }
+    bench.ok(&["tune", "-q", "-j", "2"]);
+    assert!(check_sums(&bench) >= 1);
+    assert_eq!(bench.trials().iter().filter(|trial| trial["state"] == "completed").count(), 6);
+    bench.verify();
+}
+
+/// Spirals of three classes, which a network does not learn at once.
+fn rings(rows: usize) -> String {
+    let row = |i: usize| {
+        let (angle, radius) = (i as f64 * 0.7, (i % 3) as f64 + 0.3 * (i as f64 * 1.3).sin());
+        format!("{},{},r{}\n", radius * angle.cos(), radius * angle.sin(), i % 3)
+    };
+    format!("x,y,ring\n{}", (0..rows).map(row).collect::<String>())
+}
+
+fn networks(scheduler: &str) -> Bench {
+    let bench = Bench::with_study(&format!(
+        r#"trials = 6
+[policy]
+sampler = "random"
+scheduler = {scheduler}
+[network]
+population = "off"
+[network.data]
+file = "rings.csv"
+[network.settings]
+epochs = 12
+batch_size = 32
+[params.learning_rate]
+type = "float"
+low = 1e-5
+high = 0.3
+scale = "log"
+[params.units]
+type = "int"
+low = 3
+high = 20
+"#
+    ));
+    bench.write("rings.csv", &rings(240));
+    bench
+}
+
+#[test]
+fn networks_go_on_from_the_weights_of_others_and_keep_their_shape() {
+    let bench = networks(r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5 }"#);
+    bench.ok(&["tune", "-q"]);
+    let trials = bench.trials();
+    let mut children = 0;
+    for child in trials.iter().filter(|trial| trial["parent"].is_object()) {
+        let parent = &trials[child["parent"]["trial"].as_u64().unwrap() as usize];
+        assert_eq!(child["params"]["units"], parent["params"]["units"]);
+        assert_ne!(child["params"]["learning_rate"], parent["params"]["learning_rate"]);
+        children += 1;
+    }
+    assert!(children >= 3, "{children}");
+    assert_eq!(trials.iter().filter(|trial| trial["state"] == "completed").count(), 6);
+    bench.verify();
+    // Which parameters may change is spelled out in the log, and nothing changes when the study goes on.
+    let text = format!("{:?}", bench.events()[0].1);
+    assert!(text.contains(r#""change": Array [String("learning_rate")]"#), "{text}");
+    assert!(!bench.ok(&["tune", "-n", "7"]).err.contains("changes"));
+    // The model left behind is that of the best epoch of the best trial.
+    let best: Value = serde_json::from_str(&bench.ok(&["best", "--json"]).out).unwrap();
+    let text = bench.ok(&["evaluate", "study.toml", "rings.csv"]).out;
+    assert!(best["values"]["val_loss"].as_f64().unwrap() > 0.0 && !text.is_empty());
+}
+
+#[test]
+fn what_cannot_change_in_a_network_is_refused_by_name() {
+    let bench = networks(r#"{ name = "pbt", change = ["learning_rate", "units"] }"#);
+    let said = bench.error(&["tune"]);
+    assert!(
+        said.contains("units cannot change while a network trains") && said.contains("learning_rate"),
+        "{said}"
+    );
+    assert!(!bench.has("study.luthier"));
+}

@@ -1,0 +1,357 @@
+//! Races trials over their replicates: a trial begins with few folds or seeds, and is given more only while it may still win.
+//!
+//! After each replicate a trial is compared with the best completed one on the same replicates. What may still come out
+//! ahead goes on; what completes all replicates takes part in the study like any other. When no more trials are started, those that may
+//! be the best are measured again on replicates that did not choose them. How far the curve of a replicate
+//! goes is not decided here, but a pruner can be named that does.
+
+use serde::{Deserialize, Serialize};
+
+use super::paired::{Noise, chance_ahead, chance_better, signed_rank};
+use super::{Allowance, Assignment, SCHEDULERS, Scheduler, Verdict, figure, with_sibling};
+use crate::event::{Outcome, Work};
+use crate::memo::Memo;
+use crate::registry::{self, Entry, OptionDoc, configure};
+use crate::rng::Rng;
+use crate::spec::{Component, Spec};
+use crate::study::Study;
+use crate::trial::{Trial, TrialState, WorkState};
+
+pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
+    name: "race",
+    summary: "a trial that cannot win is stopped after few of its folds or seeds; the best are measured again at the end",
+    options: &[
+        OptionDoc {
+            name: "rule",
+            doc: "when a trial cannot win: \"interval\" (the chance that its mean over all replicates comes out ahead is below risk; \
+                  default), \"wilcoxon\" (signed-rank test, p below risk), or \"forgiving\" (its mean is worse than the \
+                  best trial's worst replicate)",
+        },
+        OptionDoc { name: "first", doc: "replicates with which a trial begins; from 1, default 1" },
+        OptionDoc {
+            name: "risk",
+            doc: "the chance or p below which a trial is stopped, above 0 and up to 0.5; default 0.4 for interval and 0.1 for wilcoxon. Of no use to the forgiving rule",
+        },
+        OptionDoc {
+            name: "finalists",
+            doc: "how many trials are measured again at the end, at most; only those that may be the best are. Default 3",
+        },
+        OptionDoc {
+            name: "pruner",
+            doc: "a scheduler that stops replicates by their curves as well: {\"name\": \"median\"}, with its options; one that \
+                  pauses trials cannot. None by default",
+        },
+    ],
+    build: |options| {
+        let (mut race, mut complete) = configure::<Race>(options)?;
+        race.check_options()?;
+        complete.insert("risk".into(), race.risk().into());
+        race.risk = Some(race.risk());
+        if let Some(component) = &race.pruner {
+            let (pruner, resolved) =
+                registry::build("scheduler", SCHEDULERS, component).map_err(|e| e.to_string())?;
+            if !pruner.only_judges() {
+                return Err(format!(
+                    "the pruner {:?} pauses trials or holds parts of them, which the race does itself; take one that only stops, \
+                     such as median, threshold, or asha in mode \"stop\"",
+                    component.name
+                ));
+            }
+            race.built = Some(pruner);
+            race.pruner = Some(resolved);
+            complete = match serde_json::to_value(&race) {
+                Ok(serde_json::Value::Object(complete)) => complete,
+                other => return Err(format!("the configuration cannot be written: {other:?}")),
+            };
+        }
+        Ok((Box::new(race), complete))
+    },
+};
+
+/// The first objective decides, and there may be no other. Trials are compared by the values that their replicates completed with.
+///
+/// *Interval.* See [`chance_ahead`]: the differences to the best trial on the same replicates, with the noise that all completed
+/// trials have shown. So a trial may be stopped after one replicate once two trials have completed. The risk is far above what a
+/// test would take: what counts is the best of many trials, and fits that a near tie does not take go to others. A trial whose
+/// values are those of the best on two replicates and more is taken for the same.
+///
+/// *Wilcoxon.* Optuna's `WilcoxonPruner`: from two replicates on, a one-sided signed-rank test; a trial whose mean so far is no worse
+/// than the best trial's over all replicates goes on. Four replicates are the fewest that can reach p < 0.1.
+///
+/// *Forgiving.* The rule of "Don't waste your time: early stopping cross-validation" (Bergman, Purucker and Hutter 2024, arXiv:2405.03389).
+///
+/// The first trial, and all until one has completed, run all their replicates. A trial's next replicate begins when the one before has
+/// ended; once no new trials may be started, as many at a time as there are workers. A trial of which a replicate
+/// fails is stopped. If nothing keeps the metrics' constraints yet, nobody is stopped.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Race {
+    rule: Rule,
+    first: u16,
+    risk: Option<f64>,
+    finalists: usize,
+    #[serde(deserialize_with = "flat", serialize_with = "flattened")]
+    pruner: Option<Component>,
+    #[serde(skip)]
+    built: Option<Box<dyn Scheduler>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Rule {
+    Interval,
+    Wilcoxon,
+    Forgiving,
+}
+
+impl Default for Race {
+    fn default() -> Self {
+        Self { rule: Rule::Interval, first: 1, risk: None, finalists: 3, pruner: None, built: None }
+    }
+}
+
+/// A component as study files have it: its name among its options, or nothing but its name.
+fn flat<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Component>, D::Error> {
+    use serde::de::Error;
+    use serde_json::Value;
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(name) => Ok(Some(Component::named(&name))),
+        Value::Object(mut options) => match options.remove("name") {
+            Some(Value::String(name)) => Ok(Some(Component { name: name.into(), options })),
+            _ => Err(D::Error::custom(
+                "the pruner has no name; write { name = \"median\" }, and its options beside it",
+            )),
+        },
+        other => Err(D::Error::custom(format!("the pruner is {other}, not a name or a table with a name"))),
+    }
+}
+
+#[allow(clippy::ref_option, reason = "serde hands out references")]
+fn flattened<S: serde::Serializer>(pruner: &Option<Component>, serializer: S) -> Result<S::Ok, S::Error> {
+    let table = pruner.as_ref().map(|component| {
+        let mut options = component.options.clone();
+        options.insert("name".into(), (*component.name).into());
+        options
+    });
+    table.serialize(serializer)
+}
+
+/// A trial is measured again unless the chance that it is better than the first is below this.
+const DOUBT: f64 = 0.1;
+
+/// Degrees of freedom that all completed trials lend to one comparison, at most.
+const LENT: f64 = 8.0;
+
+/// What becomes of a trial of which not all replicates have begun.
+enum Course {
+    /// It waits for replicates that run.
+    Busy,
+    /// Its next replicate begins.
+    On(Work),
+    /// It cannot win.
+    Over(Work, String),
+}
+
+impl Scheduler for Race {
+    fn assign(&self, study: &Study, allowance: Allowance, _: &mut Memo, _: &mut Rng) -> Assignment {
+        let mut from = Work::of(0);
+        while let Some(&work) = study.held().range(from..).next() {
+            match self.course(study, &study.trials()[work.trial as usize], work, allowance) {
+                Course::Busy => {}
+                Course::On(work) => return Assignment::Resume { work, budget: None },
+                Course::Over(work, why) => return Assignment::Stop { work, why: why.into() },
+            }
+            from = Work::of(work.trial + 1);
+        }
+        if let Some(&work) = study.paused().first() {
+            return Assignment::Resume { work, budget: None };
+        }
+        if allowance.may_start { Assignment::Start { budget: None } } else { self.final_heat(study) }
+    }
+
+    fn judge(&self, study: &Study, work: Work, memo: &mut Memo, rng: &mut Rng) -> Verdict {
+        if usize::from(work.replicate) >= usize::from(study.spec().replicates.max(1)) {
+            return Verdict::go_on();
+        }
+        if let Some(verdict) = with_sibling(study, work) {
+            return verdict;
+        }
+        self.built.as_ref().map_or_else(Verdict::go_on, |pruner| pruner.judge(study, work, memo, rng))
+    }
+
+    fn opening(&self, study: &Study) -> Option<u16> {
+        let is_first = study.incumbent().is_none() && study.trials().len() as u32 <= study.policy_from();
+        (!is_first).then_some(self.first)
+    }
+
+    fn check(&self, spec: &Spec) -> Result<(), String> {
+        if spec.metrics.objectives.len() > 1 {
+            return Err("trials race by one metric, and the study has several; take another scheduler".into());
+        }
+        if spec.replicates < 2 {
+            return Err("there is nothing to race, since each trial runs once; give it folds or seeds \
+                        (`folds` and `seeds` under [replicates] in a study file)"
+                .into());
+        }
+        if let Some(pruner) = &self.built {
+            pruner.check(spec)?;
+        }
+        Ok(())
+    }
+}
+
+impl Race {
+    fn check_options(&self) -> Result<(), String> {
+        if self.first == 0 {
+            return Err(
+                "first = 0, but a trial has to run before it is compared: give a whole number from 1".into(),
+            );
+        }
+        let risk = self.risk();
+        if !(risk > 0.0 && risk <= 0.5) {
+            return Err(format!("risk = {risk}, but it lies above 0 and up to 0.5"));
+        }
+        Ok(())
+    }
+
+    fn risk(&self) -> f64 {
+        self.risk.unwrap_or(match self.rule {
+            Rule::Interval | Rule::Forgiving => 0.4,
+            Rule::Wilcoxon => 0.1,
+        })
+    }
+
+    /// What becomes of a trial whose replicate `next` is the first that has not begun.
+    fn course(&self, study: &Study, trial: &Trial, next: Work, allowance: Allowance) -> Course {
+        let failed = |outcome: &Outcome| !matches!(outcome, Outcome::Completed { .. });
+        let mut pieces = trial.replicates();
+        if let Some((work, _)) = pieces.find(|(_, piece)| piece.outcome.as_ref().is_some_and(failed)) {
+            return Course::Over(next, format!("replicate {} did not complete", work.replicate));
+        }
+        let is_busy = |state| matches!(state, WorkState::Running | WorkState::Waiting | WorkState::Paused);
+        let busy = trial.replicates().any(|(_, piece)| is_busy(piece.state));
+        match self.verdict(study, trial) {
+            Some(why) => Course::Over(next, why),
+            None if busy && allowance.may_start => Course::Busy,
+            None => Course::On(next),
+        }
+    }
+
+    /// Why a trial cannot win, if it cannot.
+    fn verdict(&self, study: &Study, trial: &Trial) -> Option<String> {
+        let best = study.incumbent().filter(|best| study.violation(best) <= 0.0)?;
+        let metrics = study.metrics();
+        let own: Vec<(u16, f64)> = trial.replicate_losses(metrics, 0).collect();
+        if own.len() < usize::from(self.first) {
+            return None;
+        }
+        let others: Vec<(u16, f64)> = best.replicate_losses(metrics, 0).collect();
+        let differences = differences(&own, &others);
+        if differences.is_empty() {
+            return None;
+        }
+        let mean =
+            |losses: &[(u16, f64)]| losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64;
+        let told = |loss: f64| figure(metrics.objectives[0].direction.turn(loss));
+        let so_far = format!("after {} of {} replicates", own.len(), others.len());
+        match self.rule {
+            // Another name for the same thing: no further replicate can tell them apart.
+            Rule::Interval
+                if differences.len() > 1 && differences.iter().all(|difference| *difference == 0.0) =>
+            {
+                Some(format!("{so_far}: the same as trial {} on all of them", best.number))
+            }
+            Rule::Interval => {
+                let chance = chance_ahead(&differences, others.len(), noise(study));
+                let gap = figure(differences.iter().sum::<f64>() / differences.len() as f64);
+                (chance < self.risk()).then(|| {
+                    format!(
+                        "{so_far}: worse than trial {} by {gap} on the same ones, chance to win {}",
+                        best.number,
+                        percent(chance)
+                    )
+                })
+            }
+            Rule::Wilcoxon => {
+                let p = signed_rank(&differences).filter(|_| differences.len() >= 2)?;
+                (p < self.risk() && mean(&own) > mean(&others)).then(|| {
+                    format!(
+                        "{so_far}: worse than trial {} with p = {} (signed ranks)",
+                        best.number,
+                        figure(p)
+                    )
+                })
+            }
+            Rule::Forgiving => {
+                let worst = others.iter().map(|(_, loss)| *loss).fold(f64::NEG_INFINITY, f64::max);
+                let own = mean(&own);
+                (own > worst).then(|| {
+                    format!(
+                        "{so_far}: {} on average, and the worst replicate of trial {} is {}",
+                        told(own),
+                        best.number,
+                        told(worst)
+                    )
+                })
+            }
+        }
+    }
+
+    /// Once nothing else is left to do: trials that may be the best are measured again.
+    fn final_heat(&self, study: &Study) -> Assignment {
+        if study.spec().confirmations() == 0 || self.finalists == 0 {
+            return if study.held().is_empty() { Assignment::Done } else { Assignment::Wait };
+        }
+        let counted = study.spec().replicates.max(1);
+        if !study.held().is_empty() || study.running().iter().any(|work| work.replicate < counted) {
+            return Assignment::Wait;
+        }
+        for number in self.finalists(study) {
+            let mut again = study.trials()[number as usize].confirmations();
+            if let Some((work, _)) = again.find(|(_, piece)| piece.state == WorkState::Held) {
+                return Assignment::Resume { work, budget: None };
+            }
+        }
+        if study.running().is_empty() { Assignment::Done } else { Assignment::Wait }
+    }
+
+    /// The best completed trials by the replicates that all have, as far as they may be better than the first of them.
+    fn finalists(&self, study: &Study) -> Vec<u32> {
+        let metrics = study.metrics();
+        let mut ranked: Vec<(f64, f64, u32)> = study
+            .finished()
+            .iter()
+            .map(|number| &study.trials()[*number as usize])
+            .filter(|trial| trial.state() == TrialState::Completed)
+            .filter_map(|trial| Some((study.violation(trial), trial.loss(metrics, 0)?, trial.number)))
+            .collect();
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+        let Some(&(violation, _, leader)) = ranked.first() else { return Vec::new() };
+        let losses = |number: u32| -> Vec<(u16, f64)> {
+            study.trials()[number as usize].replicate_losses(metrics, 0).collect()
+        };
+        let others = losses(leader);
+        let may_be_better = |number: u32| {
+            number == leader || chance_better(&differences(&losses(number), &others), noise(study)) >= DOUBT
+        };
+        let level = ranked.iter().take_while(|rank| rank.0 <= violation.max(0.0));
+        level.map(|rank| rank.2).take(self.finalists).filter(|number| may_be_better(*number)).collect()
+    }
+}
+
+/// How much worse each of `own` replicates is than the same one of another trial.
+fn differences(own: &[(u16, f64)], others: &[(u16, f64)]) -> Vec<f64> {
+    let other = |replicate: u16| others.iter().find(|(k, _)| *k == replicate).map(|(_, loss)| *loss);
+    own.iter().filter_map(|(replicate, loss)| Some(loss - other(*replicate)?)).collect()
+}
+
+/// The noise of a difference between two trials: twice that of one.
+fn noise(study: &Study) -> Option<Noise> {
+    let (variance, freedom) = study.residual_variance(0)?;
+    Some(Noise { variance: 2.0 * variance, freedom: freedom.min(LENT) })
+}
+
+fn percent(chance: f64) -> String {
+    format!("{} %", figure((1000.0 * chance).round() / 10.0))
+}

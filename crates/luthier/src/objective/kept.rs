@@ -1,0 +1,149 @@
+//! Checkpoints that are kept for others: what a trial had when it paused, by step, and how a new trial begins with it. Who
+//! begins with what, and how long anything is kept, is decided elsewhere.
+//!
+//! Each copy is made under another name and renamed, so that it is there in whole or not at all.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The folder of a trial in which its pauses are.
+const KEPT: &str = "kept";
+/// Goes before the names of copies that are not complete.
+const UNFINISHED: &str = "unfinished-";
+
+/// Whether a copy may share the files themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// They are replaced and never changed in place: hard links do.
+    Links,
+    /// They may be changed: only a copy is safe.
+    Copies,
+}
+
+/// What the trial of `folder` had at `step`.
+pub(crate) fn at(folder: &Path, step: u64) -> PathBuf {
+    folder.join(KEPT).join(step.to_string())
+}
+
+/// Keeps the present checkpoint of a trial as that of `step`. A trial without files has an empty one.
+pub(crate) fn keep(folder: &Path, checkpoint: &Path, step: u64, sharing: Sharing) -> io::Result<()> {
+    let to = at(folder, step);
+    // Work that was lost and done again may have come here before, with other files.
+    remove(&to)?;
+    copy_whole(checkpoint, &to, sharing)
+}
+
+/// Lets a new trial begin with the checkpoint that another had at `step`, unless it has one of its own already.
+pub(crate) fn adopt(parent: &Path, step: u64, checkpoint: &Path, sharing: Sharing) -> io::Result<()> {
+    if checkpoint.is_dir() {
+        return Ok(());
+    }
+    let from = at(parent, step);
+    if !from.is_dir() {
+        let problem = format!("the checkpoint {} is gone", from.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, problem));
+    }
+    copy_whole(&from, checkpoint, sharing)
+}
+
+/// The steps at which something of the trial of `folder` is kept.
+pub(crate) fn steps(folder: &Path) -> BTreeSet<u64> {
+    let Ok(entries) = fs::read_dir(folder.join(KEPT)) else { return BTreeSet::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Lets go of what the trial of `folder` had at `step`.
+pub(crate) fn forget(folder: &Path, step: u64) {
+    // What cannot be removed only takes room.
+    let _left = remove(&at(folder, step));
+    let _not_empty = fs::remove_dir(folder.join(KEPT));
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn copy_whole(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = to.with_file_name(format!("{UNFINISHED}{name}"));
+    remove(&unfinished)?;
+    fs::create_dir_all(&unfinished)?;
+    if from.is_dir() {
+        copy_into(from, &unfinished, sharing)?;
+    }
+    fs::rename(&unfinished, to)
+}
+
+fn copy_into(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy_into(&source, &target, sharing)?;
+        } else if sharing == Sharing::Copies || fs::hard_link(&source, &target).is_err() {
+            // Some file systems have no hard links; where there are shared blocks, the copy costs no room.
+            fs::copy(&source, &target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_child_has_what_its_parent_had_whatever_became_of_that() {
+        for sharing in [Sharing::Links, Sharing::Copies] {
+            let place = tempfile::tempdir().unwrap();
+            let [parent, child] = ["00000", "00001"].map(|name| place.path().join(name));
+            write(&parent.join("checkpoint/weights/a"), "ten");
+            keep(&parent, &parent.join("checkpoint"), 10, sharing).unwrap();
+            // In place, where that is allowed; else by another file.
+            fs::remove_file(parent.join("checkpoint/weights/a")).unwrap();
+            write(&parent.join("checkpoint/weights/a"), "twenty");
+            keep(&parent, &parent.join("checkpoint"), 20, sharing).unwrap();
+            adopt(&parent, 10, &child.join("checkpoint"), sharing).unwrap();
+            assert_eq!(fs::read_to_string(child.join("checkpoint/weights/a")).unwrap(), "ten");
+            assert_eq!(steps(&parent), BTreeSet::from([10, 20]));
+            forget(&parent, 10);
+            assert_eq!(steps(&parent), BTreeSet::from([20]));
+            assert!(adopt(&parent, 10, &place.path().join("00002/checkpoint"), sharing).is_err());
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_changed_in_place_leaves_its_source_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let parent = place.path().join("00000");
+        write(&parent.join("checkpoint/a"), "ten");
+        keep(&parent, &parent.join("checkpoint"), 10, Sharing::Copies).unwrap();
+        fs::write(parent.join("checkpoint/a"), "twenty").unwrap();
+        assert_eq!(fs::read_to_string(at(&parent, 10).join("a")).unwrap(), "ten");
+    }
+
+    #[test]
+    fn what_a_trial_has_already_is_not_replaced_and_halves_are_not_taken() {
+        let place = tempfile::tempdir().unwrap();
+        let [parent, child] = ["00000", "00001"].map(|name| place.path().join(name));
+        write(&parent.join("checkpoint/a"), "ten");
+        keep(&parent, &parent.join("checkpoint"), 10, Sharing::Links).unwrap();
+        write(&child.join("unfinished-checkpoint/b"), "half");
+        adopt(&parent, 10, &child.join("checkpoint"), Sharing::Links).unwrap();
+        assert!(!child.join("checkpoint/b").exists() && !child.join("unfinished-checkpoint").exists());
+        write(&child.join("checkpoint/a"), "own");
+        adopt(&parent, 10, &child.join("checkpoint"), Sharing::Copies).unwrap();
+        assert_eq!(fs::read_to_string(child.join("checkpoint/a")).unwrap(), "own");
+    }
+}
