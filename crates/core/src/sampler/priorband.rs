@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::depths::{at_step, deepest};
-use super::variation::another_choice;
+use super::variation::{another_choice, novel};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -82,7 +82,12 @@ impl Sampler for PriorBand {
             space.draw(&rng.uniforms(space.len()))
         } else {
             match best(study) {
-                Some(best) => self.near(space, &study.trials()[best as usize].point, rng),
+                Some(best) => {
+                    let centre = &study.trials()[best as usize].point;
+                    let tried = study.trials().iter().filter(|trial| !trial.outside);
+                    let tried: Vec<Vec<f64>> = tried.map(|trial| space.to_unit(&trial.point)).collect();
+                    novel(space, tried.iter().map(Vec::as_slice), |_| self.near(space, centre, rng))
+                }
                 None => space.draw(&rng.uniforms(space.len())),
             }
         };
