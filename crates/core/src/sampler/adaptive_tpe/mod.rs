@@ -13,8 +13,7 @@
 //!    divergence; Watanabe et al. 2023, arXiv:2304.10255). Those beyond the ones that hold most of the sum are locked, each with
 //!    probability `lock`, to the value of one of the best trials.
 //! 3. *Filter*: bad trials are kept by age, by rank or by chance, or all.
-//! 4. The others' values come from the estimator's `l / g`, all at once or one by one; `g` is at least as wide as the plain
-//!    estimator's.
+//! 4. The others' values come from the estimator's `l / g`, all at once or one by one.
 //!
 //! Which trials are good, bad or silent, and how several objectives, constraints and unfinished trials are treated, is as
 //! in [`super::tpe`]. `g` looks at the latest 1,000 trials.
@@ -29,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::settings::{Filter, SETTINGS, Settings};
 use super::tpe::ledger::{Group, Ledger, Standing};
-use super::tpe::{BAD_WIDTH, Grouping, bad_width, best_of, candidates};
+use super::tpe::{Grouping, best_of, candidates};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -217,10 +216,6 @@ impl Sampler for AdaptiveTpe {
             good: model(&history.expecting, study, &good, &settings),
             bad: model(&history.axes, study, &bad, &settings),
         };
-        if study.metrics().constraints.is_empty() {
-            let least = bad_width(BAD_WIDTH, pair.bad.len(), space.len());
-            pair.bad.widen(settings.width.max(least));
-        }
         let locked = locked(study, &good, &seen.importance, settings.lock, rng);
         Proposal::Point(match settings.grouping {
             Grouping::Single => pair.one_by_one(space, locked, settings.n_candidates, rng),

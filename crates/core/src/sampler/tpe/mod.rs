@@ -121,9 +121,6 @@ const WINDOW: usize = 10_000;
 /// So many times more trials are good where there are several objectives.
 const FRONT: usize = 4;
 
-/// The smallest bandwidth of the bad trials' model, before there are any.
-pub(crate) const BAD_WIDTH: f64 = 0.2;
-
 /// Points drawn for each candidate wanted, where constraints refuse most.
 const PATIENCE: usize = 8;
 
@@ -203,7 +200,7 @@ impl Default for Tpe {
             constant_liar: true,
             grouping: Grouping::Auto,
             constraints: Constraints::Rank,
-            bad_width: BAD_WIDTH,
+            bad_width: 0.2,
             noise_width: 0.2,
         }
     }
@@ -347,11 +344,6 @@ pub(crate) fn candidates(
         candidates.extend(refused);
     }
     candidates
-}
-
-/// The smallest bandwidth of the bad trials' model, `width` being that for none.
-pub(crate) fn bad_width(width: f64, trials: usize, parameters: usize) -> f64 {
-    width * (trials as f64 + 1.0).powf(-1.0 / (parameters as f64 + 4.0))
 }
 
 /// The index of the first point where `good` is above `bad` most.
