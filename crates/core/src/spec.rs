@@ -159,7 +159,7 @@ impl Design {
         if all > u32::from(u16::MAX) {
             return Err(format!("{all} replicates of a trial are more than {}", u16::MAX));
         }
-        if self.replicates() == 1 && self.confirm == 0 {
+        if self.replicates() == 1 {
             return Err("one fold and one seed are no replicates; give folds or seeds from 2".into());
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::support::{Bench, toml_text};
 /// A study of a shell command that is good at x = 0 and harder on later folds; `replicates` is its table.
 fn bench(replicates: &str, policy: &str) -> Bench {
     let script = "awk -v x={x} -v f={fold} -v k={folds} -v s={seed} \
-                  'BEGIN { srand(s + f); printf \"{{\\\"loss\\\": %.6f, \\\"seed\\\": %d}}\\n\", x * x + f / k + 0.001 * rand(), s }'";
+                  'BEGIN {{ srand(s + f); printf \"{{\\\"loss\\\": %.6f, \\\"seed\\\": %d}}\\n\", x * x + f / k + 0.001 * rand(), s }}'";
     Bench::with_study(&format!(
         "trials = 10\nreplicates = {replicates}\n[metric]\nname = \"loss\"\n[policy]\nsampler = \"sobol\"\n{policy}\n\
          [params.x]\ntype = \"float\"\nlow = -1.0\nhigh = 1.0\n[command]\nrun = [\"sh\", \"-c\", {}]\n",
