@@ -296,7 +296,7 @@ impl Tpe {
     /// The smallest bandwidth of a model of `trials` bad trials and `parameters` of theirs.
     fn bad_width_of(&self, study: &Study, trials: usize, parameters: usize) -> f64 {
         if study.metrics().constraints.is_empty() {
-            bad_width(self.bad_width, trials, parameters)
+            self.bad_width * (trials as f64 + 1.0).powf(-1.0 / (parameters as f64 + 4.0))
         } else {
             0.0
         }
