@@ -192,7 +192,7 @@ pub fn nearest(rows: &[(f64, f64)], loss: f64, least: usize) -> &[(f64, f64)] {
 /// ```
 /// use luthier_core::scheduler::forecast::chance;
 /// let gained = [(1.0, 0.9), (1.1, 0.7), (1.2, 0.2)];
-/// assert_eq!(chance(&gained, 1.0, 0.6), 0.5); // one of three gained 0.4 or more
+/// assert_eq!(chance(&gained, 1.0, 0.5), 0.5); // one of three gained 0.5 or more
 /// ```
 pub fn chance(near: &[(f64, f64)], loss: f64, target: f64) -> f64 {
     let enough = near.iter().filter(|(then, last)| loss - (then - last) <= target).count();
