@@ -33,7 +33,8 @@ def test_every_sampler_is_asked_and_told(sampler, space, objective):
     assert study.best_params == study.best["params"]
 
 
-@pytest.mark.parametrize("scheduler", [name for name, *_ in luthier.schedulers()])
+# A race compares folds, not steps; see test_a_race_stops_trials_after_some_folds.
+@pytest.mark.parametrize("scheduler", [name for name, *_ in luthier.schedulers() if name != "race"])
 def test_every_scheduler_judges_curves(scheduler):
     options = {"threshold": {"upper": 3.0}}.get(scheduler, {})
     study = luthier.Study(X, sampler="random", scheduler=(scheduler, options), max_budget=9, trials=20)
@@ -45,8 +46,19 @@ def test_every_scheduler_judges_curves(scheduler):
         ends.add(trial.tell())
     assert "completed" in ends
     assert ends <= {"completed", "pruned", "paused"}
-    if scheduler != "run_all":
+    if scheduler not in ("run_all", "patience"):  # these curves never rise
         assert ends != {"completed"}
+
+
+def test_a_race_stops_trials_after_some_folds():
+    study = luthier.Study(X, sampler="random", scheduler="race", replicates={"folds": 4}, trials=12)
+    folds = set()
+    while (trial := study.ask()) is not None:
+        folds.add(trial.fold)
+        trial.tell(trial["x"] ** 2 + 0.1 * trial.fold)
+    assert folds == {0, 1, 2, 3}
+    assert {trial["state"] for trial in study.trials} == {"completed", "pruned"}
+    assert abs(study.best_params["x"]) == min(abs(trial["params"]["x"]) for trial in study.trials)
 
 
 def test_the_same_seed_asks_the_same(space, objective):
