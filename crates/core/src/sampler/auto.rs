@@ -111,7 +111,7 @@ const KINDS: &[Kind] = &[
         sampler: "gp",
         options: |c| c.with("acquisition", "ensemble"),
         weight: |s| 3.0 * fewer(s, 500.0),
-        cost: |s| (6e-3 + 5e-5 * s.seen.min(600) as f64) * width(s),
+        cost: |s| (1e-2 + 8e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model of the whole space",
     },
     Kind {
@@ -119,7 +119,7 @@ const KINDS: &[Kind] = &[
         sampler: "gp",
         options: |c| c.with("acquisition", "log_ei").with("warp", true),
         weight: |s| if s.objectives > 1 { 0.0 } else { 3.0 * fewer(s, 500.0) },
-        cost: |s| (4e-3 + 4e-5 * s.seen.min(600) as f64) * width(s),
+        cost: |s| (6.5e-3 + 6.5e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model with bent axes, asked for the best guess",
     },
     Kind {
@@ -127,7 +127,7 @@ const KINDS: &[Kind] = &[
         sampler: "gp",
         options: |c| c.with("acquisition", "log_ei"),
         weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, 500.0) } else { 0.0 },
-        cost: |s| (2e-3 + 2.5e-5 * s.seen.min(600) as f64) * width(s),
+        cost: |s| (3e-3 + 4e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model of the whole space, asked in haste",
     },
     Kind {
