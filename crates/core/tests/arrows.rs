@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coverage", &["event", "space", "study", "trial"]),
     ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
+    ("steering", &["event", "lineage", "space", "study", "trial"]),
     ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
     ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),
     (
@@ -49,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "acquisition",
             "event",
+            "lineage",
             "memo",
             "metric",
             "pareto",
@@ -56,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rng",
             "space",
             "spec",
+            "steering",
             "study",
             "surrogate",
             "trial",

@@ -62,6 +62,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Enqueued(_) => "enqueued",
         Event::Withdrawn { .. } => "withdrawn",
         Event::StopAsked { .. } => "stop_asked",
+        Event::Steered(_) => "steered",
         Event::Noted { .. } => "noted",
     }
 }
