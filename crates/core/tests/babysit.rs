@@ -168,9 +168,9 @@ fn slow_divergence_goes_back_to_the_best() {
     // No step is a leap, but it climbs from step 11 on.
     let climbs = |x: &[f64], moment: Moment| {
         let t = moment.step as f64;
-        if x[0] > 0.5 && t > 10.0 { 1.1 + 0.25 * (t - 10.0) } else { 1.0 + 1.0 / t }
+        if x[0] > 0.5 && t > 10.0 { 1.1 + 0.1 * (t - 10.0) } else { 1.0 + 1.0 / t }
     };
-    let rules = babysit().with("spike", 6.0).with("patience", 4);
+    let rules = babysit().with("patience", 4);
     let world = World { wishes: begun(0.8, vec![]), ..World::new(30, &climbs) };
     let run = simulate(spec(space(vec![rate()]), 30, rules), world);
     assert_eq!(run.study.trials()[1].parent, Some((0, 10)));
@@ -279,11 +279,11 @@ fn every_trial_of_a_study_that_tunes_is_watched() {
     let value = |x: &[f64], moment: Moment| if x[0] > 0.5 && moment.step > 5 { 40.0 } else { 1.0 + 1.0 / moment.step as f64 };
     let mut spec = spec(space(vec![rate()]), 10, babysit().with("interval", 2));
     spec.policy.sampler = Component::named("random");
-    spec.limits.trials = Some(8);
+    spec.limits.trials = Some(30);
     let spec = play::resolved(spec);
     for workers in [1, 3] {
         let run = simulate(spec.clone(), World { workers, engines: 2, ..World::new(10, &value) });
-        assert_eq!(run.study.tally().completed, 8);
+        assert_eq!(run.study.tally().completed, 30);
         assert!(run.study.trials().iter().any(|trial| trial.origin == Origin::Scheduler));
         let done = run.study.trials().iter().filter(|trial| trial.state() == TrialState::Completed);
         assert!(done.into_iter().all(|trial| trial.point.0[0] <= 0.5));

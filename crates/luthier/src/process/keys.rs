@@ -1,5 +1,7 @@
 //! The keys of the terminal as they are pressed, one by one and not shown. What they mean is not known here.
 
+#![allow(unsafe_code)]
+
 use std::time::Duration;
 
 /// Standard input while it is read key by key; the terminal is as before when this is dropped. Ctrl-C and the like stay signals.

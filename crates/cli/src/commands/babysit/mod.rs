@@ -31,7 +31,7 @@ use crate::lineage;
 use crate::opening::{BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, read_study_file, trials_of, with_hint};
 use crate::progress::{Mode, Progress};
 use crate::report;
-use command::{Command, Cue, Knobs, Line, View, parse, script};
+use command::{Cue, Knobs, Line, parse, script};
 use keyboard::{Cues, Keyboard};
 use screen::{Screen, Teller};
 
