@@ -27,8 +27,8 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
         OptionDoc { name: "interval", doc: "steps between two checkpoints; from 1, default 1" },
         OptionDoc {
             name: "spike",
-            doc: "trouble is a loss above the median of the last `window` reports by more than this many robust standard \
-                  deviations (at least as many twentieths of the median); above 0, default 10, null: never",
+            doc: "trouble is a loss above the median of the last `window` reports by more than so many robust standard \
+                  deviations of its noise, and than so many twentieths of that median; above 0, default 10, null: never",
         },
         OptionDoc {
             name: "patience",
@@ -43,7 +43,10 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
             name: "lower",
             doc: "the parameter that is lowered; default the first of learning_rate, lr, eta that there is",
         },
-        OptionDoc { name: "factor", doc: "what it is multiplied by; above 0, at most 1, default 0.5" },
+        OptionDoc {
+            name: "factor",
+            doc: "what the value that led into trouble is multiplied by; above 0, at most 1, default 0.5",
+        },
         OptionDoc {
             name: "keep",
             doc: "how many of its newest checkpoints each trial keeps to go back to; from 1, default all",
@@ -229,7 +232,11 @@ impl Babysit {
             return None;
         }
         let center = median(recent.iter().map(|(_, loss)| *loss).collect());
-        let deviation = NORMAL * median(recent.iter().map(|(_, loss)| (loss - center).abs()).collect());
+        let changes: Vec<f64> = recent.array_windows().map(|[(_, a), (_, b)]| b - a).collect();
+        let trend = median(changes.clone());
+        // Of changes, since a loss that falls is no noise; the change between two losses has the noise of both.
+        let spread = median(changes.iter().map(|change| (change - trend).abs()).collect());
+        let deviation = NORMAL * spread / std::f64::consts::SQRT_2;
         Some(center + deviations * deviation.max(FLOOR * center.abs()))
     }
 
@@ -262,15 +269,17 @@ impl Babysit {
         Some((from, self.calmed(study, from, trial)))
     }
 
-    /// The params in force at a checkpoint, with a learning rate below that and below the one that led into trouble.
+    /// The params in force at a checkpoint, with a learning rate so much below the one that led into trouble, and not above the one
+    /// of then: so a rate that was turned up since is taken back.
     fn calmed(&self, study: &Study, from: (u32, u64), trial: &Trial) -> Point {
         let space = study.space();
         let base = in_force(study, from.0, from.1).unwrap_or_else(|| trial.point.clone());
         let Some(index) = self.lowered(study) else { return base };
         let rates = [base.get(index), trial.point.get(index)];
-        let Some(rate) = rates.into_iter().flatten().min_by(f64::total_cmp) else { return base };
+        let [Some(before), Some(rate)] = rates else { return base };
         let parameter = &space.parameters()[index];
-        let lower = parameter.distribution.decode(parameter.distribution.scaled(rate, self.factor));
+        let lower = parameter.distribution.scaled(rate, self.factor).min(before);
+        let lower = parameter.distribution.decode(lower);
         let calmed = turned(space, &base, &Params::new().with(&parameter.name, lower));
         if space.allows(&calmed.0) { calmed } else { base }
     }

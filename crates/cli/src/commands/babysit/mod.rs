@@ -312,6 +312,7 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
 fn usual_interval(objective: &ObjectiveSpec, max: Option<u64>) -> u64 {
     match objective {
         ObjectiveSpec::Network(_) => 1,
+        ObjectiveSpec::Command(command) if command.knobs.is_some() => 1,
         ObjectiveSpec::Command(_) => max.map_or(1, |max| (max / 10).max(1)),
     }
 }
