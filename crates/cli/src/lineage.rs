@@ -29,7 +29,12 @@ fn grow(study: &Study, trial: &Trial, lead: &str, below: &str, rows: &mut Vec<[S
     let is_child = |other: &&Trial| other.parent.is_some_and(|(parent, _)| parent == trial.number);
     let children: Vec<&Trial> = study.trials().iter().filter(is_child).collect();
     for (k, child) in children.iter().enumerate() {
-        let (corner, line) = if k + 1 == children.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        let (corner, line) = match (children.len(), k + 1 == children.len()) {
+            // Where nothing branches off a tree need not grow to the right.
+            (1, _) => ("└ ", ""),
+            (_, true) => ("└─ ", "   "),
+            (_, false) => ("├─ ", "│  "),
+        };
         grow(study, child, &format!("{below}{corner}"), &format!("{below}{line}"), rows);
     }
 }
@@ -52,7 +57,9 @@ fn told(study: &Study, trial: &Trial) -> String {
         Origin::Scheduler => "by itself: ",
         Origin::Sampler | Origin::Default | Origin::Enqueued | Origin::Fallback => "",
     };
-    let mut text = format!("{who}{}", if changes.is_empty() { "nothing changed".into() } else { changes });
+    let step = trial.parent.map_or(0, |(_, step)| step);
+    let as_then = || format!("all knobs as at {} {step}", safe(&study.metrics().step));
+    let mut text = format!("{who}{}", if changes.is_empty() { as_then() } else { changes });
     let ended = ending(study, trial);
     if !ended.is_empty() {
         text.push_str(&format!("  → {ended}"));

@@ -48,6 +48,11 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
             doc: "what the value that led into trouble is multiplied by; above 0, at most 1, default 0.5",
         },
         OptionDoc {
+            name: "at_once",
+            doc: "whether a trial pauses at once when something is to be decided (default true), or only after its interval, \
+                  as suits a program that may run on while it is told",
+        },
+        OptionDoc {
             name: "keep",
             doc: "how many of its newest checkpoints each trial keeps to go back to; from 1, default all",
         },
@@ -79,6 +84,7 @@ struct Babysit {
     rollbacks: u64,
     lower: Option<Arc<str>>,
     factor: f64,
+    at_once: bool,
     keep: Option<usize>,
 }
 
@@ -92,6 +98,7 @@ impl Default for Babysit {
             rollbacks: 5,
             lower: None,
             factor: 0.5,
+            at_once: true,
             keep: None,
         }
     }
@@ -388,6 +395,10 @@ impl Scheduler for Babysit {
             return Verdict::go_on();
         };
         let is_at_end = study.spec().max_budget.is_some_and(|max| trial.step() >= max);
+        let is_due = trial.piece(0).and_then(|piece| piece.budget).is_none_or(|budget| trial.step() >= budget);
+        if !self.at_once && !is_due {
+            return Verdict::go_on();
+        }
         if let Some(trouble) = self.trouble(study, trial) {
             let ledger: &mut Ledger = memo.get();
             ledger.advance(study);

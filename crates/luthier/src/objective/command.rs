@@ -556,7 +556,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             Flow::Continue => self.program.hear(step, self.running.params()),
             Flow::Pause if self.command.is_live() => self.is_held = true,
             // A command that was told its budget stops there by itself, and saves what it needs.
-            Flow::Pause if self.command.knows_budget() => {}
+            Flow::Pause if self.command.knows_budget() && self.is_at_budget() => {}
             Flow::Pause | Flow::Stop => self.end(EndedBy::Report),
         }
         None

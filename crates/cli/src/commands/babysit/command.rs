@@ -8,7 +8,7 @@ use luthier::core::steering::{Standing, standing, told};
 use luthier::core::study::Study;
 use luthier::session::{SessionError, Turn};
 use luthier_nn::Settings;
-use luthier_nn::objective::knob;
+use luthier_nn::objective::{NetworkError, knob};
 use serde_json::json;
 
 use crate::lineage;
@@ -194,15 +194,18 @@ impl Knobs {
             (full.as_deref() == Some("learning_rate")).then(|| known("lr")).flatten()
         });
         match (&self.network, found) {
-            (Some(_), Some(parameter)) => {
-                let checked = knob(&Settings::default(), &parameter.name);
-                if let Err(error @ luthier_nn::objective::NetworkError::NoKnob { .. }) = checked {
-                    return Err(error.into());
-                }
-                Ok((parameter, false))
+            (Some(_), Some(parameter)) if !Settings::may_change(&parameter.name).unwrap_or(true) => {
+                bail!("{} cannot change while a network trains; `knobs` lists what can", parameter.name)
             }
-            (None, Some(parameter)) => Ok((parameter, false)),
-            (Some(settings), None) => Ok((knob(settings, name)?, true)),
+            (_, Some(parameter)) => Ok((parameter, false)),
+            (Some(settings), None) => match knob(settings, name) {
+                Ok(parameter) => Ok((parameter, true)),
+                Err(NetworkError::NoKnob { name, .. }) => {
+                    bail!("{name} cannot change while a network trains; `knobs` lists what can")
+                }
+                Err(NetworkError::Settings(_)) => bail!("there is no knob {name:?}; `knobs` lists what there is"),
+                Err(other) => Err(other.into()),
+            },
             (None, None) => {
                 let names: Vec<&str> = space.parameters().iter().map(|p| &*p.name).collect();
                 bail!("there is no knob {name:?}; there are {}", names.join(", "))
@@ -261,6 +264,9 @@ fn range(parameter: &Parameter) -> String {
 /// When a wish takes effect.
 fn when(study: &Study, now: &Standing) -> String {
     let unit = &study.metrics().step;
+    if study.spec().policy.scheduler.options.get("at_once") == Some(&false.into()) {
+        return " from the next checkpoint on".into();
+    }
     if now.is_paused { " when it goes on".into() } else { format!(" from the next {} on", safe(unit)) }
 }
 

@@ -302,6 +302,11 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
     if let Some(interval) = interval {
         scheduler.options.insert("interval".into(), interval.into());
     }
+    // A program that is started again has gone on by the time it is told to stop.
+    let is_told = matches!(&file.objective, ObjectiveSpec::Command(command) if command.knobs.is_none());
+    if is_told && !scheduler.options.contains_key("at_once") {
+        scheduler.options.insert("at_once".into(), false.into());
+    }
     if let Some(keep) = arguments.keep {
         scheduler.options.insert("keep".into(), keep.into());
     }
@@ -353,7 +358,7 @@ fn prompter(cues: Cues, knobs: Arc<Knobs>, screen: Screen) -> luthier::session::
         };
         for Cue { step: at, command } in due.iter().filter(|cue| before < cue.step) {
             let said = knobs.carry_out(turn, command)?;
-            screen.say(format!("at step {at}: {said}"));
+            screen.say_later(format!("at step {at}: {said}"));
         }
         Ok(())
     })
@@ -373,7 +378,9 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
     if !created && !study.trials().is_empty() {
         screen.say(lineage::tree(study));
     }
-    if study.space().find("learning_rate").or(study.space().find("lr")).or(study.space().find("eta")).is_none() {
+    let has_rate = ["learning_rate", "lr", "eta"].iter().any(|name| study.space().find(name).is_some());
+    let options = &study.spec().policy.scheduler.options;
+    if !has_rate && options.get("lower").is_none_or(serde_json::Value::is_null) {
         screen.say("no parameter is called learning_rate, lr or eta, so going back lowers nothing; name one with --rule lower=NAME");
     }
 }
@@ -435,8 +442,14 @@ fn watch(
     let folder = trials_of(log);
     let options = Options { stop: stop.clone(), ..Options::new(&folder) };
     let (heard, hearing) = channel();
-    let rollbacks = session.study().spec().policy.scheduler.options.get("rollbacks").and_then(serde_json::Value::as_u64);
-    let mut teller = Teller::new(screen.clone(), session.study(), rollbacks.unwrap_or(0));
+    let command = match kind {
+        Kind::Command(_) => {
+            let is_live = matches!(stored(session.study(), log)?.0, ObjectiveSpec::Command(spec) if spec.knobs.is_some());
+            Some((folder.clone(), is_live))
+        }
+        Kind::Network(_) => None,
+    };
+    let mut teller = Teller::new(screen.clone(), session.study(), command);
     let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues, heard);
     let mut progress = Progress::new(if arguments.json { Mode::Machines } else { Mode::Quiet }, session.study(), stop.clone());
     let end = loop {

@@ -1,11 +1,13 @@
 //! What a person sees who watches one model: a line for each report, what becomes of it, and the line they are typing.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use console::{measure_text_width, truncate_str};
-use luthier::core::event::{Origin, Outcome};
+use luthier::core::event::{Origin, Outcome, Work};
 use luthier::core::lineage::losses;
 use luthier::core::steering::standing;
 use luthier::core::study::Study;
@@ -16,6 +18,8 @@ use luthier::session::named_values;
 use crate::lineage;
 use crate::report::{number, safe};
 
+/// Metrics beside the objective in a report's line.
+const MOST_OTHERS: usize = 2;
 /// What stands before the line that is typed.
 const PROMPT: &str = "> ";
 
@@ -28,11 +32,23 @@ struct State {
     /// The line being typed; none where nobody types on a terminal.
     typed: Option<String>,
     is_quiet: bool,
+    /// What is to be said after the next report.
+    later: Vec<String>,
 }
 
 impl Screen {
     pub(super) fn new(is_quiet: bool) -> Self {
-        Self(Arc::new(Mutex::new(State { typed: None, is_quiet })))
+        Self(Arc::new(Mutex::new(State { is_quiet, ..State::default() })))
+    }
+
+    /// Says something once the report that is being written down has been told.
+    pub(super) fn say_later(&self, text: String) {
+        self.state().later.push(text);
+    }
+
+    fn say_what_waited(&self) {
+        let later = std::mem::take(&mut self.state().later);
+        later.iter().for_each(|text| self.say(text));
     }
 
     /// Says something, in lines above the one that is typed.
@@ -87,14 +103,29 @@ pub(super) struct Teller {
     screen: Screen,
     /// How many trials have been told of.
     told: usize,
-    /// The largest number of rollbacks by itself.
+    /// How often the model may go back by itself.
     rollbacks: u64,
     told_paused: bool,
+    /// For a command: where its trials have their files, and whether it takes knobs while it runs.
+    command: Option<(PathBuf, bool)>,
+    told_empty: bool,
+    /// Knobs of which it has been said that the command says nothing about them.
+    told_deaf: BTreeSet<String>,
 }
 
 impl Teller {
-    pub(super) fn new(screen: Screen, study: &Study, rollbacks: u64) -> Self {
-        Self { screen, told: study.trials().len(), rollbacks, told_paused: false }
+    pub(super) fn new(screen: Screen, study: &Study, command: Option<(PathBuf, bool)>) -> Self {
+        let options = &study.spec().policy.scheduler.options;
+        let rollbacks = options.get("rollbacks").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        Self {
+            screen,
+            told: study.trials().len(),
+            rollbacks,
+            told_paused: false,
+            command,
+            told_empty: false,
+            told_deaf: BTreeSet::new(),
+        }
     }
 
     pub(super) fn tell(&mut self, study: &Study, moment: Moment) {
@@ -108,12 +139,51 @@ impl Teller {
             Moment::Reported(work) => {
                 if let Some(trial) = study.trial(work.trial) {
                     self.screen.say(report_line(study, trial, width()));
+                    self.screen.say_what_waited();
+                    self.tell_deafness(study, trial);
                 }
             }
+            Moment::Ended(work) => self.tell_emptiness(study, work),
             Moment::Gone(_) => self.screen.say("another process has taken the model over"),
-            Moment::Started(_) | Moment::Ended(_) | Moment::Idle => {}
+            Moment::Started(_) | Moment::Idle => {}
         }
         self.tell_pause(study);
+    }
+
+    /// A command that takes knobs while it runs says in its reports which it uses; else nobody knows whether it heard.
+    fn tell_deafness(&mut self, study: &Study, trial: &Trial) {
+        let Some((_, true)) = self.command else { return };
+        let ([point], Some(_)) = (trial.curve(), trial.parent) else { return };
+        let said = named_values(study, point);
+        for (name, value) in study.params(trial).iter() {
+            let Some(wanted) = value.as_f64() else { continue };
+            let used = said.iter().find(|(said, _)| **said == *name).map(|(_, value)| *value);
+            let is_heard = used.is_some_and(|used| (used - wanted).abs() <= 1e-9 * wanted.abs());
+            if !is_heard && self.told_deaf.insert(name.to_owned()) {
+                let name = safe(name);
+                self.screen.say(match used {
+                    Some(used) => format!("the command reports {name} {}, although it was told {value}", number(used)),
+                    None => format!(
+                        "the command does not say whether it took {name} {value}: its reports have no {name}; \
+                         let it print {{\"step\": …, \"{name}\": …}}"
+                    ),
+                });
+            }
+        }
+    }
+
+    /// A command that leaves nothing behind cannot go back.
+    fn tell_emptiness(&mut self, study: &Study, work: Work) {
+        let Some((folder, _)) = self.command.as_ref().filter(|_| !self.told_empty) else { return };
+        let Some(step) = study.piece(work).and_then(|piece| piece.paused_at) else { return };
+        let kept = folder.join(format!("{:05}", work.trial)).join("kept").join(step.to_string());
+        if std::fs::read_dir(kept).is_ok_and(|mut entries| entries.next().is_none()) {
+            self.told_empty = true;
+            self.screen.say(
+                "the command leaves nothing in its checkpoint folder (LUTHIER_CHECKPOINT), so whenever it goes back \
+                 or is started again it begins anew",
+            );
+        }
     }
 
     fn tell_pause(&mut self, study: &Study) {
@@ -133,10 +203,11 @@ impl Teller {
         let (unit, number) = (safe(&study.metrics().step), trial.number);
         let changes = lineage::changes(study, trial);
         let place = if step == 0 { "at the beginning".into() } else { format!("at {unit} {step} of trial {parent}") };
+        let as_then = || format!("all knobs as at {unit} {step}");
+        let changes = if changes.is_empty() { as_then() } else { changes };
         let before = study.trials()[..trial.number as usize].last();
         if trial.origin != Origin::Scheduler {
             let moved = before.is_some_and(|before| before.number != parent || before.step() != step);
-            let changes = if changes.is_empty() { "nothing changed".into() } else { changes };
             return Some(match moved {
                 true => format!("↩ trial {number} goes on {place}: {changes}"),
                 false => format!("→ trial {number}, from {unit} {step} on: {changes}"),
@@ -174,9 +245,10 @@ fn report_line(study: &Study, trial: &Trial, width: usize) -> String {
             format!("  best {} at {step}", number(objective.direction.turn(loss)))
         });
     }
-    let others = values.iter().filter(|(name, _)| *name != objective.name);
-    let others: Vec<String> = others.map(|(name, value)| format!("{} {}", safe(name), number(*value))).collect();
-    let knobs = lineage::words(&study.params(trial));
+    let params = study.params(trial);
+    let is_other = |(name, _): &&(Arc<str>, f64)| *name != objective.name && params.get(name).is_none();
+    let others: Vec<String> = values.iter().filter(is_other).take(MOST_OTHERS).map(|(name, value)| format!("{} {}", safe(name), number(*value))).collect();
+    let knobs = lineage::words(&params);
     let knobs = format!("  | {knobs}");
     let room = width.saturating_sub(measure_text_width(&text) + measure_text_width(&knobs) + 2);
     let others = truncate_str(&others.join(" "), room.max(12), "…").into_owned();
