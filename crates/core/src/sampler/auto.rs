@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::modelled::free_parameters;
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::event::{Choice, Origin, Outcome};
 use crate::memo::Memo;
@@ -358,10 +359,8 @@ impl Sampler for Auto {
 impl Situation {
     /// The situation of a study where choosing a trial may take `allowed` seconds.
     pub fn of(study: &Study, allowed: f64) -> Self {
-        let space = study.space();
-        let live = space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed());
         Self {
-            parameters: live.count(),
+            parameters: free_parameters(study.space()),
             objectives: study.metrics().objectives.len(),
             seen: study.finished().len(),
             allowed,
