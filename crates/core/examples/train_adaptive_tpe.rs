@@ -1,21 +1,27 @@
 //! Fits the table of `adaptive_tpe` to simulated studies and prints it as the file `src/sampler/adaptive_tpe/table.rs`.
 //!
-//! `train_adaptive_tpe SEED MINUTES > rows.txt` simulates and prints one line per branch; several processes with their own
-//! seeds may run at once. `train_adaptive_tpe fit ROWS… > table.rs` fits. `train_adaptive_tpe compare SEED PROBLEMS TRIALS`
-//! compares with the plain estimator on problems that no training seed below 1,000,000 makes.
+//! `train_adaptive_tpe SEED MINUTES [PYTHON] > rows.txt` simulates and prints one line per branch; several processes with their
+//! own seeds may run at once. With a Python that has the benchmark's requirements, studies are of the benchmark's development tasks,
+//! evaluated by `train_adaptive_tpe.py`; without, of random problems. `train_adaptive_tpe fit ROWS… > table.rs` fits.
+//! `train_adaptive_tpe compare SEED PROBLEMS TRIALS` compares with the plain estimator on problems that no training seed below
+//! 1,000,000 makes.
 //!
 //! # What is simulated
 //!
-//! Random problems of 2 to 16 parameters (floats, grids, choices, some conditional), with few or many that matter: bowls,
-//! sums of waves, small networks, plateaus, with skewed and noisy losses. A study is begun with random settings. At some
-//! number of trials it goes on in several branches, each with settings of its own drawn at random, for a while as long as what
-//! it has seen. The branches are ranked by the noise-free value of the best trial; the rank, from −1 to 1, is what the
-//! settings have gained.
+//! A study is begun with random settings or the plain estimator's. At some numbers of trials it goes on in several branches, one as
+//! the plain estimator, the others with settings drawn at random, most of them the plain ones, until it has twice as
+//! many trials. The branches are ranked by the noise-free value of the best trial, on the way and at last; the rank, from −1 to 1, is
+//! what the settings have gained.
+//!
+//! Random problems have 2 to 16 parameters (floats, grids, choices, some conditional), few or many that matter: bowls, sums
+//! of waves, small networks, plateaus, with skewed and noisy losses.
 //!
 //! # What is fitted
 //!
 //! Ridge regression of the gain on the features, for each choice of each setting one row; the rows of a setting are taken less
-//! their mean, since only differences between choices decide.
+//! their mean, since only differences between choices decide. A choice is kept only if it pays where families of tasks are left
+//! out: where weights that were fitted to the other families depart to it, those branches that did must have gained clearly more than
+//! those that did not. Else it has the plain choice's row and is never taken.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -43,8 +49,13 @@ const PLAIN: f64 = 0.6;
 const PLAINLY: Choices = [0; SETTING_COUNT];
 /// Rows of the table.
 const ROWS: usize = 24;
-/// What each weight is held back by, in branches.
-const RIDGE: f64 = 300.0;
+/// What the weight of a choice is held back by, in branches, and what that of each feature is.
+const RIDGE: f64 = 100.0;
+const RIDGE_OF_FEATURES: f64 = 400.0;
+/// What a choice must promise beyond the plain one's.
+const MARGIN: f64 = 0.02;
+/// A choice is kept if it pays on families left out by so many standard errors: by chance 1 of 20 does.
+const SURE: f64 = 1.64;
 
 type Choices = [usize; SETTING_COUNT];
 
@@ -400,42 +411,132 @@ fn print_branches(name: &str, mut trunk: Run, rng: &mut Rng) {
 
 // ---- fit
 
+/// One branch: what it gained, by which choices, in a history of which kind.
+struct Row {
+    family: String,
+    gain: f64,
+    choices: Choices,
+    features: Vec<f64>,
+}
+
 fn fit(files: &[String]) {
+    let rows: Vec<Row> = files.iter().flat_map(|file| rows_of(file)).collect();
+    let mut families: Vec<&str> = rows.iter().map(|row| &*row.family).collect();
+    families.sort_unstable();
+    families.dedup();
+    let without: Vec<Vec<f64>> = families
+        .iter()
+        .map(|left_out| weights_of(&mut rows.iter().filter(|row| row.family != *left_out)))
+        .collect();
+    let mut weights = weights_of(&mut rows.iter());
+    centre(&mut weights);
+    let mut row = 0;
+    for (setting, (name, size)) in SETTINGS.iter().enumerate() {
+        for choice in 1..*size {
+            let held = families.iter().zip(&without).flat_map(|(family, weights)| {
+                let rows = rows.iter().filter(|row| row.family == **family);
+                rows.filter_map(|row| departure(row, weights, setting, choice)).collect::<Vec<_>>()
+            });
+            let (gain, error) = advantage(held.collect());
+            let pays = gain > SURE * error;
+            eprintln!("{name} {choice}: {gain:+.3} ± {error:.3}, {}", if pays { "kept" } else { "left out" });
+            if !pays {
+                let plain = weights[row * COUNT..(row + 1) * COUNT].to_vec();
+                weights[(row + choice) * COUNT..(row + choice + 1) * COUNT].copy_from_slice(&plain);
+            }
+        }
+        row += size;
+    }
+    print_table(&weights, rows.len(), families.len());
+}
+
+/// The branches of a file; the gain is the rank among those of the same study at the same time, from −1 to 1.
+fn rows_of(file: &str) -> Vec<Row> {
+    let text = std::fs::read_to_string(file).expect("a file of rows");
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+    let whole = lines.iter().filter(|words| words.len() == 7 + SETTINGS.len() + COUNT);
+    let whole: Vec<&Vec<&str>> = whole.collect();
+    let number = |word: &str| word.parse::<f64>().expect("a number");
+    // What was found on the way counts as much as what was found at last.
+    let loss = |words: &[&str]| number(words[5]) + number(words[6]);
+    let mut rows = Vec::new();
+    for study in whole.chunk_by(|a, b| a[..4] == b[..4]).filter(|study| study.len() == BRANCHES) {
+        for words in study {
+            let below = study.iter().filter(|other| loss(other) > loss(words)).count() as f64;
+            let above = study.iter().filter(|other| loss(other) < loss(words)).count() as f64;
+            rows.push(Row {
+                family: words[0].to_owned(),
+                gain: (below - above) / (BRANCHES - 1) as f64,
+                choices: std::array::from_fn(|k| number(words[7 + k]) as usize),
+                features: words[7 + SETTINGS.len()..].iter().map(|word| number(word)).collect(),
+            });
+        }
+    }
+    rows
+}
+
+/// Where the weights of a row's choices begin.
+fn places(choices: &Choices) -> Vec<usize> {
+    let starts = SETTINGS.iter().scan(0, |row, (_, size)| {
+        *row += size;
+        Some(*row - size)
+    });
+    starts.zip(choices).map(|(start, choice)| (start + choice) * COUNT).collect()
+}
+
+/// Ridge regression.
+fn weights_of(rows: &mut dyn Iterator<Item = &Row>) -> Vec<f64> {
     let width = ROWS * COUNT;
     let (mut normal, mut right) = (vec![vec![0.0; width]; width], vec![0.0; width]);
-    let (mut count, mut squares) = (0.0, 0.0);
-    for file in files {
-        for line in std::fs::read_to_string(file).expect("a file of rows").lines() {
-            let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-            if numbers.len() != 3 + SETTINGS.len() + COUNT {
-                continue;
+    for row in rows {
+        let parts = places(&row.choices);
+        let parts =
+            parts.iter().flat_map(|at| row.features.iter().enumerate().map(move |(k, x)| (at + k, *x)));
+        let parts: Vec<(usize, f64)> = parts.collect();
+        for (i, a) in &parts {
+            right[*i] += a * row.gain;
+            for (j, b) in &parts {
+                normal[*i][*j] += a * b;
             }
-            let (gain, choices, features) = (numbers[2], &numbers[3..10], &numbers[10..]);
-            let mut places = Vec::with_capacity(SETTINGS.len() * COUNT);
-            let mut row = 0;
-            for (choice, (_, size)) in choices.iter().zip(SETTINGS) {
-                let at = (row + *choice as usize) * COUNT;
-                places.extend(features.iter().enumerate().map(|(k, feature)| (at + k, *feature)));
-                row += size;
-            }
-            for (i, a) in &places {
-                right[*i] += a * gain;
-                for (j, b) in &places {
-                    normal[*i][*j] += a * b;
-                }
-            }
-            count += 1.0;
-            squares += gain * gain;
         }
     }
     for (k, row) in normal.iter_mut().enumerate() {
-        row[k] += RIDGE;
+        row[k] += if k % COUNT == 0 { RIDGE } else { RIDGE_OF_FEATURES };
     }
-    let mut weights = solve(normal, right.clone());
-    let explained: f64 = weights.iter().zip(&right).map(|(w, r)| w * r).sum();
-    eprintln!("{count} branches; {:.4} of the variance of the gains explained", explained / squares);
-    centre(&mut weights);
-    print_table(&weights, count);
+    solve(normal, right)
+}
+
+fn dot(weights: &[f64], features: &[f64]) -> f64 {
+    weights.iter().zip(features).map(|(weight, feature)| weight * feature).sum()
+}
+
+/// Where weights that know nothing of the row's family would depart from the plain choice to this one, and the row has one of both:
+/// whether it departed, and what it gained beyond what its other choices explain.
+fn departure(row: &Row, weights: &[f64], setting: usize, choice: usize) -> Option<(bool, f64)> {
+    let own = row.choices[setting];
+    let with = |choice: usize| {
+        let mut choices = row.choices;
+        choices[setting] = choice;
+        let at = places(&choices)[setting];
+        dot(&weights[at..at + COUNT], &row.features)
+    };
+    let expected = with(choice) > with(0) + MARGIN;
+    let others = places(&row.choices).into_iter().enumerate().filter(|(k, _)| *k != setting);
+    let explained: f64 = others.map(|(_, at)| dot(&weights[at..at + COUNT], &row.features)).sum();
+    (expected && (own == choice || own == 0)).then_some((own == choice, row.gain - explained))
+}
+
+/// The mean of those that departed less that of the others, and its standard error.
+fn advantage(rows: Vec<(bool, f64)>) -> (f64, f64) {
+    let part = |departed: bool| {
+        let values: Vec<f64> = rows.iter().filter(|row| row.0 == departed).map(|row| row.1).collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        (mean, values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n * (n - 1.0)))
+    };
+    let ((one, a), (other, b)) = (part(true), part(false));
+    let found = (one - other, (a + b).sqrt());
+    if found.0.is_finite() && found.1.is_finite() { found } else { (0.0, f64::INFINITY) }
 }
 
 /// Cholesky's method.
@@ -472,18 +573,18 @@ fn centre(weights: &mut [f64]) {
     }
 }
 
-fn print_table(weights: &[f64], count: f64) {
+fn print_table(weights: &[f64], branches: usize, families: usize) {
     println!(
-        "//! Written by `examples/train_adaptive_tpe.rs` from {count} branches of simulated studies; do not edit. One row per\n\
+        "//! Written by `examples/train_adaptive_tpe.rs` from {branches} branches of studies of {families} families; do not edit. One row per\n\
          //! choice of each setting, in the order of `SETTINGS`; what the choice gains, in ranks among random settings from −1 to 1,\n\
-         //! is the row times the features:\n//!"
+         //! is the row times the features. A choice with the plain one's row is one that did not pay on families left out:\n//!"
     );
     for (k, name) in NAMES.iter().enumerate() {
         println!("//! {k}. {name}");
     }
     println!("\nuse super::features::COUNT;\n");
     println!(
-        "/// What another choice must promise beyond the plain estimator's.\npub(super) const MARGIN: f64 = 0.02;\n"
+        "/// What another choice must promise beyond the plain estimator's.\npub(super) const MARGIN: f64 = {MARGIN:?};\n"
     );
     println!("#[rustfmt::skip]\npub(super) const TABLE: [[f64; COUNT]; {ROWS}] = [");
     let mut row = 0;

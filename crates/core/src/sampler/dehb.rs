@@ -63,7 +63,9 @@ impl Sampler for Dehb {
             Some(step) => at_step(study, step).iter().take(self.population).map(|at| at.trial).collect(),
             None => slots.iter().flatten().map(|at| at.trial).collect(),
         };
-        let Some(target) = slots[asked].map(|at| at.trial).or_else(|| pool.first().copied()) else {
+        // At the lowest depth there is nobody to come from elsewhere: each place begins with a draw.
+        let founder = pool.first().copied().filter(|_| below.is_some());
+        let Some(target) = slots[asked].map(|at| at.trial).or(founder) else {
             return Proposal::Point(expectation::drawn(study, rng));
         };
         let pool: Vec<u32> = pool.into_iter().filter(|number| *number != target).collect();

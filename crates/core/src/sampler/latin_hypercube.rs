@@ -99,9 +99,10 @@ impl Sampler for LatinHypercube {
         // The same for all pairings, so that keeping distance does not prefer what is unexpected.
         let expecting = space.parameters().iter().position(|parameter| parameter.prior.is_some());
         let follows = expecting.map(|first| (first, rng.uniform()));
+        let doubts = follows.is_some_and(|(_, uniform)| space.draws_despite_priors(uniform));
         for _ in 0..self.candidates {
             let point = self.pairing(space, design, follows, rng);
-            let room = if space.allows(&point.0) { design.room(space, &point) } else { -1.0 };
+            let room = if space.allows(&point.0) { design.room(space, &point, doubts) } else { -1.0 };
             if best.as_ref().is_none_or(|(most, _)| room > *most) {
                 best = Some((room, point));
             }
@@ -163,8 +164,8 @@ struct Design {
     seen: usize,
     /// By parameter.
     free: Vec<Free>,
-    /// The latest trials, in quantiles.
-    places: Vec<Vec<f64>>,
+    /// The latest trials, in quantiles and in unit coordinates.
+    places: Vec<[Vec<f64>; 2]>,
 }
 
 impl Design {
@@ -192,21 +193,22 @@ impl Design {
                 self.free[k].take(quantiles(parameter, coded));
             }
         }
-        self.places.push(place(space, point));
+        self.places.push([place(space, point), space.to_unit(point)]);
     }
 
-    /// The distance to the nearest trial.
-    fn room(&self, space: &Space, point: &Point) -> f64 {
-        let own = place(space, point);
-        let apart = |other: &Vec<f64>| -> f64 {
-            let parameters = space.parameters().iter().zip(own.iter().zip(other));
+    /// The distance to the nearest trial: in quantiles, or, of a trial that ignores the priors, in unit coordinates, since quantiles
+    /// squeeze all that is not expected into corners.
+    fn room(&self, space: &Space, point: &Point, doubts: bool) -> f64 {
+        let own = if doubts { space.to_unit(point) } else { place(space, point) };
+        let apart = |other: &[Vec<f64>; 2]| -> f64 {
+            let parameters = space.parameters().iter().zip(own.iter().zip(&other[usize::from(doubts)]));
             parameters.map(|(parameter, (a, b))| gap(parameter, *a, *b)).sum()
         };
         self.places.iter().map(apart).fold(f64::INFINITY, f64::min)
     }
 }
 
-/// The squared distance of two values in quantiles: that of two choices, or of something and nothing, is 1.
+/// The squared distance of two values from 0 to 1: that of two choices, or of something and nothing, is 1.
 fn gap(parameter: &Parameter, a: f64, b: f64) -> f64 {
     match (a.is_nan(), b.is_nan()) {
         (true, true) => 0.0,

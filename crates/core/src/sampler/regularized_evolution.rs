@@ -3,14 +3,14 @@
 //!
 //! Made for spaces of choices, such as architectures. A choice becomes another one, a level or a number a near one or, one time
 //! in five, a new draw from its prior; what a new choice opens is drawn from its prior. Several metrics, failed and pruned
-//! trials and broken constraints are ordered as told in `population`: with several metrics, the best of the drawn ones is that on the
-//! first front with the most room. Trials that run are not looked at, so workers are never idle.
+//! trials and broken constraints are ordered as told in `population`: with several metrics, the best of the drawn ones is the first
+//! that is on the lowest front. Trials that run are not looked at, so workers are never idle.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::population::{Finished, Member, founder, ranked};
+use super::population::{Finished, Member, founder, fronts, ranked};
 use super::variation::{mutated, novel};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
@@ -73,13 +73,11 @@ impl Sampler for RegularizedEvolution {
         }
         let space = study.space();
         let members = alive.members.make_contiguous();
-        let ranked = ranked(members);
+        let standings = standings(members);
         let known = members.iter().map(|member| &*member.unit);
-        let mut place = vec![0; members.len()];
-        ranked.iter().enumerate().for_each(|(at, k)| place[*k] = at);
         Proposal::Point(novel(space, known, |_| {
-            let drawn = (0..self.sample).map(|_| place[rng.below(members.len() as u64) as usize]);
-            let best = &members[ranked[drawn.min().unwrap_or(0)]];
+            let drawn = (0..self.sample).map(|_| rng.below(members.len() as u64) as usize);
+            let best = &members[drawn.min_by_key(|k| standings[*k]).unwrap_or(0)];
             self.child(space, &study.trials()[best.trial as usize].point, rng)
         }))
     }
@@ -124,6 +122,19 @@ impl RegularizedEvolution {
         }
         mutated(space, k, own, self.mutation_eta, rng)
     }
+}
+
+/// Where each member stands, from 0: its place with one objective, its front with several, on which all are equal so that none
+/// of its ends is preferred.
+fn standings(members: &[Member]) -> Vec<u32> {
+    if members[0].losses.len() > 1 {
+        return fronts(members);
+    }
+    let mut standings = vec![0; members.len()];
+    for (place, k) in (0..).zip(ranked(members)) {
+        standings[k] = place;
+    }
+    standings
 }
 
 /// The memo: the latest trials to finish, oldest first.

@@ -328,6 +328,11 @@ impl Space {
         })
     }
 
+    /// Whether [`Space::draw`] ignores all priors, given the uniform coordinate of the first parameter with a prior.
+    pub fn draws_despite_priors(&self, uniform: f64) -> bool {
+        prior::toss(uniform).0
+    }
+
     /// ln of how much likelier a point is under the priors than among uniform draws, doubt left aside: the sum over its active
     /// parameters with a prior. 0 without priors, −∞ where one of them rules the point out.
     pub fn log_expectation(&self, point: &Point) -> f64 {
