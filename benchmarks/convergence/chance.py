@@ -8,9 +8,9 @@ import math
 from statistics import median
 
 # ln Λ = Σ COEFFICIENT · feature, the first of which is always 1; chance = 1 − exp(−Λ).
-ONE = {"one": -0.11, "time": 0.754, "gains": 0.899, "size": -0.218, "share": -0.361, "finished": -0.406}
+ONE = {"one": -0.443, "time": 0.756, "gains": 0.686, "size": -0.096, "share": -0.316, "finished": -0.37}
 # Of several objectives, whose losses are negative hypervolumes after each trial.
-SEVERAL = {"one": 2.268, "time": 0.831, "gains": 0.515, "size": -0.271, "share": -0.383, "finished": -0.646}
+SEVERAL = {"one": 1.865, "time": 0.843, "gains": 0.71, "size": -0.165, "share": -0.278, "finished": -0.637}
 # Values by which a typical early trial is known, and how few will do.
 FIRST = 20
 LEAST = 5
@@ -59,12 +59,15 @@ class Course:
         """Trials since the best was worse than now by more than epsilon."""
         return self.finished - next(at for at, loss in self.gains if loss - self.best <= epsilon)
 
-    def gains_over(self, epsilon, since):
-        """How often, after `since` trials, the best had gained more than epsilon since it was last counted."""
-        reference, count = self.best_after(since), 0
+    def gains_over(self, epsilon):
+        """How often the best has gained more than epsilon since it was last counted: in the latter half of the trials, and in the quarter before
+        it by a weight that rises from 0 to 1, so that nothing drops out at once."""
+        since = self.finished // 4
+        reference, count = self.best_after(since), 0.0
         for at, loss in self.gains:
             if at > since and reference - loss > epsilon:
-                reference, count = loss, count + 1
+                reference = loss
+                count += min(max(2.0 + math.log2(at / self.finished), 0.0), 1.0)
         return count
 
 
@@ -80,7 +83,7 @@ def features(course, trials, epsilon):
     return {
         "one": 1.0,
         "time": math.log(math.log1p(trials / course.finished)),
-        "gains": math.log(course.gains_over(epsilon, half) + 0.5),
+        "gains": math.log(course.gains_over(epsilon) + 0.5),
         "size": math.log1p(gained / epsilon) if gained > 0.0 else 0.0,
         "share": math.log(epsilon / progress) if progress > 0.0 else 0.0,
         "finished": math.log(course.finished),

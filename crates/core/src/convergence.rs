@@ -215,13 +215,16 @@ impl Course {
         Some(self.finished - reached.0)
     }
 
-    /// How often, after `since` trials, the best had gained more than `epsilon` since it was last counted.
-    fn gains_over(&self, epsilon: f64, since: u64) -> u32 {
+    /// How often the best has gained more than `epsilon` since it was last counted: in the latter half of the trials, and in the quarter
+    /// before it by a weight that rises from 0 to 1, so that nothing drops out at once.
+    fn gains_over(&self, epsilon: f64) -> f64 {
+        let since = self.finished / 4;
         let from = self.gains.partition_point(|(at, _)| *at <= since);
-        let (mut reference, mut count) = (self.best_after(since), 0);
-        for (_, loss) in &self.gains[from..] {
+        let (mut reference, mut count) = (self.best_after(since), 0.0);
+        for (at, loss) in &self.gains[from..] {
             if reference - loss > epsilon {
-                (reference, count) = (*loss, count + 1);
+                reference = *loss;
+                count += (2.0 + (*at as f64 / self.finished as f64).log2()).clamp(0.0, 1.0);
             }
         }
         count
@@ -237,7 +240,7 @@ impl Course {
         let share = if progress > 0.0 { (epsilon / progress).ln() } else { 0.0 };
         let rate = model.one
             + model.time * (trials as f64 / n).ln_1p().ln()
-            + model.gains * (f64::from(self.gains_over(epsilon, half)) + 0.5).ln()
+            + model.gains * (self.gains_over(epsilon) + 0.5).ln()
             + model.size * size
             + model.share * share
             + model.finished * n.ln();
@@ -283,21 +286,21 @@ struct Coefficients {
 
 /// Printed by `benchmarks/convergence/run.py fit`.
 const ONE: Coefficients = Coefficients {
-    one: -0.110,
-    time: 0.754,
-    gains: 0.899,
-    size: -0.218,
-    share: -0.361,
-    finished: -0.406,
+    one: -0.443,
+    time: 0.756,
+    gains: 0.686,
+    size: -0.096,
+    share: -0.316,
+    finished: -0.370,
 };
 /// The same for hypervolumes, which gain in more places.
 const SEVERAL: Coefficients = Coefficients {
-    one: 2.268,
-    time: 0.831,
-    gains: 0.515,
-    size: -0.271,
-    share: -0.383,
-    finished: -0.646,
+    one: 1.865,
+    time: 0.843,
+    gains: 0.710,
+    size: -0.165,
+    share: -0.278,
+    finished: -0.637,
 };
 
 /// The hypervolume of all trials so far, in units of the box that the first values span.
