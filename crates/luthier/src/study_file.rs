@@ -303,6 +303,7 @@ impl StudyFile {
         let trials = form.trials.or(form.limits.trials);
         let failures = form.limits.failures.or(Some(FAILURES));
         let limits = Limits { trials, failures, ..form.limits };
+        limits.check().map_err(|message| at(&["limits", "converged"], &message))?;
         let max_budget = form
             .budget
             .as_ref()

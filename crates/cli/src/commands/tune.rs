@@ -14,7 +14,7 @@ use luthier::core::registry::Entry;
 use luthier::core::sampler::SAMPLERS;
 use luthier::core::scheduler::SCHEDULERS;
 use luthier::core::space::{Space, SpaceError};
-use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
+use luthier::core::spec::{Component, Convergence, Limits, PolicySpec, Spec};
 use luthier::core::study::{Study, edited};
 use luthier::executor::{self, End, Keep, Options, Stop};
 use luthier::log::{Durability, LogError, Options as SqliteOptions, ReplayError, SqliteLog};
@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Trials to finish in all, over the study's life
     #[arg(long, short = 'n', value_name = "N")]
     trials: Option<u64>,
+    /// End when more trials would hardly gain anything; [limits.converged] in the study file says what hardly means
+    #[arg(long)]
+    until_converged: bool,
     /// Trials to run at once
     #[arg(long, short = 'j', default_value_t = 1, value_name = "N", value_parser = parse_workers)]
     workers: usize,
@@ -578,7 +581,8 @@ fn told(edit: &SpaceEdit) -> String {
 }
 
 fn limits(base: &Limits, arguments: &Arguments) -> Limits {
-    Limits { trials: arguments.trials.or(base.trials), ..*base }
+    let converged = base.converged.or_else(|| arguments.until_converged.then(Convergence::default));
+    Limits { trials: arguments.trials.or(base.trials), converged, ..*base }
 }
 
 fn policy(base: &PolicySpec, arguments: &Arguments) -> PolicySpec {
@@ -622,7 +626,12 @@ fn greet(session: &Session, created: bool, notes: &[String], arguments: &Argumen
     let spec = study.spec();
     let what = if created { "new study" } else { "continuing" };
     let policy = format!("{} + {}", spec.policy.sampler.name, spec.policy.scheduler.name);
-    let goal = spec.limits.trials.map_or_else(|| "no limit of trials".into(), |n| format!("{n} trials"));
+    let goal = match (spec.limits.trials, spec.limits.converged) {
+        (Some(trials), None) => format!("{trials} trials"),
+        (Some(trials), Some(_)) => format!("until converged, at most {trials} trials"),
+        (None, Some(_)) => "until converged".into(),
+        (None, None) => "no limit of trials".into(),
+    };
     eprintln!(
         "{what} {} ({}): {policy}, {goal}, seed {}",
         report::safe(&spec.name),
@@ -693,12 +702,22 @@ fn finish(
         text.push_str(&format!("\nno trial has completed ({})\n", report::counts(study)));
         text.push_str(&last_failure(study));
     }
+    if let Some(advice) = report::advice(study) {
+        result["advice"] = serde_json::to_value(advice)?;
+        text.push_str(&format!("advice {}\n", report::advice_line(study, &advice)));
+    }
+    if let End::Done(Done::Converged(verdict)) = end {
+        result["converged"] = verdict.to_string().into();
+    }
     let tally = study.tally();
     let unit = &study.metrics().step;
     text.push_str(&format!("cost   {} of work, {} {unit}s\n", report::duration(tally.seconds), tally.steps));
     text.push_str(&format!("study  {}\n", session.place()));
     text.push_str(&format!("{}\n", told_end(end)));
     text.push_str(&format!("to continue: {again}\n"));
+    if let (End::Done(Done::Converged(_)), false) = (end, arguments.until_converged) {
+        text.push_str("  once limits.converged in the study file is gone, or asks for a smaller chance or epsilon\n");
+    }
     result["continue"] = again.into();
     if arguments.json {
         result["event"] = "result".into();
@@ -719,6 +738,7 @@ fn finish(
 
 fn told_end(end: &End) -> String {
     match end {
+        End::Done(Done::Converged(verdict)) => format!("stopped: {verdict}"),
         End::Done(done) => format!("ended because {done}"),
         End::Stopped => "stopped by you".into(),
         End::Limit => "ended because the time is up".into(),
@@ -738,14 +758,21 @@ fn last_failure(study: &Study) -> String {
 
 /// The command that continues the study; with more trials if those asked for are done.
 fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
+    let has_converged = match end {
+        End::Done(Done::Converged(verdict)) => Some(verdict.advice().finished),
+        End::Done(_) | End::Stopped | End::Limit => None,
+    };
     let mut command = format!("luthier tune {}", quoted(&arguments.file));
     if let (Some(_), Some(log)) = (&target.file, &arguments.study) {
         command.push_str(&format!(" --study {}", quoted(log)));
     }
-    if let End::Done(Done::Trials(n)) = end {
+    if let Some(n) = has_converged.or(if let End::Done(Done::Trials(n)) = end { Some(*n) } else { None }) {
         command.push_str(&format!(" --trials {}", n * 2));
     } else if let Some(trials) = arguments.trials {
         command.push_str(&format!(" --trials {trials}"));
+    }
+    if arguments.until_converged && has_converged.is_none() {
+        command.push_str(" --until-converged");
     }
     if arguments.workers > 1 {
         command.push_str(&format!(" -j {}", arguments.workers));

@@ -9,6 +9,7 @@ mod changes;
 mod command;
 mod commands;
 mod continued;
+mod converged;
 mod data;
 mod interrupts;
 mod messages;
