@@ -69,7 +69,13 @@ impl Verdict {
 /// `another 50 trials: 12 % chance to gain over 0.0021`.
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "another {} trials: {} chance to gain over {}", self.trials, percent(self.chance), gain(self))
+        write!(
+            f,
+            "another {} trials: {} chance to gain over {}",
+            self.trials,
+            percent(self.chance),
+            gain(self)
+        )
     }
 }
 
@@ -285,23 +291,11 @@ struct Coefficients {
 }
 
 /// Printed by `benchmarks/convergence/run.py fit`.
-const ONE: Coefficients = Coefficients {
-    one: -0.443,
-    time: 0.756,
-    gains: 0.686,
-    size: -0.096,
-    share: -0.316,
-    finished: -0.370,
-};
+const ONE: Coefficients =
+    Coefficients { one: -0.443, time: 0.756, gains: 0.686, size: -0.096, share: -0.316, finished: -0.370 };
 /// The same for hypervolumes, which gain in more places.
-const SEVERAL: Coefficients = Coefficients {
-    one: 1.865,
-    time: 0.843,
-    gains: 0.710,
-    size: -0.165,
-    share: -0.278,
-    finished: -0.637,
-};
+const SEVERAL: Coefficients =
+    Coefficients { one: 1.865, time: 0.843, gains: 0.710, size: -0.165, share: -0.278, finished: -0.637 };
 
 /// The hypervolume of all trials so far, in units of the box that the first values span.
 #[derive(Clone, Debug, Default)]
@@ -312,7 +306,7 @@ struct Volume {
     span: Option<(Vec<f64>, Vec<f64>)>,
     /// Points that no other dominates, in units of the box.
     front: Vec<Vec<f64>>,
-    volume: f64,
+    covered: f64,
 }
 
 impl Volume {
@@ -335,18 +329,19 @@ impl Volume {
     }
 
     fn grow(&mut self, losses: Option<Vec<f64>>) -> f64 {
-        let (Some(losses), Some((low, high))) = (losses, &self.span) else { return self.volume };
+        let (Some(losses), Some((low, high))) = (losses, &self.span) else { return self.covered };
         let sides = low.iter().zip(high).map(|(low, high)| if high > low { high - low } else { 1.0 });
-        let point: Vec<f64> = losses.iter().zip(low).zip(sides).map(|((x, low), side)| (x - low) / side).collect();
+        let point: Vec<f64> =
+            losses.iter().zip(low).zip(sides).map(|((x, low), side)| (x - low) / side).collect();
         self.front.push(point);
         let kept = front(&self.front);
         if kept.last().is_some_and(|last| last + 1 == self.front.len()) {
             self.front = kept.into_iter().map(|k| std::mem::take(&mut self.front[k])).collect();
-            self.volume = hypervolume(&self.front, &vec![1.0 + MARGIN; losses.len()]);
+            self.covered = hypervolume(&self.front, &vec![1.0 + MARGIN; losses.len()]);
         } else {
             self.front.pop();
         }
-        self.volume
+        self.covered
     }
 }
 

@@ -93,13 +93,15 @@ fn a_chance_grows_with_trials_and_falls_with_what_counts_as_a_gain() {
 /// that are sharper or blunter than those of recorded tasks.
 #[test]
 fn chances_come_true() {
-    let shapes: [(&str, fn(f64) -> f64); 3] =
+    type Shape = fn(f64) -> f64;
+    let shapes: [(&str, Shape); 3] =
         [("even", |u| u), ("blunt", |u| u.sqrt()), ("gaussian", |u| (u / (1.0 - u)).ln())];
     for (name, shape) in shapes {
         let (mut told, mut true_ones) = (0.0, 0.0);
         for seed in 0..300 {
             let losses: Vec<f64> = (0..90).map(|k| shape(uniform(k, 1000 + seed))).collect();
-            let before = advice(&played(&all(losses[..40].iter().copied())).study, &Convergence::default()).unwrap();
+            let before =
+                advice(&played(&all(losses[..40].iter().copied())).study, &Convergence::default()).unwrap();
             let best = |losses: &[f64]| losses.iter().copied().fold(f64::INFINITY, f64::min);
             told += before.chance / 300.0;
             true_ones += f64::from(best(&losses[..40]) - best(&losses) > before.epsilon) / 300.0;
@@ -150,7 +152,11 @@ fn other_limits_let_it_go_on() {
 #[test]
 fn a_limit_of_trials_is_a_bound() {
     let mut play = until(Convergence::default());
-    play.add(Event::LimitsChanged(Limits { trials: Some(12), converged: Some(Convergence::default()), ..Limits::default() }));
+    play.add(Event::LimitsChanged(Limits {
+        trials: Some(12),
+        converged: Some(Convergence::default()),
+        ..Limits::default()
+    }));
     assert_eq!(play.run_out(|trial| completed(trial.point.0[0])), Done::Trials(12));
 }
 
@@ -228,9 +234,11 @@ fn trials_that_break_constraints_gain_nothing() {
         let loss = if k % 3 == 2 { -10.0 - f64::from(k) } else { uniform(k.into(), 8) };
         play.end(work, completed(loss));
     }
-    let same: Vec<Option<f64>> =
-        (0..60).map(|k| (k % 3 != 2).then(|| uniform(k, 8))).collect();
-    assert_eq!(advice(&play.study, &Convergence::default()), advice(&played(&same).study, &Convergence::default()));
+    let same: Vec<Option<f64>> = (0..60).map(|k| (k % 3 != 2).then(|| uniform(k, 8))).collect();
+    assert_eq!(
+        advice(&play.study, &Convergence::default()),
+        advice(&played(&same).study, &Convergence::default())
+    );
 }
 
 #[test]

@@ -716,7 +716,9 @@ fn finish(
     text.push_str(&format!("{}\n", told_end(end)));
     text.push_str(&format!("to continue: {again}\n"));
     if let (End::Done(Done::Converged(_)), false) = (end, arguments.until_converged) {
-        text.push_str("  once limits.converged in the study file is gone, or asks for a smaller chance or epsilon\n");
+        text.push_str(
+            "  once limits.converged in the study file is gone, or asks for a smaller chance or epsilon\n",
+        );
     }
     result["continue"] = again.into();
     if arguments.json {
