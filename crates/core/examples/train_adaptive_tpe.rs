@@ -17,7 +17,11 @@
 //! Ridge regression of the gain on the features, for each choice of each setting one row; the rows of a setting are taken less
 //! their mean, since only differences between choices decide.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::rc::Rc;
 use std::time::Instant;
 
 use luthier_core::engine::{Engine, Next};
@@ -25,17 +29,24 @@ use luthier_core::event::{Event, Outcome, Work};
 use luthier_core::metric::{Direction, Metrics};
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::sampler::adaptive_tpe::features::{COUNT, NAMES, features_of};
-use luthier_core::sampler::adaptive_tpe::{SETTINGS, Settings};
-use luthier_core::space::{Condition, Distribution, Parameter, Scale, Space};
+use luthier_core::sampler::adaptive_tpe::{SETTING_COUNT, SETTINGS, Settings};
+use luthier_core::space::file::read_json;
+use luthier_core::space::{Condition, Distribution, Parameter, Point, Scale, Space};
 use luthier_core::spec::{Component, PolicySpec, Spec};
 use luthier_core::study::Study;
 
 /// Branches of one study.
 const BRANCHES: usize = 6;
+/// How many settings of a branch are the plain estimator's, in the mean, beside those drawn to be.
+const PLAIN: f64 = 0.6;
+/// The plain estimator's choices.
+const PLAINLY: Choices = [0; SETTING_COUNT];
 /// Rows of the table.
-const ROWS: usize = 21;
+const ROWS: usize = 24;
 /// What each weight is held back by, in branches.
 const RIDGE: f64 = 300.0;
+
+type Choices = [usize; SETTING_COUNT];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,7 +54,10 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("fit") => fit(&arguments[1..]),
         Some("compare") => compare(number(1), number(2), number(3) as usize),
-        Some(_) => simulate(number(0), arguments[1].parse().expect("minutes")),
+        Some(_) => {
+            let minutes = arguments[1].parse().expect("minutes");
+            simulate(number(0), minutes, arguments.get(2).map(String::as_str));
+        }
         None => eprintln!("see the head of the file"),
     }
 }
@@ -161,38 +175,135 @@ impl Problem {
     }
 }
 
+// ---- recorded tasks
+
+/// What a study's trials are evaluated on.
+trait Objective {
+    fn space(&self) -> &Space;
+
+    /// The value without noise.
+    fn value(&self, point: &Point) -> f64;
+}
+
+impl Objective for Problem {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn value(&self, point: &Point) -> f64 {
+        self.value(&point.0)
+    }
+}
+
+/// A development task of the benchmark, evaluated by `train_adaptive_tpe.py`.
+struct Recorded {
+    number: usize,
+    name: String,
+    family: String,
+    space: Space,
+    desk: Rc<RefCell<Desk>>,
+}
+
+struct Desk {
+    _program: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Desk {
+    fn open(python: &str) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/train_adaptive_tpe.py");
+        let mut program = Command::new(python)
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python runs");
+        let questions = program.stdin.take().expect("a pipe");
+        let answers = BufReader::new(program.stdout.take().expect("a pipe"));
+        Self { _program: program, questions, answers }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the tasks answer");
+        line
+    }
+}
+
+impl Objective for Recorded {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn value(&self, point: &Point) -> f64 {
+        let desk = &mut *self.desk.borrow_mut();
+        let question = serde_json::to_string(&(self.number, self.space.decode(point))).expect("params");
+        writeln!(desk.questions, "{question}").expect("the tasks listen");
+        desk.line().trim().parse().expect("a number")
+    }
+}
+
+fn recorded_tasks(python: &str) -> Vec<Recorded> {
+    let mut desk = Desk::open(python);
+    let said = desk.line();
+    let tasks: Vec<TaskForm> = serde_json::from_str(&said).expect("a list of tasks");
+    let desk = Rc::new(RefCell::new(desk));
+    let task = |(number, form): (usize, TaskForm)| {
+        let space = serde_json::json!({ "params": form.params }).to_string();
+        let space = read_json(&space).expect("a space");
+        Recorded { number, name: form.name, family: form.family, space, desk: desk.clone() }
+    };
+    tasks.into_iter().enumerate().map(task).collect()
+}
+
+#[derive(serde::Deserialize)]
+struct TaskForm {
+    name: String,
+    family: String,
+    params: serde_json::Value,
+}
+
 // ---- studies
 
 struct Run<'a> {
-    problem: &'a Problem,
-    scale: f64,
+    objective: &'a dyn Objective,
+    /// The standard deviation of the noise.
+    noise: f64,
     study: Study,
-    noise: Rng,
-    /// Noise-free value of the trial that looks best.
+    rng: Rng,
+    /// Of the trial that looks best: how it looks, and without noise.
     best: (f64, f64),
+    /// The latter after each trial.
+    path: Vec<f64>,
 }
 
 impl<'a> Run<'a> {
-    fn new(problem: &'a Problem, sampler: Component, seed: u64) -> Self {
+    fn made(problem: &'a Problem, sampler: Component, seed: u64) -> Self {
         let mut rng = Rng::stream(seed, 1, Purpose::Objective, 0);
         let values: Vec<f64> = (0..64)
             .map(|_| problem.value(&problem.space.draw(&rng.uniforms(problem.space.len())).0))
             .collect();
         let mean = values.iter().sum::<f64>() / 64.0;
         let scale = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 63.0).sqrt();
-        let mut spec =
-            Spec::new("simulated", problem.space.clone(), Metrics::single("loss", Direction::Minimize));
-        (spec.seed, spec.policy.sampler) = (seed, sampler);
-        let best = (f64::INFINITY, f64::INFINITY);
-        Self { problem, scale, study: Study::new(spec), noise: rng, best }
+        Self::new(problem, problem.noise * scale, sampler, seed)
     }
 
-    fn branch(&self, sampler: Component, draw: u64) -> Self {
+    fn new(objective: &'a dyn Objective, noise: f64, sampler: Component, seed: u64) -> Self {
+        let mut spec =
+            Spec::new("simulated", objective.space().clone(), Metrics::single("loss", Direction::Minimize));
+        (spec.seed, spec.policy.sampler) = (seed, sampler);
+        let rng = Rng::stream(seed, 2, Purpose::Objective, 0);
+        let best = (f64::INFINITY, f64::INFINITY);
+        Self { objective, noise, study: Study::new(spec), rng, best, path: Vec::new() }
+    }
+
+    fn branch(&self, sampler: Component) -> Self {
         let mut study = self.study.clone();
         let policy = PolicySpec { sampler, ..study.spec().policy.clone() };
         study.apply(&Event::PolicyChanged(policy)).expect("a change of policy follows");
-        let noise = Rng::stream(study.spec().seed, 2, Purpose::Objective, draw);
-        Self { study, noise, ..*self }
+        let rng = Rng::stream(study.spec().seed, 2, Purpose::Objective, study.trials().len() as u64);
+        Self { study, rng, path: self.path.clone(), ..*self }
     }
 
     fn until(&mut self, trials: usize) {
@@ -207,11 +318,12 @@ impl<'a> Run<'a> {
     }
 
     fn finish(&mut self, work: Work) {
-        let exact = self.problem.value(&self.study.trials()[work.trial as usize].point.0);
-        let seen = exact + self.problem.noise * self.scale * self.noise.normal();
+        let exact = self.objective.value(&self.study.trials()[work.trial as usize].point);
+        let seen = exact + self.noise * self.rng.normal();
         if seen < self.best.0 {
             self.best = (seen, exact);
         }
+        self.path.push(self.best.1);
         let outcome = Outcome::Completed { values: vec![seen] };
         let ended = Event::Ended { work, outcome, seconds: 0.0, used: None };
         self.study.apply(&Event::Claimed { work, attempt: 1 }).expect("the work is free");
@@ -219,12 +331,13 @@ impl<'a> Run<'a> {
     }
 }
 
-fn sampler_with(choices: [usize; 7]) -> Component {
+fn sampler_with(choices: Choices) -> Component {
     let settings = Settings::of(choices);
     Component::named("adaptive_tpe")
         .with("gamma", settings.gamma)
         .with("n_candidates", settings.n_candidates)
         .with("width", settings.width)
+        .with("bad_width", settings.bad_width)
         .with("prior_weight", settings.prior_weight)
         .with("lock", settings.lock)
         .with("filter", json(settings.filter))
@@ -235,51 +348,54 @@ fn json(value: impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).expect("a name")
 }
 
-/// Every other time a setting is the plain estimator's, so that its neighbourhood is seen most.
-fn random_choices(rng: &mut Rng) -> [usize; 7] {
-    SETTINGS.map(|(_, count)| if rng.uniform() < 0.3 { 0 } else { rng.below(count as u64) as usize })
+/// Most settings are the plain estimator's, so that its neighbourhood is seen most.
+fn random_choices(rng: &mut Rng) -> Choices {
+    SETTINGS.map(|(_, count)| if rng.uniform() < PLAIN { 0 } else { rng.below(count as u64) as usize })
 }
 
-fn simulate(seed: u64, minutes: f64) {
+/// Studies of made problems and, where `python` names one with the benchmark's requirements, of its development tasks.
+fn simulate(seed: u64, minutes: f64, python: Option<&str>) {
+    let tasks = python.map(recorded_tasks).unwrap_or_default();
     let start = Instant::now();
     let mut number = 0;
     while start.elapsed().as_secs_f64() < minutes * 60.0 {
-        number += 1;
-        let seed = seed * 1_000_000 + number;
-        let problem = Problem::random(seed);
+        let seed = seed * 1_000_000 + number + 1;
         let mut rng = Rng::stream(seed, 3, Purpose::Objective, 0);
         let sampler =
-            if rng.uniform() < 0.5 { sampler_with([0; 7]) } else { sampler_with(random_choices(&mut rng)) };
-        let mut trunk = Run::new(&problem, sampler, seed);
-        for trials in [12, 25, 50, 100] {
-            trunk.until(trials);
-            if trunk.study.finished().len() < trials {
-                break;
-            }
-            let features = features_of(&trunk.study);
-            let mut branches = Vec::new();
-            for draw in 0..BRANCHES {
-                let choices = if draw == 0 { [0; 7] } else { random_choices(&mut rng) };
-                let mut branch = trunk.branch(sampler_with(choices), draw as u64);
-                branch.until(trials + (trials * 3 / 4).max(12));
-                branches.push((choices, branch.best.1));
-            }
-            for (choices, best) in &branches {
-                let below = branches.iter().filter(|(_, other)| other > best).count() as f64;
-                let above = branches.iter().filter(|(_, other)| other < best).count() as f64;
-                let gain = (below - above) / (BRANCHES - 1) as f64;
-                let mut line = format!("{seed} {trials} {gain:.3}");
-                for choice in choices {
-                    write!(line, " {choice}").expect("memory");
-                }
-                for feature in features {
-                    write!(line, " {feature:.4}").expect("memory");
-                }
-                println!("{line}");
-            }
+            if rng.uniform() < 0.5 { sampler_with(PLAINLY) } else { sampler_with(random_choices(&mut rng)) };
+        if let Some(task) = tasks.get(number as usize % tasks.len().max(1)) {
+            let trunk = Run::new(task, 0.0, sampler, seed);
+            print_branches(&format!("{} {} {seed}", task.family, task.name), trunk, &mut rng);
+        } else {
+            let problem = Problem::random(seed);
+            print_branches(&format!("made made {seed}"), Run::made(&problem, sampler, seed), &mut rng);
+        }
+        number += 1;
+    }
+    eprintln!("{number} studies");
+}
+
+/// A line per branch of a study: what the study is, the trials at which it branched off, the value of the best trial there, the mean over
+/// the branch's trials of that of the best so far, the last one, choices, features.
+fn print_branches(name: &str, mut trunk: Run, rng: &mut Rng) {
+    for trials in [10, 15, 25, 50] {
+        trunk.until(trials);
+        if trunk.study.finished().len() < trials {
+            break;
+        }
+        let features = features_of(&trunk.study);
+        for draw in 0..BRANCHES {
+            let choices = if draw == 0 { PLAINLY } else { random_choices(rng) };
+            let mut branch = trunk.branch(sampler_with(choices));
+            branch.until((2 * trials).max(trials + 12));
+            let added = &branch.path[trials..];
+            let mean = added.iter().sum::<f64>() / added.len().max(1) as f64;
+            let mut line = format!("{name} {trials} {:.6} {mean:.6} {:.6}", trunk.best.1, branch.best.1);
+            choices.iter().for_each(|choice| write!(line, " {choice}").expect("memory"));
+            features.iter().for_each(|feature| write!(line, " {feature:.4}").expect("memory"));
+            println!("{line}");
         }
     }
-    eprintln!("{number} problems");
 }
 
 // ---- fit
@@ -391,7 +507,7 @@ fn compare(seed: u64, problems: u64, trials: usize) {
         let seed = (1_000_000 + seed) * 1_000_000 + number;
         let problem = Problem::random(seed);
         let found = names.map(|name| {
-            let mut run = Run::new(&problem, Component::named(name), seed);
+            let mut run = Run::made(&problem, Component::named(name), seed);
             run.until(trials);
             run.best.1
         });

@@ -15,7 +15,8 @@
 //! * One that runs or waits is believed to end as the forest expects, so that parallel workers spread.
 //!
 //! The loss to improve on is the best *believed* loss of a trial. With several objectives there is one forest for each, and
-//! the hypervolume is what improves. A user's prior multiplies the acquisition with an exponent that fades as 10 / n.
+//! the hypervolume is what improves. A user's prior multiplies the acquisition with an exponent that fades as 10 / n, as long as it stands
+//! (`expectation`).
 //!
 //! Forests are grown anew with every finished trial up to 20 and then whenever there are a tenth more; in between they
 //! take in each trial where it falls. They never see more than `max_trials` when they are grown anew.
@@ -23,6 +24,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::comparable::comparable_losses;
+use super::expectation;
 use super::modelled::{Known, Seen, best_found, free_parameters, latest_loss, on_fronts, speaks};
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
@@ -137,13 +139,12 @@ impl Sampler for RandomForest {
         if !memory.seen.suffices(self.startup(study.space())) {
             return Proposal::Point(memory.seen.place.propose(scrambled, study, request, rng));
         }
-        let drawn = |rng: &mut Rng| study.space().draw(&rng.uniforms(study.space().len()));
         if request.draw > 0 || rng.uniform() < self.random_share {
-            return Proposal::Point(drawn(rng));
+            return Proposal::Point(expectation::drawn(study, rng));
         }
         memory.refresh(study, self);
         let found = Proposer::new(self, study, memory).and_then(|proposer| proposer.point(rng));
-        Proposal::Point(found.unwrap_or_else(|| drawn(rng)))
+        Proposal::Point(found.unwrap_or_else(|| expectation::drawn(study, rng)))
     }
 }
 
@@ -487,7 +488,8 @@ impl<'a> Proposer<'a> {
         let feasibility = Feasibility::new(models.constraints.iter().map(limit));
         let trees = self.options.trees as f64;
         let success = models.success.as_ref().map(|model| Success { forest: &model.forest, trees });
-        let prior = LogPrior::new(self.study.space(), BETA, models.seen);
+        let prior =
+            LogPrior::new(self.study.space(), BETA, models.seen).filter(|_| expectation::stands(self.study));
         let mut parts: Vec<&dyn Acquisition> = Vec::new();
         if !models.constraints.is_empty() {
             parts.push(&feasibility);

@@ -12,6 +12,7 @@ mod comparable;
 pub mod dehb;
 mod depths;
 pub mod differential_evolution;
+mod expectation;
 pub mod forest;
 mod genetic;
 pub mod gp;
