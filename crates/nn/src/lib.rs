@@ -83,7 +83,7 @@ pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
     Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
-    Fold, Format, KnownTargets, LabelError, MissingCategory, NetworkSpec, Part, Place, Preprocessing,
+    Fold, Format, KnownTargets, LabelError, MissingCategory, NetworkSpec, OuterFold, Part, Place, Preprocessing,
     Problem, SplitKind, TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
 };
 pub use dense::DenseEngine;
