@@ -19,6 +19,7 @@ mod grid;
 mod halton;
 pub mod latin_hypercube;
 mod manual;
+mod modelled;
 pub mod nelder_mead;
 pub mod nsga2;
 pub mod nsga3;
