@@ -16,8 +16,8 @@ use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
 use crate::report::{
-    advice_line, counts, duration, failure, number, objective_values, params_words, replicate_name, safe, sparkline,
-    trajectory,
+    advice_line, counts, duration, failure, number, objective_values, params_words, replicate_name, safe,
+    sparkline, trajectory,
 };
 
 /// How a run is shown.
@@ -171,7 +171,13 @@ impl Progress {
     }
 
     /// The block's lines: counts, incumbent, rate, advice, the last failure, and each running trial.
-    fn block(&self, study: &Study, plan: Option<String>, advice: Option<Advice>, width: usize) -> Vec<String> {
+    fn block(
+        &self,
+        study: &Study,
+        plan: Option<String>,
+        advice: Option<Advice>,
+        width: usize,
+    ) -> Vec<String> {
         let mut lines = vec![head(study, width)];
         lines.push(match study.incumbent() {
             Some(best) => {

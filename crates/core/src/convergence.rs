@@ -18,7 +18,8 @@ use serde::Serialize;
 
 use crate::event::Outcome;
 use crate::metric::Metrics;
-use crate::pareto::{front, hypervolume};
+use crate::pareto::{dominates, hypervolume};
+use crate::sobol::digits;
 use crate::spec::Convergence;
 use crate::study::Study;
 use crate::trial::Trial;
@@ -69,7 +70,13 @@ impl Verdict {
 /// `another 50 trials: 12 % chance to gain over 0.0021`.
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "another {} trials: {} chance to gain over {}", self.trials, percent(self.chance), gain(self))
+        write!(
+            f,
+            "another {} trials: {} chance to gain over {}",
+            self.trials,
+            percent(self.chance),
+            gain(self)
+        )
     }
 }
 
@@ -274,6 +281,11 @@ const LEAST_SHARE: f64 = 0.001;
 const GRID: u32 = 25;
 /// By how much the box of hypervolumes is larger than the first values reach, as a share of its sides.
 const MARGIN: f64 = 0.1;
+/// Objectives up to which volumes are exact. With more, a share of this many places is counted, in a box that begins so far below the best of
+/// the first values; what lies still lower gains nothing more.
+const EXACT: usize = 3;
+const PLACES: u32 = 4096;
+const BEYOND: f64 = 0.25;
 
 struct Coefficients {
     one: f64,
@@ -285,23 +297,11 @@ struct Coefficients {
 }
 
 /// Printed by `benchmarks/convergence/run.py fit`.
-const ONE: Coefficients = Coefficients {
-    one: -0.517,
-    time: 0.780,
-    gains: 0.728,
-    size: -0.119,
-    share: -0.322,
-    finished: -0.348,
-};
+const ONE: Coefficients =
+    Coefficients { one: -0.517, time: 0.780, gains: 0.728, size: -0.119, share: -0.322, finished: -0.348 };
 /// The same for hypervolumes, which gain in more places.
-const SEVERAL: Coefficients = Coefficients {
-    one: 1.865,
-    time: 0.843,
-    gains: 0.710,
-    size: -0.165,
-    share: -0.278,
-    finished: -0.637,
-};
+const SEVERAL: Coefficients =
+    Coefficients { one: 1.865, time: 0.843, gains: 0.710, size: -0.165, share: -0.278, finished: -0.637 };
 
 /// The hypervolume of all trials so far, in units of the box that the first values span.
 #[derive(Clone, Debug, Default)]
@@ -310,8 +310,10 @@ struct Volume {
     early: Vec<Option<Vec<f64>>>,
     /// The best and the worst of the first values, by objective.
     span: Option<(Vec<f64>, Vec<f64>)>,
-    /// Points that no other dominates, in units of the box.
+    /// Points that no other dominates, in units of the box; kept up to [`EXACT`] objectives.
     front: Vec<Vec<f64>>,
+    /// Places that no point covers, with more objectives.
+    open: Option<Vec<Vec<f64>>>,
     volume: f64,
 }
 
@@ -337,16 +339,40 @@ impl Volume {
     fn grow(&mut self, losses: Option<Vec<f64>>) -> f64 {
         let (Some(losses), Some((low, high))) = (losses, &self.span) else { return self.volume };
         let sides = low.iter().zip(high).map(|(low, high)| if high > low { high - low } else { 1.0 });
-        let point: Vec<f64> = losses.iter().zip(low).zip(sides).map(|((x, low), side)| (x - low) / side).collect();
-        self.front.push(point);
-        let kept = front(&self.front);
-        if kept.last().is_some_and(|last| last + 1 == self.front.len()) {
-            self.front = kept.into_iter().map(|k| std::mem::take(&mut self.front[k])).collect();
-            self.volume = hypervolume(&self.front, &vec![1.0 + MARGIN; losses.len()]);
+        let point: Vec<f64> =
+            losses.iter().zip(low).zip(sides).map(|((x, low), side)| (x - low) / side).collect();
+        if point.len() <= EXACT {
+            self.grow_exactly(point)
         } else {
-            self.front.pop();
+            self.grow_about(&point)
         }
         self.volume
+    }
+
+    fn grow_exactly(&mut self, point: Vec<f64>) {
+        if self.front.iter().any(|other| *other == point || dominates(other, &point)) {
+            return;
+        }
+        self.front.retain(|other| !dominates(&point, other));
+        let reference = vec![1.0 + MARGIN; point.len()];
+        self.front.push(point);
+        self.volume = hypervolume(&self.front, &reference);
+    }
+
+    /// By how many of evenly spread places are covered: exact volumes take too long with many objectives.
+    fn grow_about(&mut self, point: &[f64]) {
+        let (low, high) = (-BEYOND, 1.0 + MARGIN);
+        let open = self.open.get_or_insert_with(|| {
+            let place = |k| {
+                (0..point.len())
+                    .map(|j| low + (high - low) * f64::from(digits(j, k)) / 2.0_f64.powi(32))
+                    .collect()
+            };
+            (1..=PLACES).map(place).collect()
+        });
+        open.retain(|place| point.iter().zip(place).any(|(x, at)| x > at));
+        let covered = 1.0 - open.len() as f64 / f64::from(PLACES);
+        self.volume = covered * (high - low).powi(point.len() as i32);
     }
 }
 

@@ -247,7 +247,10 @@ impl Limits {
 /// `true`, `false`, or a table.
 fn or_default<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Convergence>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected true, false, or a table with epsilon, share, chance, trials, patience and min_trials")]
+    #[serde(
+        untagged,
+        expecting = "expected true, false, or a table with epsilon, share, chance, trials, patience and min_trials"
+    )]
     enum Form {
         Plain(bool),
         Table(Convergence),

@@ -99,7 +99,8 @@ fn chances_come_true() {
         let (mut told, mut true_ones) = (0.0, 0.0);
         for seed in 0..300 {
             let losses: Vec<f64> = (0..90).map(|k| shape(uniform(k, 1000 + seed))).collect();
-            let before = advice(&played(&all(losses[..40].iter().copied())).study, &Convergence::default()).unwrap();
+            let before =
+                advice(&played(&all(losses[..40].iter().copied())).study, &Convergence::default()).unwrap();
             let best = |losses: &[f64]| losses.iter().copied().fold(f64::INFINITY, f64::min);
             told += before.chance / 300.0;
             true_ones += f64::from(best(&losses[..40]) - best(&losses) > before.epsilon) / 300.0;
@@ -150,7 +151,11 @@ fn other_limits_let_it_go_on() {
 #[test]
 fn a_limit_of_trials_is_a_bound() {
     let mut play = until(Convergence::default());
-    play.add(Event::LimitsChanged(Limits { trials: Some(12), converged: Some(Convergence::default()), ..Limits::default() }));
+    play.add(Event::LimitsChanged(Limits {
+        trials: Some(12),
+        converged: Some(Convergence::default()),
+        ..Limits::default()
+    }));
     assert_eq!(play.run_out(|trial| completed(trial.point.0[0])), Done::Trials(12));
 }
 
@@ -228,9 +233,11 @@ fn trials_that_break_constraints_gain_nothing() {
         let loss = if k % 3 == 2 { -10.0 - f64::from(k) } else { uniform(k.into(), 8) };
         play.end(work, completed(loss));
     }
-    let same: Vec<Option<f64>> =
-        (0..60).map(|k| (k % 3 != 2).then(|| uniform(k, 8))).collect();
-    assert_eq!(advice(&play.study, &Convergence::default()), advice(&played(&same).study, &Convergence::default()));
+    let same: Vec<Option<f64>> = (0..60).map(|k| (k % 3 != 2).then(|| uniform(k, 8))).collect();
+    assert_eq!(
+        advice(&play.study, &Convergence::default()),
+        advice(&played(&same).study, &Convergence::default())
+    );
 }
 
 #[test]
@@ -285,6 +292,32 @@ fn with_several_objectives_hypervolume_is_gained() {
     // Dominated trials bring it to an end.
     play.add(Event::LimitsChanged(Limits { converged: Some(Convergence::default()), ..Limits::default() }));
     let done = play.run_out(|_| both(1.0, 2.0));
+    assert!(matches!(done, Done::Converged(_)), "{done:?}");
+}
+
+/// Many objectives: volumes are counted, gains are seen, and studies end.
+#[test]
+fn with_many_objectives_places_are_counted() {
+    let mut many = spec();
+    for name in ["b", "c", "d", "e"] {
+        many.metrics.objectives.push(Metric { name: name.into(), direction: Direction::Minimize });
+    }
+    let values = |trial: &luthier_core::trial::Trial, scale: f64| {
+        let [x, y] = [trial.point.0[0], trial.point.0[1]];
+        let values = [x, y, 1.0 - x, 1.0 - y, (x - y).abs()]
+            .map(|v| scale * (v + 0.3 * uniform(trial.number.into(), 9)));
+        Outcome::Completed { values: values.to_vec() }
+    };
+    let mut play = Play::new(resolved(many));
+    play.run(60, |trial| values(trial, 1.0));
+    let before = advice(&play.study, &Convergence::default()).unwrap();
+    assert!(before.progress > 0.0 && before.chance > 0.2, "{before:?}");
+    // What is better in all gains, and what is worse does not.
+    play.run(1, |trial| values(trial, 0.5));
+    let after = advice(&play.study, &Convergence::default()).unwrap();
+    assert!(after.progress > before.progress && after.stalled == 0, "{after:?}");
+    play.add(Event::LimitsChanged(Limits { converged: Some(Convergence::default()), ..Limits::default() }));
+    let done = play.run_out(|trial| values(trial, 3.0));
     assert!(matches!(done, Done::Converged(_)), "{done:?}");
 }
 

@@ -363,7 +363,9 @@ impl StudyFile {
             ObjectiveSpec::Network(network) => {
                 let data = network.get_mut("data").and_then(serde_json::Value::as_object_mut);
                 let Some(data) = data else {
-                    return Err(self.error_at(&["network"], "[network] has no table `data` to take outer folds of"));
+                    return Err(
+                        self.error_at(&["network"], "[network] has no table `data` to take outer folds of")
+                    );
                 };
                 let fold = serde_json::json!({ "fold": outer.fold, "folds": outer.folds });
                 data.insert("outer".into(), fold);

@@ -263,7 +263,11 @@ fn outer_folds_divide_all_rows_and_what_they_hold_changes_nothing_else() {
     assert_eq!(held_out, (0..60).collect::<Vec<u32>>());
 
     refused(&text(&[]), outer(4), &["`outer.fold` is 4", "below the number of outer folds"]);
-    refused(&text(&[]), |spec| spec.outer = Some(OuterFold { fold: 0, folds: 61 }), &["61 folds cannot be made of 60 rows"]);
+    refused(
+        &text(&[]),
+        |spec| spec.outer = Some(OuterFold { fold: 0, folds: 61 }),
+        &["61 folds cannot be made of 60 rows"],
+    );
     let with_test = load(&text(&[]), |spec| {
         outer(0)(spec);
         spec.test_file = Some("table.csv".into());

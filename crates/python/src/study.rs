@@ -332,7 +332,8 @@ impl Study {
             advice(study, &rule)
         })?;
         let Some(advice) = advice else { return Ok(None) };
-        let mut json = serde_json::to_value(advice).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let mut json =
+            serde_json::to_value(advice).map_err(|error| PyValueError::new_err(error.to_string()))?;
         json["text"] = advice.to_string().into();
         json_to_python(py, &json).map(Some)
     }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::bail;
 use luthier::core::event::Wish;
@@ -21,21 +21,25 @@ use luthier::study_file::ObjectiveSpec;
 use serde_json::{Value, json};
 
 use super::tune::{Arguments, Interrupts, Kind, Ran, nested_continuation};
-use crate::opening::{BEST, EXTENSION, is_log, log_beside, read_study_file};
+use crate::opening::{BEST, is_log, log_beside, read_study_file};
 use crate::report::{failure, number, params_words, safe};
 
 /// The key of the note that tells what the winner of a study scored on its outer fold.
 const NOTE: &str = "outer fold";
 
 /// Tunes once for each outer fold, and tells what the winners scored on rows that their trials had not seen.
-pub(super) fn run(arguments: &Arguments, folds: u16, interrupts: &mut Interrupts) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    arguments: &Arguments,
+    folds: u16,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<ExitCode> {
     let folder = folder_of_studies(arguments)?;
     let begun = Instant::now();
     let mut found = Vec::with_capacity(usize::from(folds));
     for fold in 0..folds {
         let outer = OuterFold { fold, folds };
         announce(outer, arguments);
-        let own = of_fold(arguments, outer, &folder, begun.elapsed());
+        let own = arguments.of_outer_fold(outer, &folder, begun.elapsed());
         std::fs::create_dir_all(&folder)?;
         let mut ran = Ran::new(&own, interrupts)?;
         if !matches!(ran.end, End::Done(_)) {
@@ -55,27 +59,16 @@ pub(super) fn run(arguments: &Arguments, folds: u16, interrupts: &mut Interrupts
 /// Where the studies of the outer folds lie: beside the log that the study would have.
 fn folder_of_studies(arguments: &Arguments) -> anyhow::Result<PathBuf> {
     if is_log(&arguments.file) {
-        bail!("--nested begins studies of its own: give it a study file, not the log {}", arguments.file.display());
+        bail!(
+            "--nested begins studies of its own: give it a study file, not the log {}",
+            arguments.file.display()
+        );
     }
     let log = match &arguments.study {
         Some(log) => log.clone(),
         None => log_beside(&arguments.file, &read_study_file(&arguments.file)?.spec.name),
     };
     Ok(log.with_extension("nested"))
-}
-
-/// The arguments by which the study of one outer fold is tuned, when so much time has passed.
-fn of_fold(arguments: &Arguments, outer: OuterFold, folder: &Path, passed: Duration) -> Arguments {
-    let name = format!("outer-{}", outer.fold);
-    Arguments {
-        nested: None,
-        outer: Some(outer),
-        study: Some(folder.join(format!("{name}.{EXTENSION}"))),
-        folder: arguments.folder.as_ref().map(|folder| folder.join(&name)),
-        seed: arguments.seed.map(|seed| seed.wrapping_add(u64::from(outer.fold))),
-        time: arguments.time.map(|time| time.saturating_sub(passed)),
-        ..arguments.clone()
-    }
 }
 
 fn announce(OuterFold { fold, folds }: OuterFold, arguments: &Arguments) {
@@ -90,7 +83,10 @@ fn stopped(end: &End, outer: OuterFold, arguments: &Arguments) -> anyhow::Result
     let again = nested_continuation(arguments)?;
     let why = if matches!(end, End::Stopped) { "stopped by you" } else { "the time is up" };
     if arguments.json {
-        println!("{}", json!({ "event": "result", "ended": why, "outer_fold": outer.fold, "continue": again }));
+        println!(
+            "{}",
+            json!({ "event": "result", "ended": why, "outer_fold": outer.fold, "continue": again })
+        );
     } else {
         println!("{why} at outer fold {} of {}\nto continue: {again}", outer.fold, outer.folds);
     }
@@ -270,7 +266,10 @@ fn text(
     inner: &[f64],
     folder: &Path,
 ) -> String {
-    let mut text = format!("\nnested cross-validation, {} outer folds, each left out of a study of its own\n", folds.len());
+    let mut text = format!(
+        "\nnested cross-validation, {} outer folds, each left out of a study of its own\n",
+        folds.len()
+    );
     for fold in folds {
         let scores: Vec<String> =
             fold.scores.iter().map(|(name, value)| format!("{} {}", safe(name), number(*value))).collect();
@@ -283,7 +282,8 @@ fn text(
                 safe(objective),
                 number(*value)
             )),
-            None => text.push_str(&format!("outer fold {}: no trial of {} has completed\n", fold.fold, fold.trials)),
+            None => text
+                .push_str(&format!("outer fold {}: no trial of {} has completed\n", fold.fold, fold.trials)),
         }
     }
     if !complete.is_empty() {
@@ -299,7 +299,9 @@ fn text(
         text.push_str(&format!("the winners' own trials had said {} {said} in the mean\n", safe(objective)));
     }
     if complete.len() < folds.len() {
-        text.push_str("not all outer folds were measured, so the mean is not that of nested cross-validation\n");
+        text.push_str(
+            "not all outer folds were measured, so the mean is not that of nested cross-validation\n",
+        );
     }
     text.push_str(&format!("studies  {}\n", folder.display()));
     text.push_str("the same command without --nested tunes on all rows, for the model to be used\n");

@@ -28,7 +28,8 @@ use luthier_nn::objective::NetworkObjective;
 use super::data::{self, OnData};
 use super::nested;
 use crate::opening::{
-    BEST, folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, trials_of, with_hint,
+    BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, trials_of,
+    with_hint,
 };
 use crate::progress::{Mode, Progress};
 use crate::report;
@@ -97,6 +98,22 @@ pub(crate) struct Arguments {
     /// Seconds without a sign of life after which other processes take over what this one runs
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = LEASE.as_secs_f64())]
     lease: f64,
+}
+
+impl Arguments {
+    /// Those by which the study of one outer fold is tuned in `folder`, when so much time has passed.
+    pub(super) fn of_outer_fold(&self, outer: OuterFold, folder: &Path, passed: Duration) -> Self {
+        let name = format!("outer-{}", outer.fold);
+        Self {
+            nested: None,
+            outer: Some(outer),
+            study: Some(folder.join(format!("{name}.{EXTENSION}"))),
+            folder: self.folder.as_ref().map(|folder| folder.join(&name)),
+            seed: self.seed.map(|seed| seed.wrapping_add(u64::from(outer.fold))),
+            time: self.time.map(|time| time.saturating_sub(passed)),
+            ..self.clone()
+        }
+    }
 }
 
 /// The names of a registry, each with its summary.
@@ -562,7 +579,7 @@ fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
 }
 
 /// The keys of a command that say what is measured; the others say how it is run.
-const DEFINING: [&str; 3] = ["run", "pattern", "result"];
+const DEFINING: [&str; 4] = ["run", "pattern", "result", "outer"];
 
 /// A study compares trials of one objective on the same data.
 fn check_unchanged(
@@ -766,7 +783,9 @@ fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     text.push_str(&format!("{}\n", told_end(end)));
     text.push_str(&format!("to continue: {again}\n"));
     if let (End::Done(Done::Converged(_)), false) = (end, arguments.until_converged) {
-        text.push_str("  once limits.converged in the study file is gone, or asks for a smaller chance or epsilon\n");
+        text.push_str(
+            "  once limits.converged in the study file is gone, or asks for a smaller chance or epsilon\n",
+        );
     }
     result["continue"] = again.into();
     if arguments.json {

@@ -80,6 +80,9 @@ fn a_run_that_ends_early_goes_on_where_it_was() {
     assert_eq!((count("0 2 validation"), count("0 2 test"), count("1 2 test")), (4, 1, 1));
     // What ran when it was killed has run again.
     assert!((4..=5).contains(&count("1 2 validation")), "{calls}");
+    // Another number of folds would leave out other rows.
+    let error = bench.error(&["tune", "--nested", "3"]);
+    assert!(error.contains("the objective's table has changed"), "{error}");
     // More trials go on in each fold; a winner that stays is not measured again.
     bench.ok(&["tune", "--nested", "2", "--trials", "5"]);
     let calls = bench.read("calls");
@@ -94,7 +97,11 @@ fn a_winner_that_cannot_be_measured_leaves_the_number_open() {
     bench.edit("trials = 40", "trials = 3");
     let ended = bench.luthier(&["tune", "--nested", "3"]);
     assert_eq!(ended.code, 1, "{ended:#?}");
-    assert!(ended.err.contains("the winner of outer fold 1 could not be measured: exit code 3"), "{}", ended.err);
+    assert!(
+        ended.err.contains("the winner of outer fold 1 could not be measured: exit code 3"),
+        "{}",
+        ended.err
+    );
     assert!(ended.out.contains("outer fold 1: not measured"), "{}", ended.out);
     assert!(ended.out.contains("not all outer folds were measured"), "{}", ended.out);
 }
@@ -103,7 +110,10 @@ fn a_winner_that_cannot_be_measured_leaves_the_number_open() {
 fn what_cannot_be_nested_is_refused() {
     let bench = random_labels(&RANDOM.replace("@outer_part@", "validation"));
     let error = bench.error(&["tune", "--nested", "3"]);
-    assert!(error.contains("{outer_part} is not among its words") && error.contains("study.toml:"), "{error}");
+    assert!(
+        error.contains("{outer_part} is not among its words") && error.contains("study.toml:"),
+        "{error}"
+    );
     assert!(!bench.has("study.nested/outer-0.luthier"));
     let error = bench.error(&["tune", "study.luthier", "--nested", "3"]);
     assert!(error.contains("give it a study file, not the log"), "{error}");
@@ -123,7 +133,13 @@ fn networks(random: bool, more: &str) -> Bench {
     ));
     let rows: String = (0..200_u64)
         .map(|k| {
-            let hash = |salt: u64| (k * 2 + salt).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40;
+            let hash = |salt: u64| {
+                (k * 2 + salt)
+                    .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                    .rotate_left(31)
+                    .wrapping_mul(0xBF58_476D_1CE4_E5B9)
+                    >> 40
+            };
             let (a, b, coin) = (hash(1) % 1000, hash(50_000) % 1000, hash(900_001) % 2);
             let label = if random { coin == 1 } else { a > b };
             format!("{a},{b},{}\n", if label { "yes" } else { "no" })
@@ -140,7 +156,10 @@ fn networks_are_measured_on_rows_that_no_trial_has_seen() {
     let random = result(&bench.ok(&["tune", "--nested", "5", "--json"]).out);
     let inner = random["inner"]["val_accuracy"].as_f64().unwrap();
     let outer = random["held_out"]["accuracy"]["mean"].as_f64().unwrap();
-    assert!(inner > 0.58 && (outer - 0.5).abs() < 0.12 && outer < inner - 0.05, "{inner} inside, {outer} outside");
+    assert!(
+        inner > 0.58 && (outer - 0.5).abs() < 0.12 && outer < inner - 0.05,
+        "{inner} inside, {outer} outside"
+    );
     // Where there is something to learn, it is learnt.
     let learnt = result(&networks(false, "").ok(&["tune", "--nested", "3", "--json"]).out);
     assert!(learnt["held_out"]["accuracy"]["mean"].as_f64().unwrap() > 0.85, "{learnt}");
