@@ -314,7 +314,7 @@ struct Volume {
     front: Vec<Vec<f64>>,
     /// Places that no point covers, with more objectives.
     open: Option<Vec<Vec<f64>>>,
-    volume: f64,
+    covered: f64,
 }
 
 impl Volume {
@@ -337,7 +337,7 @@ impl Volume {
     }
 
     fn grow(&mut self, losses: Option<Vec<f64>>) -> f64 {
-        let (Some(losses), Some((low, high))) = (losses, &self.span) else { return self.volume };
+        let (Some(losses), Some((low, high))) = (losses, &self.span) else { return self.covered };
         let sides = low.iter().zip(high).map(|(low, high)| if high > low { high - low } else { 1.0 });
         let point: Vec<f64> =
             losses.iter().zip(low).zip(sides).map(|((x, low), side)| (x - low) / side).collect();
@@ -346,7 +346,7 @@ impl Volume {
         } else {
             self.grow_about(&point)
         }
-        self.volume
+        self.covered
     }
 
     fn grow_exactly(&mut self, point: Vec<f64>) {
@@ -356,7 +356,7 @@ impl Volume {
         self.front.retain(|other| !dominates(&point, other));
         let reference = vec![1.0 + MARGIN; point.len()];
         self.front.push(point);
-        self.volume = hypervolume(&self.front, &reference);
+        self.covered = hypervolume(&self.front, &reference);
     }
 
     /// By how many of evenly spread places are covered: exact volumes take too long with many objectives.
@@ -371,8 +371,8 @@ impl Volume {
             (1..=PLACES).map(place).collect()
         });
         open.retain(|place| point.iter().zip(place).any(|(x, at)| x > at));
-        let covered = 1.0 - open.len() as f64 / f64::from(PLACES);
-        self.volume = covered * (high - low).powi(point.len() as i32);
+        let share = 1.0 - open.len() as f64 / f64::from(PLACES);
+        self.covered = share * (high - low).powi(point.len() as i32);
     }
 }
 

@@ -93,7 +93,8 @@ fn a_chance_grows_with_trials_and_falls_with_what_counts_as_a_gain() {
 /// that are sharper or blunter than those of recorded tasks.
 #[test]
 fn chances_come_true() {
-    let shapes: [(&str, fn(f64) -> f64); 3] =
+    type Shape = fn(f64) -> f64;
+    let shapes: [(&str, Shape); 3] =
         [("even", |u| u), ("blunt", |u| u.sqrt()), ("gaussian", |u| (u / (1.0 - u)).ln())];
     for (name, shape) in shapes {
         let (mut told, mut true_ones) = (0.0, 0.0);
