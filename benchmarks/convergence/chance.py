@@ -8,7 +8,7 @@ import math
 from statistics import median
 
 # ln Λ = Σ COEFFICIENT · feature, the first of which is always 1; chance = 1 − exp(−Λ).
-ONE = {"one": -0.443, "time": 0.756, "gains": 0.686, "size": -0.096, "share": -0.316, "finished": -0.37}
+ONE = {"one": -0.517, "time": 0.78, "gains": 0.728, "size": -0.119, "share": -0.322, "finished": -0.348}
 # Of several objectives, whose losses are negative hypervolumes after each trial.
 SEVERAL = {"one": 1.865, "time": 0.843, "gains": 0.71, "size": -0.165, "share": -0.278, "finished": -0.637}
 # Values by which a typical early trial is known, and how few will do.

@@ -26,7 +26,7 @@ import chance as model
 import problems
 import traces
 
-RECORDED = {"luthier:tpe": 1000, "luthier:cma_es": 1000, "luthier:auto": 200}
+RECORDED = {"luthier:tpe": 1000, "luthier:cma_es": 1000}
 AFTER = (10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500)
 MORE = (10, 25, 50, 100, 200)
 SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -206,7 +206,7 @@ RULES = [(0.2, 0.01), (0.1, 0.01), (0.05, 0.01), (0.2, 0.03), (0.1, 0.03), (0.05
 
 
 def stopping(half, within=50, least=20):
-    names = ("luthier:tpe", "luthier:cma_es", "luthier:auto", "random_search:joined")
+    names = (*RECORDED, "random_search:joined")
     print("| run | chance | gain over | stopped | trials, median | regret then | at the end | gain missed over that |\n" + "|---" * 8 + "|")
     runs = [(n, t, losses) for n, t, losses in curves(problems.names(half)) if n in names]
     for name in names:

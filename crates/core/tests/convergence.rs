@@ -296,6 +296,32 @@ fn with_several_objectives_hypervolume_is_gained() {
     assert!(matches!(done, Done::Converged(_)), "{done:?}");
 }
 
+/// Many objectives: volumes are counted, gains are seen, and studies end.
+#[test]
+fn with_many_objectives_places_are_counted() {
+    let mut many = spec();
+    for name in ["b", "c", "d", "e"] {
+        many.metrics.objectives.push(Metric { name: name.into(), direction: Direction::Minimize });
+    }
+    let values = |trial: &luthier_core::trial::Trial, scale: f64| {
+        let [x, y] = [trial.point.0[0], trial.point.0[1]];
+        let values = [x, y, 1.0 - x, 1.0 - y, (x - y).abs()]
+            .map(|v| scale * (v + 0.3 * uniform(trial.number.into(), 9)));
+        Outcome::Completed { values: values.to_vec() }
+    };
+    let mut play = Play::new(resolved(many));
+    play.run(60, |trial| values(trial, 1.0));
+    let before = advice(&play.study, &Convergence::default()).unwrap();
+    assert!(before.progress > 0.0 && before.chance > 0.2, "{before:?}");
+    // What is better in all gains, and what is worse does not.
+    play.run(1, |trial| values(trial, 0.5));
+    let after = advice(&play.study, &Convergence::default()).unwrap();
+    assert!(after.progress > before.progress && after.stalled == 0, "{after:?}");
+    play.add(Event::LimitsChanged(Limits { converged: Some(Convergence::default()), ..Limits::default() }));
+    let done = play.run_out(|trial| values(trial, 3.0));
+    assert!(matches!(done, Done::Converged(_)), "{done:?}");
+}
+
 #[test]
 fn a_course_kept_up_to_date_is_the_course_of_the_study() {
     for several in [false, true] {

@@ -14,6 +14,7 @@ mod data;
 mod interrupts;
 mod messages;
 mod models;
+mod nested;
 mod populations;
 mod processes;
 mod quality;
