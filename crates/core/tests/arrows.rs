@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coverage", &["event", "space", "study", "trial"]),
     ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
+    ("convergence", &["event", "metric", "pareto", "sobol", "spec", "study", "trial"]),
     ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
     ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),
     (
@@ -68,6 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
+            "convergence",
             "coverage",
             "event",
             "memo",

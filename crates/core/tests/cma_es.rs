@@ -499,9 +499,12 @@ fn good_trials_of_others_are_taken_up() {
 fn a_region_where_trials_fail_is_avoided() {
     let failures = |sampler: &str, seed: u64| {
         let spec = spec_of(&BRANIN, Component::named(sampler), seed);
-        let study = live(spec, 150, |point| match point[0] > 0.0 {
-            true => Outcome::Failed { reason: Failure::error("diverged"), detail: "".into() },
-            false => Outcome::Completed { values: vec![(BRANIN.regret)(point)] },
+        let study = live(spec, 150, |point| {
+            if point[0] > 0.0 {
+                Outcome::Failed { reason: Failure::error("diverged"), detail: "".into() }
+            } else {
+                Outcome::Completed { values: vec![(BRANIN.regret)(point)] }
+            }
         });
         study.tally().failed
     };

@@ -240,9 +240,12 @@ fn points_that_constraints_forbid_are_walked_around() {
 fn failed_trials_are_the_worst_vertices() {
     let space =
         Space::new((0..2).map(|k| float(&format!("x{k}"), 0.0, 1.0, Scale::Linear)).collect(), vec![]);
-    let study = live(spec_over(space.unwrap(), 2), 120, |x| match x[0] > 0.7 {
-        true => Outcome::Failed { reason: Failure::error("diverged"), detail: "".into() },
-        false => Outcome::Completed { values: vec![(x[0] - 0.65).powi(2) + (x[1] - 0.2).powi(2)] },
+    let study = live(spec_over(space.unwrap(), 2), 120, |x| {
+        if x[0] > 0.7 {
+            Outcome::Failed { reason: Failure::error("diverged"), detail: "".into() }
+        } else {
+            Outcome::Completed { values: vec![(x[0] - 0.65).powi(2) + (x[1] - 0.2).powi(2)] }
+        }
     });
     assert!(best(&study) < 1e-4 && study.tally().failed < 40, "{} {}", best(&study), study.tally().failed);
 }

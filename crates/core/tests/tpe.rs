@@ -536,9 +536,12 @@ fn a_region_where_trials_fail_is_avoided() {
         spec.policy.sampler = Component::named(sampler);
         spec.seed = seed;
         // Two thirds of the space, where two of the three minima are.
-        let study = live(spec, 100, |point| match point[0] > 0.0 {
-            true => Outcome::Failed { reason: Failure::error("diverged"), detail: "".into() },
-            false => Outcome::Completed { values: vec![(BRANIN.regret)(point)] },
+        let study = live(spec, 100, |point| {
+            if point[0] > 0.0 {
+                Outcome::Failed { reason: Failure::error("diverged"), detail: "".into() }
+            } else {
+                Outcome::Completed { values: vec![(BRANIN.regret)(point)] }
+            }
         });
         study.tally().failed
     };

@@ -110,7 +110,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "gp",
         sampler: "gp",
-        options: |c| c.with("acquisition", "ensemble"),
+        options: |c| c.with("acquisition", "ensemble").with("warp", false),
         weight: |s| 3.0 * fewer(s, 500.0),
         cost: |s| (1e-2 + 8e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model of the whole space",
@@ -126,7 +126,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "gp_quick",
         sampler: "gp",
-        options: |c| c.with("acquisition", "log_ei"),
+        options: |c| c.with("acquisition", "log_ei").with("warp", false),
         weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, 500.0) } else { 0.0 },
         cost: |s| (3e-3 + 4e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model of the whole space, asked in haste",

@@ -198,7 +198,7 @@ impl Default for Gp {
             effort: 1.0,
             trust_region: Use::Auto,
             transform: true,
-            warp: false,
+            warp: true,
             cost: None,
             max_trials: 500,
         }

@@ -19,7 +19,7 @@
 //!   constraint of the metrics, by how much; failed ones. Points that the constraints of the space forbid are worst and are
 //!   never run.
 //! * **Several metrics**: each simplex has a direction of its own, spread evenly over the metrics, and walks down Tchebycheff's
-//!   augmented norm in that direction (Knowles 2006, "ParEGO", equation 2), in units of the range that the first front has when the
+//!   augmented norm in that direction (Knowles 2006, "`ParEGO`", equation 2), in units of the range that the first front has when the
 //!   simplex starts. So it starts at the trial that is best in its direction; after five times as many trials as it has vertices, the next
 //!   direction has its turn.
 

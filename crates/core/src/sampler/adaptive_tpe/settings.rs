@@ -86,7 +86,7 @@ impl Settings {
     /// The estimator that makes the proposal, but for what is locked, filtered and widened.
     pub(super) fn estimator(&self) -> Tpe {
         let Self { gamma, n_candidates, prior_weight, bad_width, grouping, .. } = *self;
-        Tpe { gamma, n_candidates, prior_weight, bad_width, grouping, ..Tpe::default() }
+        Tpe { n_candidates, gamma, prior_weight, grouping, bad_width, ..Tpe::default() }
     }
 
     /// Of each setting the choice that promises most in a study with these features.

@@ -37,7 +37,7 @@ const EXPONENTS: (f64, f64) = (0.1, 10.0);
 const FEW: usize = 100;
 
 /// Warps are kept if they raise ln of the posterior density, with that of the priors of no warp left out, by as much.
-const WORTH: f64 = 3.0;
+const WORTH: f64 = 5.0;
 
 /// The place of each quantity in a vector of logarithms: lengths, signal, noise, then two exponents per warp.
 #[derive(Clone, Copy, Debug, PartialEq)]
