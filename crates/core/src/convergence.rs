@@ -342,9 +342,9 @@ impl Volume {
         let point: Vec<f64> =
             losses.iter().zip(low).zip(sides).map(|((x, low), side)| (x - low) / side).collect();
         if point.len() <= EXACT {
-            self.grow_exactly(point)
+            self.grow_exactly(point);
         } else {
-            self.grow_about(&point)
+            self.grow_about(&point);
         }
         self.covered
     }
