@@ -3,6 +3,7 @@
 //! [`Engine::next`] answers what to run, [`Engine::judge`] what running work does after a report. Both are functions
 //! of the study; the engine's own fields are memos. [`Verifier`] re-derives the decisions of a log.
 
+use crate::convergence::{Course, Verdict};
 use crate::coverage::Coverage;
 use crate::event::{Choice, Decision, Event, Origin, Wish, Within, Work};
 use crate::memo::Memo;
@@ -55,6 +56,9 @@ pub enum Done {
     /// Too many failures in a row.
     #[error("the last {0} trials failed")]
     Failures(u64),
+    /// More trials would hardly gain anything.
+    #[error("{0}")]
+    Converged(Verdict),
     /// A finite space is used up.
     #[error("every point of the space has been tried")]
     Exhausted,
@@ -85,6 +89,8 @@ pub struct Engine {
     sampler_memo: Memo,
     scheduler_memo: Memo,
     tried: Tried,
+    /// What is known of convergence; a memo like the others.
+    course: Course,
     space_version: u32,
 }
 
@@ -118,6 +124,7 @@ impl Engine {
             sampler_memo: Memo::default(),
             scheduler_memo: Memo::default(),
             tried: Tried::default(),
+            course: Course::default(),
             space_version: study.space_version(),
         })
     }
@@ -127,6 +134,7 @@ impl Engine {
         self.sampler_memo.clear();
         self.scheduler_memo.clear();
         self.tried = Tried::default();
+        self.course = Course::default();
     }
 
     /// What to do next.
@@ -135,7 +143,7 @@ impl Engine {
         if let Some(&work) = study.waiting().first() {
             return Ok(Next::Claim(work));
         }
-        if let Some(done) = limit_reached(study) {
+        if let Some(done) = limit_reached(study).or_else(|| self.converged(study)) {
             return Ok(Next::Done(done));
         }
         let limit = study.spec().limits.trials;
@@ -169,6 +177,12 @@ impl Engine {
             Assignment::Start { .. } | Assignment::Done => Next::Done(nothing_to_start),
             assignment => Next::Decide(decided(study, assignment)),
         })
+    }
+
+    fn converged(&mut self, study: &Study) -> Option<Done> {
+        let rule = study.spec().limits.converged?;
+        self.course.advance(study);
+        self.course.verdict(study, &rule).map(Done::Converged)
     }
 
     /// Whether trials may begin with the checkpoints of others, so that those have to be kept.

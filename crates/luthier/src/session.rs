@@ -672,6 +672,7 @@ impl Turn<'_> {
 
     /// Changes the limits from here on.
     pub fn change_limits(&mut self, limits: Limits) -> Result<(), SessionError> {
+        limits.check().map_err(SessionError::Spec)?;
         self.add(Event::LimitsChanged(limits))
     }
 
@@ -799,6 +800,7 @@ fn check_spec(spec: &Spec) -> Result<(), SessionError> {
             return wrong("folds times seeds must be the number of replicates");
         }
     }
+    spec.limits.check().map_err(SessionError::Spec)?;
     if spec.max_attempts == 0 {
         return wrong("max_attempts must be at least 1");
     }

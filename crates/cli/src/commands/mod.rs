@@ -10,6 +10,7 @@ mod evaluate;
 mod export;
 mod init;
 mod model;
+mod nested;
 mod predict;
 mod quality;
 mod replay;

@@ -1,7 +1,7 @@
 //! One model watched while it trains: it goes back to a checkpoint with a lower learning rate when it fails, its loss leaps up,
 //! or its loss does not come down again; and it does what users ask by [`Steer`](crate::event::Steer).
 //!
-//! Whoever goes back, and whoever has a knob turned, is a new trial that begins with a checkpoint (decision 0012). A line is a
+//! Whoever goes back, and whoever has a knob turned, is a new trial that begins with a checkpoint (decision 0013). A line is a
 //! model from its beginning on; a study may have several.
 
 use std::sync::Arc;

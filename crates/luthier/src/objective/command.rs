@@ -38,7 +38,8 @@ const TICK: Duration = Duration::from_millis(50);
 #[serde(deny_unknown_fields)]
 pub struct CommandSpec {
     /// The program and its arguments, with placeholders in braces: a parameter's name, or `budget`, `step`, `trial`,
-    /// `replicate`, `fold`, `folds`, `seed`, `attempt`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
+    /// `replicate`, `fold`, `folds`, `outer_fold`, `outer_folds`, `outer_part`, `seed`, `attempt`, `params` (a JSON file), `checkpoint` and
+    /// `folder` (directories). `{{` is a brace.
     ///
     /// An argument whose parameter is inactive is left out; if it is nothing but the placeholder, a flag before it
     /// (`--momentum {momentum}`) is left out too.
@@ -70,6 +71,39 @@ pub struct CommandSpec {
     /// Where the command runs, relative to the study file's folder; default that folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<PathBuf>,
+    /// Which fold of an outer cross-validation no trial may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outer: Option<OuterFold>,
+}
+
+/// Which fold of an outer cross-validation a command leaves out: `{outer_fold}` of `{outer_folds}`. Without one these are 1 and 1, so that a
+/// row's number modulo `{outer_folds}` is never `{outer_fold}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OuterFold {
+    /// Which one, from 0.
+    pub fold: u16,
+    /// How many there are, from 2.
+    pub folds: u16,
+}
+
+/// What a command is to score on: `{outer_part}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OuterPart {
+    /// As ever, on rows that are not of the outer fold: `validation`.
+    #[default]
+    Validation,
+    /// On the rows of the outer fold, trained on all others: `test`.
+    Test,
+}
+
+impl OuterPart {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
 }
 
 impl CommandSpec {
@@ -182,6 +216,7 @@ pub struct Command {
     working_dir: PathBuf,
     threads: Vec<(String, String)>,
     supervisor: Option<PathBuf>,
+    part: OuterPart,
 }
 
 impl Command {
@@ -212,14 +247,20 @@ impl Command {
         let result = spec.result.as_deref().map(|text| Template::parse(text, space)).transpose()?;
         let reading = Reading::new(&spec.pattern, metrics, spec.result.is_some())?;
         let working_dir = spec.working_dir.as_ref().map_or_else(|| base.to_owned(), |dir| base.join(dir));
-        let (threads, supervisor) = (Vec::new(), None);
-        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor })
+        let (threads, supervisor, part) = (Vec::new(), None, OuterPart::default());
+        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor, part })
     }
 
     /// The same for `parallel` commands at once on `cores` cores: numerical libraries in the commands get their share
     /// of the cores and wait passively, unless the user's environment already says otherwise.
     pub fn sharing(mut self, cores: usize, parallel: usize) -> Self {
         self.threads = thread_environment(cores, parallel);
+        self
+    }
+
+    /// The same, scoring on another part of the data.
+    pub fn scoring_on(mut self, part: OuterPart) -> Self {
+        self.part = part;
         self
     }
 
@@ -237,7 +278,7 @@ impl Command {
             .and_then(|()| write_params(&params_file, running.params()))
             .and_then(|()| if self.is_live() { move_in(&home(&folder), &checkpoint) } else { Ok(()) });
         prepared.map_err(|e| not_started(format!("{}: {e}", folder.display())))?;
-        let mut fill = Filling::new(running, &folder);
+        let mut fill = self.filling(running, &folder);
         if let Some(by) = self.spec.knobs {
             fill.live_on(running, &folder, by);
         }
@@ -618,7 +659,7 @@ impl<'a, 'b> Watch<'a, 'b> {
     fn read_result_file(&mut self, last: &mut BTreeMap<Arc<str>, f64>) -> Result<(), String> {
         let Some(template) = &self.command.result else { return Ok(()) };
         let folder = absolute(self.running.folder()).map_err(|failed| failed.reason.to_string())?;
-        let fill = Filling::new(self.running, &folder);
+        let fill = self.command.filling(self.running, &folder);
         let path = folder.join(template.fill(&fill).unwrap_or_default());
         let text = fs::read_to_string(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => {
@@ -635,6 +676,30 @@ impl<'a, 'b> Watch<'a, 'b> {
 }
 
 impl Command {
+    /// `folder` is the trial's, absolute: the command may run elsewhere.
+    fn filling(&self, running: &Running<'_>, folder: &Path) -> Filling {
+        let end = running.budget().or(running.max_budget());
+        // Without an outer cross-validation, a fold that no row is of: the remainder by 1 is never 1.
+        let outer = self.spec.outer.unwrap_or(OuterFold { fold: 1, folds: 1 });
+        let mut fixed = vec![
+            ("step", running.step().to_string()),
+            ("trial", running.trial().to_string()),
+            ("replicate", running.replicate().to_string()),
+            ("fold", running.fold().to_string()),
+            ("folds", running.folds().to_string()),
+            ("outer_fold", outer.fold.to_string()),
+            ("outer_folds", outer.folds.to_string()),
+            ("outer_part", self.part.name().to_owned()),
+            ("seed", running.seed().to_string()),
+            ("attempt", running.attempt().to_string()),
+            ("params", folder.join("params.json").display().to_string()),
+            ("checkpoint", folder.join("checkpoint").display().to_string()),
+            ("folder", folder.display().to_string()),
+        ];
+        fixed.extend(end.map(|budget| ("budget", budget.to_string())));
+        Filling { params: running.params().clone(), fixed }
+    }
+
     fn knows_budget(&self) -> bool {
         self.arguments.iter().any(|argument| argument.mentions("budget"))
             || self.environment.iter().any(|(_, value)| value.mentions("budget"))
@@ -661,25 +726,6 @@ struct Filling {
 }
 
 impl Filling {
-    /// `folder` is the trial's, absolute: the command may run elsewhere.
-    fn new(running: &Running<'_>, folder: &Path) -> Self {
-        let end = running.budget().or(running.max_budget());
-        let mut fixed = vec![
-            ("step", running.step().to_string()),
-            ("trial", running.trial().to_string()),
-            ("replicate", running.replicate().to_string()),
-            ("fold", running.fold().to_string()),
-            ("folds", running.folds().to_string()),
-            ("seed", running.seed().to_string()),
-            ("attempt", running.attempt().to_string()),
-            ("params", folder.join("params.json").display().to_string()),
-            ("checkpoint", folder.join("checkpoint").display().to_string()),
-            ("folder", folder.display().to_string()),
-        ];
-        fixed.extend(end.map(|budget| ("budget", budget.to_string())));
-        Self { params: running.params().clone(), fixed }
-    }
-
     /// A live command lives at its own place, and goes on to the end whatever pauses there are.
     fn live_on(&mut self, running: &Running<'_>, folder: &Path, by: KnobsBy) {
         self.fixed.retain(|(name, _)| !matches!(*name, "checkpoint" | "budget"));

@@ -11,7 +11,7 @@
 //!    highest expected gain is taken, the plain estimator's unless another promises clearly more.
 //! 2. *Locking*: parameters are ordered by how much the good trials' values differ from all trials' (PED-ANOVA's
 //!    divergence; Watanabe et al. 2023, arXiv:2304.10255). Those beyond the ones that hold most of the sum are locked, each with
-//!    probability `lock`, to the value of one of the best trials.
+//!    probability `lock`: a candidate has the value of the good trial around which it is drawn.
 //! 3. *Filter*: bad trials are kept by age, by rank or by chance, or all.
 //! 4. The others' values come from the estimator's `l / g`, all at once or one by one.
 //!
@@ -22,20 +22,17 @@ pub mod features;
 mod settings;
 mod table;
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-pub use self::settings::{Filter, SETTINGS, Settings};
-use super::tpe::ledger::{Group, Ledger, Standing};
-use super::tpe::{Grouping, best_of, candidates};
+pub use self::settings::{Filter, SETTING_COUNT, SETTINGS, Settings};
+use super::tpe::ledger::{self, Ledger, Standing};
+use super::tpe::models::Group;
+use super::tpe::{Grouping, Tpe};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
-use crate::space::{Point, Space};
 use crate::study::Study;
-use crate::surrogate::parzen::{Axis, Located, Parzen};
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "adaptive_tpe",
@@ -59,6 +56,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             doc: "smallest bandwidth as a share of the range, in [0, 1); none: by the history",
         },
         OptionDoc {
+            name: "bad_width",
+            doc: "smallest bandwidth of the bad trials' model, as that of tpe; none: by the history",
+        },
+        OptionDoc {
             name: "prior_weight",
             doc: "weight of the prior, in trials, above 0; none: by the history",
         },
@@ -72,7 +73,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "grouping",
-            doc: "joint (all parameters at once) or single (one by one); none: by the history",
+            doc: "as that of tpe: auto, joint (all parameters at once) or single (one by one); none: by the history",
         },
     ],
     build: |options| {
@@ -84,8 +85,6 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 
 /// Trials that `g` looks back on.
 const WINDOW: usize = 1_000;
-/// The most trials that count as good; four times as many with several objectives.
-const MOST_GOOD: usize = 25;
 /// Parameters with this share of all importance are not locked.
 const PRIMARY: f64 = 0.7;
 
@@ -103,6 +102,8 @@ pub struct AdaptiveTpe {
     pub n_candidates: Option<usize>,
     /// The smallest bandwidth, as a share of the range.
     pub width: Option<f64>,
+    /// The smallest bandwidth of the bad trials' model, as that of [`super::tpe`].
+    pub bad_width: Option<f64>,
     /// Weight of the prior, in trials.
     pub prior_weight: Option<f64>,
     /// Probability with which a parameter that matters less is locked.
@@ -121,6 +122,7 @@ impl Default for AdaptiveTpe {
             gamma: None,
             n_candidates: None,
             width: None,
+            bad_width: None,
             prior_weight: None,
             lock: None,
             filter: None,
@@ -140,14 +142,17 @@ impl AdaptiveTpe {
         if self.width.is_some_and(|width| !(0.0..1.0).contains(&width)) {
             return Err("width is a share of the range in [0, 1)".into());
         }
+        if self.bad_width.is_some_and(|width| !(width >= 0.0 && width.is_finite())) {
+            return Err("bad_width must be 0 or more".into());
+        }
         if self.prior_weight.is_some_and(|weight| !(weight > 0.0 && weight.is_finite())) {
             return Err("prior_weight must be above 0".into());
         }
         if self.lock.is_some_and(|lock| !(0.0..=1.0).contains(&lock)) {
             return Err("lock is a probability in [0, 1]".into());
         }
-        if matches!(self.grouping, Some(Grouping::Auto | Grouping::Group)) {
-            return Err("grouping is joint or single here; the sampler \"tpe\" knows groups".into());
+        if self.grouping == Some(Grouping::Group) {
+            return Err("grouping is auto, joint or single here; the sampler \"tpe\" knows groups".into());
         }
         Ok(())
     }
@@ -159,6 +164,7 @@ impl AdaptiveTpe {
             gamma: self.gamma.unwrap_or(free.gamma),
             n_candidates: self.n_candidates.unwrap_or(free.n_candidates),
             width: self.width.unwrap_or(free.width),
+            bad_width: self.bad_width.unwrap_or(free.bad_width),
             prior_weight: self.prior_weight.unwrap_or(free.prior_weight),
             lock: self.lock.unwrap_or(free.lock),
             filter: self.filter.unwrap_or(free.filter),
@@ -167,71 +173,32 @@ impl AdaptiveTpe {
     }
 }
 
-/// The fold of a study that proposals need.
-#[derive(Default)]
-struct History {
-    ledger: Ledger,
-    axes: Arc<[Axis]>,
-    expecting: Arc<[Axis]>,
-}
-
-impl History {
-    fn advance(&mut self, study: &Study, constant_liar: bool) {
-        let (_, anew) = self.ledger.advance(study, constant_liar, most_good(study));
-        if anew {
-            let parameters = || study.space().parameters().iter();
-            self.axes = parameters().map(|parameter| Axis::new(parameter, false)).collect();
-            self.expecting = parameters().map(|parameter| Axis::new(parameter, true)).collect();
-        }
-    }
-
-    /// Trials of the window that are not among the `good` ones, by number.
-    fn bad(&self, study: &Study, good: &[u32]) -> Vec<u32> {
-        let start = study.trials().len().saturating_sub(WINDOW) as u32;
-        let says = |number: &u32| self.ledger.standing(*number) != Standing::Silent;
-        (start..study.trials().len() as u32)
-            .filter(|number| says(number) && good.binary_search(number).is_err())
-            .collect()
-    }
-}
-
-fn most_good(study: &Study) -> usize {
-    if study.metrics().objectives.len() > 1 { 4 * MOST_GOOD } else { MOST_GOOD }
+/// Trials of the window that are not among the `good` ones, by number.
+fn bad(ledger: &Ledger, study: &Study, good: &[u32]) -> Vec<u32> {
+    let start = study.trials().len().saturating_sub(WINDOW) as u32;
+    let says = |number: &u32| ledger.standing(*number) != Standing::Silent;
+    (start..study.trials().len() as u32)
+        .filter(|number| says(number) && good.binary_search(number).is_err())
+        .collect()
 }
 
 impl Sampler for AdaptiveTpe {
     fn propose(&self, study: &Study, _: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let space = study.space();
-        let history: &mut History = memo.get();
-        history.advance(study, self.constant_liar);
-        if history.ledger.ranked() < self.n_startup.max(1) {
+        let ledger: &mut Ledger = memo.get();
+        ledger.advance(study, self.constant_liar, Tpe::default().most_good(study));
+        if ledger.ranked() < self.n_startup.max(1) {
             return Proposal::Point(space.draw(&rng.uniforms(space.len())));
         }
-        let seen = features::observe(study, &history.ledger);
+        let seen = features::observe(study, ledger);
         let settings = self.settings(&seen.features);
-        let count = ((settings.gamma * history.ledger.ranked() as f64).ceil() as usize).min(most_good(study));
-        let good = history.ledger.best(study, count);
-        let bad = filtered(&history.ledger, history.bad(study, &good), settings.filter, rng);
-        let mut pair = Pair {
-            good: model(&history.expecting, study, &good, &settings),
-            bad: model(&history.axes, study, &bad, &settings),
-        };
-        let locked = locked(study, &good, &seen.importance, settings.lock, rng);
-        Proposal::Point(match settings.grouping {
-            Grouping::Single => pair.one_by_one(space, locked, settings.n_candidates, rng),
-            Grouping::Auto | Grouping::Joint | Grouping::Group => {
-                pair.at_once(space, &locked, settings.n_candidates, rng)
-            }
-        })
+        let tpe = settings.estimator();
+        let good = ledger.best(study, tpe.good_count_of(study, ledger.ranked()));
+        let bad = filtered(ledger, bad(ledger, study, &good), settings.filter, rng);
+        let still = still(&seen.importance, settings.lock);
+        let mut groups = Group::afresh(study, &tpe, ledger, settings.width, &good, &bad);
+        Proposal::Point(tpe.choose(space, &mut groups, &still, rng))
     }
-}
-
-fn model(axes: &Arc<[Axis]>, study: &Study, numbers: &[u32], settings: &Settings) -> Parzen {
-    let points = numbers.iter().map(|number| &study.trials()[*number as usize].point);
-    let mut model = Parzen::new(axes.clone(), settings.prior_weight);
-    model.widen(settings.width);
-    model.update(&[], &(0..).zip(points).collect::<Vec<(u32, &Point)>>());
-    model
 }
 
 /// Half of the bad trials: the young, the better or any with the higher probability; those without a rank are all kept.
@@ -261,69 +228,27 @@ fn filtered(ledger: &Ledger, bad: Vec<u32>, filter: Filter, rng: &mut Rng) -> Ve
     bad.into_iter().filter(|number| dropped.binary_search(number).is_err()).collect()
 }
 
-/// Values of good trials for parameters that matter less, each with probability `lock`; none for the others.
-fn locked(study: &Study, good: &[u32], importance: &[f64], lock: f64, rng: &mut Rng) -> Vec<Option<f64>> {
-    let mut locked = vec![None; importance.len()];
-    if lock <= 0.0 || good.is_empty() {
-        return locked;
+/// The probability for each parameter that it is locked: `lock` for those that matter less, 0 for the others; nothing where
+/// nothing is to be locked.
+fn still(importance: &[f64], lock: f64) -> Vec<f64> {
+    if lock <= 0.0 {
+        return Vec::new();
     }
     let mut order: Vec<usize> = (0..importance.len()).collect();
     order.sort_by(|a, b| importance[*b].total_cmp(&importance[*a]).then(a.cmp(b)));
     let total: f64 = importance.iter().sum();
+    let mut still = vec![0.0; importance.len()];
     let mut before = 0.0;
     for (place, k) in order.into_iter().enumerate() {
-        let is_secondary = place > 0 && before >= PRIMARY * total;
+        if place > 0 && before >= PRIMARY * total {
+            still[k] = lock;
+        }
         before += importance[k];
-        if is_secondary && rng.uniform() < lock {
-            let model = good[rng.below(good.len() as u64) as usize];
-            locked[k] = study.trials()[model as usize].point.get(k);
-        }
     }
-    locked
-}
-
-/// Densities of good and of bad trials.
-struct Pair {
-    good: Parzen,
-    bad: Parzen,
-}
-
-impl Pair {
-    fn best(&mut self, located: &[Located]) -> usize {
-        best_of(located, &mut self.good, &mut self.bad)
-    }
-
-    fn at_once(&mut self, space: &Space, given: &[Option<f64>], count: usize, rng: &mut Rng) -> Point {
-        let mut points = candidates(space, &self.good, given, count, rng);
-        let located = self.good.locate(&points);
-        points.swap_remove(self.best(&located))
-    }
-
-    /// Each parameter's value by the densities of that parameter alone.
-    fn one_by_one(
-        &mut self,
-        space: &Space,
-        mut given: Vec<Option<f64>>,
-        count: usize,
-        rng: &mut Rng,
-    ) -> Point {
-        for &k in space.order() {
-            if given[k].is_some() {
-                continue;
-            }
-            let points: Vec<Point> = (0..count).map(|_| self.good.draw_around(space, &given, rng)).collect();
-            if points[0].get(k).is_none() {
-                continue;
-            }
-            let located: Vec<Located> =
-                self.good.locate(&points).into_iter().map(|located| located.only(k)).collect();
-            given[k] = points[self.best(&located)].get(k);
-        }
-        self.good.draw_around(space, &given, rng)
-    }
+    still
 }
 
 /// Whether a trial's rank is that of a completed, feasible one.
 fn is_completed(standing: Standing) -> bool {
-    matches!(standing, Standing::Ranked(rank) if rank.group == Group::Completed)
+    matches!(standing, Standing::Ranked(rank) if rank.group == ledger::Group::Completed)
 }

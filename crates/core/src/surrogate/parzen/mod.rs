@@ -270,15 +270,27 @@ impl Parzen {
 
     /// The same with some coded values given, by parameter; those missing at the end are not.
     pub fn draw_around(&self, space: &Space, given: &[Option<f64>], rng: &mut Rng) -> Point {
-        let kernel = self.pick(rng.uniform());
+        let kernel = self.pick(rng);
+        self.draw_from(kernel, space, given, rng)
+    }
+
+    /// The same from the kernel in a slot, or from the prior.
+    pub fn draw_from(
+        &self,
+        kernel: Option<u32>,
+        space: &Space,
+        given: &[Option<f64>],
+        rng: &mut Rng,
+    ) -> Point {
         space.complete(|k| match given.get(k) {
             Some(Some(value)) => *value,
             _ => self.draw_one(k, kernel, rng.uniform()),
         })
     }
 
-    fn pick(&self, u: f64) -> Option<u32> {
-        let mut left = u * self.total;
+    /// The slot of a kernel drawn by its weight; none for the prior.
+    pub fn pick(&self, rng: &mut Rng) -> Option<u32> {
+        let mut left = rng.uniform() * self.total;
         self.taken.iter().copied().find(|slot| {
             left -= self.weights[*slot as usize];
             left < 0.0
