@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::comparable::comparable_losses;
+use super::expectation;
 use super::modelled::{Known, Seen, best_found, free_parameters, latest_loss, on_fronts, speaks};
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::apart::Apart;
@@ -678,7 +679,8 @@ impl<'a> Factors<'a> {
             success: (models.success.as_ref().filter(|success| !success.is_flat()))
                 .map(|success| LogSuccess { success, floor: proposer.floor(success) }),
             apart: (!proposer.open.is_empty()).then(|| Apart::new(proposer.study.space(), &proposer.open)),
-            prior: LogPrior::new(proposer.study.space(), BETA, models.seen),
+            prior: LogPrior::new(proposer.study.space(), BETA, models.seen)
+                .filter(|_| expectation::stands(proposer.study)),
             cost,
         }
     }
