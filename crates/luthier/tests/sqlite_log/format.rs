@@ -136,7 +136,7 @@ fn a_watched_run_of_format_1_folds_and_verifies() {
         [
             (None, Origin::Enqueued, TrialState::Replaced),
             (Some((0, 2)), Origin::Steered, TrialState::Replaced),
-            (Some((0, 2)), Origin::Scheduler, TrialState::Replaced),
+            (Some((1, 3)), Origin::Scheduler, TrialState::Replaced),
             (Some((0, 1)), Origin::Steered, TrialState::Completed),
         ]
     );
