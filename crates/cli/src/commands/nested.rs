@@ -282,8 +282,10 @@ fn text(
                 safe(objective),
                 number(*value)
             )),
-            None => text
-                .push_str(&format!("outer fold {}: no trial of {} has completed\n", fold.number, fold.trials)),
+            None => text.push_str(&format!(
+                "outer fold {}: no trial of {} has completed\n",
+                fold.number, fold.trials
+            )),
         }
     }
     if !complete.is_empty() {
