@@ -125,6 +125,7 @@ pub(crate) fn origin(trial: &Trial) -> &'static str {
         Origin::Enqueued => "enqueued",
         Origin::Fallback => "fallback",
         Origin::Scheduler => "scheduler",
+        Origin::Steered => "steered",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::scheduler::{Allowance, Assignment, SCHEDULERS, Scheduler};
 use crate::space::{Point, Space, SpaceError, Value};
 use crate::spec::{POLICY_VERSION, PolicySpec, Spec};
 use crate::study::{FoldError, Study};
+use crate::trial::Trial;
 
 /// Finite spaces up to this many points are searched without any repetition.
 pub const COUNTABLE: u64 = 1 << 20;
@@ -187,6 +188,16 @@ impl Engine {
     /// Whether trials may begin with the checkpoints of others, so that those have to be kept.
     pub fn branches(&self) -> bool {
         self.scheduler.branches()
+    }
+
+    /// Whether `trial` may still be asked for what it had at its pause at `step`, beyond its latest pause.
+    pub fn keeps(&self, study: &Study, trial: &Trial, step: u64) -> bool {
+        self.scheduler.keeps(study, trial, step)
+    }
+
+    /// Whether users may steer the model that the study is about.
+    pub fn is_steered(&self) -> bool {
+        self.scheduler.is_steered()
     }
 
     /// What `work` does after its latest report, which the study already holds; `None` for going on.
@@ -372,14 +383,14 @@ fn decided(study: &Study, assignment: Assignment) -> Event {
         Assignment::Exploit { work, from: (from, step), why } => {
             Event::Judged { work, decision: Decision::Exploit { from, step }, why }
         }
-        Assignment::Branch { from, point, budget } => Event::Started {
+        Assignment::Branch { from, point, budget, why } => Event::Started {
             trial: study.trials().len() as u32,
             space: study.space_version(),
             params: written(study.space(), &point),
             budget,
             replicates: None,
             parent: Some(from),
-            why: Origin::Scheduler,
+            why,
             by: None,
         },
         Assignment::Start { .. } | Assignment::Wait | Assignment::Done => {

@@ -21,6 +21,7 @@ pub mod scheduler;
 pub mod sobol;
 pub mod space;
 pub mod spec;
+pub mod steering;
 pub mod study;
 pub mod surrogate;
 pub mod trial;

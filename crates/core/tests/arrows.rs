@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coverage", &["event", "space", "study", "trial"]),
     ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
+    ("steering", &["event", "lineage", "space", "study", "trial"]),
     ("convergence", &["event", "metric", "pareto", "sobol", "spec", "study", "trial"]),
     ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
     ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),
@@ -50,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "acquisition",
             "event",
+            "lineage",
             "memo",
             "metric",
             "pareto",
@@ -57,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rng",
             "space",
             "spec",
+            "steering",
             "study",
             "surrogate",
             "trial",

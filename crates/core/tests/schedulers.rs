@@ -86,6 +86,16 @@ fn all() -> Vec<Component> {
                 let parts = component.with("population", 12).with("interval", 4).with("synchronous", true);
                 all.push(parts.with("frequencies", vec![1, 3]));
             }
+            "babysit" => {
+                all.push(component.clone());
+                all.push(
+                    component
+                        .with("interval", 3)
+                        .with("spike", 2.0)
+                        .with("patience", 2)
+                        .with("at_once", false),
+                );
+            }
             "pb2" => all.push(component.with("population", 6).with("interval", 3)),
             "threshold" => all.push(component.with("upper", 1.5).with("warmup_steps", 2)),
             _ => all.push(component),
@@ -1111,8 +1121,9 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
             ("pb2", named("pb2").with("interval", 5)),
             ("forecast", named("forecast").with("chance", 0.2).with("min_trials", 5)),
         ];
-        // These have tests of their own below; a race saves replicates, of which there are none here: see race.rs.
-        let apart = ["run_all", "hyperband", "patience", "wilcoxon", "race"];
+        // These have tests of their own below; a race saves replicates, of which there are none here: see race.rs; to
+        // babysit is to save a training, and not steps: see babysit.rs.
+        let apart = ["run_all", "hyperband", "patience", "wilcoxon", "race", "babysit"];
         for entry in SCHEDULERS.iter().filter(|entry| !apart.contains(&entry.name)) {
             assert!(rivals.iter().any(|(_, rival)| *rival.name == *entry.name), "{} is missing", entry.name);
         }

@@ -387,7 +387,7 @@ impl Kind {
     }
 
     /// What was noticed about the data, and how trials will be trained.
-    fn notes(&self) -> &[String] {
+    pub(super) fn notes(&self) -> &[String] {
         match self {
             Self::Command(_) => &[],
             Self::Network(network) => network.notes(),
@@ -407,7 +407,7 @@ const DESCRIPTION: &str = "objective";
 
 /// What the log keeps about the objective: its table, where its files are, and the fingerprint of its data; and the
 /// policy as written.
-fn description(read: &StudyFile, file: &Path, kind: &Kind) -> anyhow::Result<serde_json::Value> {
+pub(super) fn description(read: &StudyFile, file: &Path, kind: &Kind) -> anyhow::Result<serde_json::Value> {
     let folder = fs::canonicalize(folder_of(file)).unwrap_or_else(|_| folder_of(file));
     let mut text = serde_json::to_value(&read.objective)?;
     text["folder"] = folder.display().to_string().into();
@@ -422,7 +422,7 @@ fn with_data(description: &serde_json::Value, kind: &Kind) -> serde_json::Value 
 }
 
 /// The latest description in the log.
-fn described(study: &Study) -> &serde_json::Value {
+pub(super) fn described(study: &Study) -> &serde_json::Value {
     let mut notes = study.notes().iter().rev();
     let latest = notes.find(|(trial, key, _)| trial.is_none() && **key == *DESCRIPTION);
     latest.map_or(&study.spec().objective, |(.., description)| description)
@@ -582,7 +582,7 @@ fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
 const DEFINING: [&str; 4] = ["run", "pattern", "result", "outer"];
 
 /// A study compares trials of one objective on the same data.
-fn check_unchanged(
+pub(super) fn check_unchanged(
     described: &serde_json::Value,
     objective: &ObjectiveSpec,
     kind: &Kind,

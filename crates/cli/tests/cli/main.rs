@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod babysit;
 mod by_hand;
 mod changes;
 mod command;

@@ -85,7 +85,7 @@ impl Place {
             match trial.origin {
                 Origin::Sampler | Origin::Fallback if unconstrained => self.next += 1,
                 Origin::Sampler | Origin::Fallback => self.next = search(sequence, study, self.next).0 + 1,
-                Origin::Default | Origin::Enqueued | Origin::Scheduler => {}
+                Origin::Default | Origin::Enqueued | Origin::Scheduler | Origin::Steered => {}
             }
         }
         self.seen = study.trials().len();

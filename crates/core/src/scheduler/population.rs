@@ -274,7 +274,7 @@ impl Rules<'_> {
         ledger.advance(study, self);
         let branch = |(donor, step): (u32, u64), point: Point| {
             let budget = Some(self.end_after(study, step));
-            Assignment::Branch { from: (donor, step), point, budget }
+            Assignment::Branch { from: (donor, step), point, budget, why: Origin::Scheduler }
         };
         if let Some((number, from)) = study.exploiting() {
             let point = self.successor(study, ledger, number, from, rng, &params);
