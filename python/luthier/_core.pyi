@@ -189,7 +189,7 @@ class Study:
         scheduler: Component | None = None,
         seed: int = 0,
         trials: int | None = None,
-        limits: Mapping[str, float] | None = None,
+        limits: Mapping[str, Any] | None = None,
         max_budget: int | None = None,
         resumes: bool = False,
         step: str | None = None,
@@ -264,6 +264,7 @@ class Study:
     def best_params(self) -> dict[str, Any] | None: ...
     @property
     def best_value(self) -> float | None: ...
+    def advice(self, trials: int | None = None, epsilon: float | None = None) -> dict[str, Any] | None: ...
     @property
     def trials(self) -> list[dict[str, Any]]: ...
     def __len__(self) -> int: ...

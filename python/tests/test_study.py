@@ -356,3 +356,27 @@ def test_notes_are_kept():
     study.note("seen", True, trial=trial)
     with pytest.raises(luthier.StudyError, match="^there is no trial 9 in this study$"):
         study.note("seen", True, trial=9)
+
+
+def test_advice_tells_what_more_trials_might_gain():
+    study = luthier.Study(X, sampler="random", trials=30)
+    assert study.advice() is None
+    run(study, lambda params: params["x"] ** 2)
+    advice = study.advice()
+    assert set(advice) == {"finished", "trials", "epsilon", "noise", "progress", "chance", "regret", "stalled", "text"}
+    assert (advice["finished"], advice["trials"], advice["noise"]) == (30, 50, None)
+    assert 0 < advice["chance"] < 1 and advice["text"].startswith("another 50 trials: ")
+    assert study.advice(5)["chance"] < advice["chance"] < study.advice(500)["chance"]
+    assert study.advice(epsilon=1e9)["chance"] < advice["chance"]
+    with pytest.raises(ValueError, match="trials and patience"):
+        study.advice(0)
+
+
+def test_a_study_ends_when_it_has_converged():
+    study = luthier.Study(X, sampler="random", limits={"converged": True}, trials=5000)
+    run(study, lambda params: params["x"] ** 2)
+    assert study.done.startswith("another 50 trials had a chance of")
+    assert 20 <= len(study) < 2000
+    assert study.advice()["chance"] < 0.1
+    with pytest.raises(luthier.LuthierError, match="chance of converged"):
+        luthier.Study(X, limits={"converged": {"chance": 2}})

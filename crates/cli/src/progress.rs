@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use console::{Term, measure_text_width, truncate_str};
+use luthier::core::convergence::{Advice, Course};
 use luthier::core::engine::Engine;
 use luthier::core::event::{Outcome, Work};
 use luthier::core::study::Study;
@@ -15,8 +16,8 @@ use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
 use crate::report::{
-    counts, duration, failure, number, objective_values, params_words, replicate_name, safe, sparkline,
-    trajectory,
+    advice_line, counts, duration, failure, number, objective_values, params_words, replicate_name, safe,
+    sparkline, trajectory,
 };
 
 /// How a run is shown.
@@ -46,6 +47,10 @@ pub(crate) struct Progress {
     begun: Instant,
     /// Knows what the sampler is about to do.
     engine: Option<Engine>,
+    /// Knows what more trials might gain.
+    course: Course,
+    /// At how many finished trials advice was last told.
+    advised: u64,
     finished_before: u64,
     /// What this process runs.
     own: BTreeSet<Work>,
@@ -80,6 +85,8 @@ impl Progress {
             stop,
             begun: Instant::now(),
             engine: Engine::new(study).ok(),
+            course: Course::default(),
+            advised: finished_before,
             finished_before,
             own: BTreeSet::new(),
             waiting: None,
@@ -150,14 +157,27 @@ impl Progress {
         let Form::Block(block) = &self.form else { return };
         let width = block.width();
         let plan = self.engine.as_mut().and_then(|engine| engine.explain(study).ok().flatten());
-        let texts = self.block(study, plan, width);
+        let advice = self.advice(study);
+        let texts = self.block(study, plan, advice, width);
         if let Form::Block(block) = &mut self.form {
             block.draw(&texts);
         }
     }
 
-    /// The block's lines: counts, incumbent, rate, the last failure, and each running trial.
-    fn block(&self, study: &Study, plan: Option<String>, width: usize) -> Vec<String> {
+    /// What more trials might gain.
+    fn advice(&mut self, study: &Study) -> Option<Advice> {
+        self.course.advance(study);
+        self.course.advice(study, &study.spec().limits.converged.unwrap_or_default())
+    }
+
+    /// The block's lines: counts, incumbent, rate, advice, the last failure, and each running trial.
+    fn block(
+        &self,
+        study: &Study,
+        plan: Option<String>,
+        advice: Option<Advice>,
+        width: usize,
+    ) -> Vec<String> {
         let mut lines = vec![head(study, width)];
         lines.push(match study.incumbent() {
             Some(best) => {
@@ -168,6 +188,7 @@ impl Progress {
             None => "best  -".into(),
         });
         lines.push(self.rate(study));
+        lines.extend(advice.map(|advice| format!("gain  {advice}")));
         lines.extend(plan.map(|plan| format!("next  {plan}")));
         let finished = study.finished().iter().rev().take(RECENT).filter_map(|number| study.trial(*number));
         let mut failed = finished.filter(|trial| trial.state() == TrialState::Failed);
@@ -263,6 +284,19 @@ impl Progress {
         let star = if is_best { "  (best so far)" } else { "" };
         let params = params_words(study, trial);
         eprintln!("{} {state}: {result}  [{params}]{star}", name(study, work));
+        self.plain_advice(study);
+    }
+
+    /// Tells from time to time what more trials might gain: whenever a quarter more have finished, and at least ten.
+    fn plain_advice(&mut self, study: &Study) {
+        let finished = study.tally().finished();
+        if finished < self.advised + (finished / 5).max(10) {
+            return;
+        }
+        if let Some(advice) = self.advice(study) {
+            self.advised = finished;
+            eprintln!("{}", advice_line(study, &advice));
+        }
     }
 }
 

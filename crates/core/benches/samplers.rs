@@ -8,7 +8,6 @@
 //! sampler's row ends before an ask takes more than 0.2 s, or where it has nothing more to propose.
 
 #[path = "../tests/support/functions.rs"]
-#[allow(dead_code)]
 mod functions;
 
 use functions::{TEN, study_of};

@@ -1,23 +1,33 @@
 //! Fits the table of `adaptive_tpe` to simulated studies and prints it as the file `src/sampler/adaptive_tpe/table.rs`.
 //!
-//! `train_adaptive_tpe SEED MINUTES > rows.txt` simulates and prints one line per branch; several processes with their own
-//! seeds may run at once. `train_adaptive_tpe fit ROWS… > table.rs` fits. `train_adaptive_tpe compare SEED PROBLEMS TRIALS`
-//! compares with the plain estimator on problems that no training seed below 1,000,000 makes.
+//! `train_adaptive_tpe SEED MINUTES [PYTHON] > rows.txt` simulates and prints one line per branch; several processes with their
+//! own seeds may run at once. With a Python that has the benchmark's requirements, studies are of the benchmark's development tasks,
+//! evaluated by `train_adaptive_tpe.py`; without, of random problems. `train_adaptive_tpe fit ROWS… > table.rs` fits.
+//! `train_adaptive_tpe compare SEED PROBLEMS TRIALS` compares with the plain estimator on problems that no training seed below
+//! 1,000,000 makes.
 //!
 //! # What is simulated
 //!
-//! Random problems of 2 to 16 parameters (floats, grids, choices, some conditional), with few or many that matter: bowls,
-//! sums of waves, small networks, plateaus, with skewed and noisy losses. A study is begun with random settings. At some
-//! number of trials it goes on in several branches, each with settings of its own drawn at random, for a while as long as what
-//! it has seen. The branches are ranked by the noise-free value of the best trial; the rank, from −1 to 1, is what the
-//! settings have gained.
+//! A study is begun with random settings or the plain estimator's. At some numbers of trials it goes on in several branches, one as
+//! the plain estimator, the others with settings drawn at random, most of them the plain ones, until it has twice as
+//! many trials. The branches are ranked by the noise-free value of the best trial, on the way and at last; the rank, from −1 to 1, is
+//! what the settings have gained.
+//!
+//! Random problems have 2 to 16 parameters (floats, grids, choices, some conditional), few or many that matter: bowls, sums
+//! of waves, small networks, plateaus, with skewed and noisy losses.
 //!
 //! # What is fitted
 //!
 //! Ridge regression of the gain on the features, for each choice of each setting one row; the rows of a setting are taken less
-//! their mean, since only differences between choices decide.
+//! their mean, since only differences between choices decide. A choice is kept only if it pays where families of tasks are left
+//! out: where weights that were fitted to the other families depart to it, those branches that did must have gained clearly more than
+//! those that did not. Else it has the plain choice's row and is never taken.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::rc::Rc;
 use std::time::Instant;
 
 use luthier_core::engine::{Engine, Next};
@@ -25,17 +35,30 @@ use luthier_core::event::{Event, Outcome, Work};
 use luthier_core::metric::{Direction, Metrics};
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::sampler::adaptive_tpe::features::{COUNT, NAMES, features_of};
-use luthier_core::sampler::adaptive_tpe::{SETTINGS, Settings};
-use luthier_core::space::{Condition, Distribution, Parameter, Scale, Space};
+use luthier_core::sampler::adaptive_tpe::{SETTING_COUNT, SETTINGS, Settings};
+use luthier_core::space::file::read_json;
+use luthier_core::space::{Condition, Distribution, Parameter, Point, Scale, Space};
 use luthier_core::spec::{Component, PolicySpec, Spec};
 use luthier_core::study::Study;
 
 /// Branches of one study.
 const BRANCHES: usize = 6;
+/// How many settings of a branch are the plain estimator's, in the mean, beside those drawn to be.
+const PLAIN: f64 = 0.6;
+/// The plain estimator's choices.
+const PLAINLY: Choices = [0; SETTING_COUNT];
 /// Rows of the table.
-const ROWS: usize = 21;
-/// What each weight is held back by, in branches.
-const RIDGE: f64 = 300.0;
+const ROWS: usize = 24;
+/// What the weight of a choice is held back by, in branches, and what that of each feature is.
+const RIDGE: f64 = 100.0;
+const RIDGE_OF_FEATURES: f64 = 400.0;
+/// What a choice must promise beyond the plain one's.
+const MARGIN: f64 = 0.02;
+/// A choice is kept if it pays on families left out by so many standard errors, in so many branches.
+const SURE: f64 = 2.0;
+const LEAST: usize = 100;
+
+type Choices = [usize; SETTING_COUNT];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,7 +66,10 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("fit") => fit(&arguments[1..]),
         Some("compare") => compare(number(1), number(2), number(3) as usize),
-        Some(_) => simulate(number(0), arguments[1].parse().expect("minutes")),
+        Some(_) => {
+            let minutes = arguments[1].parse().expect("minutes");
+            simulate(number(0), minutes, arguments.get(2).map(String::as_str));
+        }
         None => eprintln!("see the head of the file"),
     }
 }
@@ -161,38 +187,135 @@ impl Problem {
     }
 }
 
+// ---- recorded tasks
+
+/// What a study's trials are evaluated on.
+trait Objective {
+    fn space(&self) -> &Space;
+
+    /// The value without noise.
+    fn value(&self, point: &Point) -> f64;
+}
+
+impl Objective for Problem {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn value(&self, point: &Point) -> f64 {
+        self.value(&point.0)
+    }
+}
+
+/// A development task of the benchmark, evaluated by `train_adaptive_tpe.py`.
+struct Recorded {
+    number: usize,
+    name: String,
+    family: String,
+    space: Space,
+    desk: Rc<RefCell<Desk>>,
+}
+
+struct Desk {
+    _program: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Desk {
+    fn open(python: &str) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/train_adaptive_tpe.py");
+        let mut program = Command::new(python)
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python runs");
+        let questions = program.stdin.take().expect("a pipe");
+        let answers = BufReader::new(program.stdout.take().expect("a pipe"));
+        Self { _program: program, questions, answers }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the tasks answer");
+        line
+    }
+}
+
+impl Objective for Recorded {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn value(&self, point: &Point) -> f64 {
+        let desk = &mut *self.desk.borrow_mut();
+        let question = serde_json::to_string(&(self.number, self.space.decode(point))).expect("params");
+        writeln!(desk.questions, "{question}").expect("the tasks listen");
+        desk.line().trim().parse().expect("a number")
+    }
+}
+
+fn recorded_tasks(python: &str) -> Vec<Recorded> {
+    let mut desk = Desk::open(python);
+    let said = desk.line();
+    let tasks: Vec<TaskForm> = serde_json::from_str(&said).expect("a list of tasks");
+    let desk = Rc::new(RefCell::new(desk));
+    let task = |(number, form): (usize, TaskForm)| {
+        let space = serde_json::json!({ "params": form.params }).to_string();
+        let space = read_json(&space).expect("a space");
+        Recorded { number, name: form.name, family: form.family, space, desk: desk.clone() }
+    };
+    tasks.into_iter().enumerate().map(task).collect()
+}
+
+#[derive(serde::Deserialize)]
+struct TaskForm {
+    name: String,
+    family: String,
+    params: serde_json::Value,
+}
+
 // ---- studies
 
 struct Run<'a> {
-    problem: &'a Problem,
-    scale: f64,
+    objective: &'a dyn Objective,
+    /// The standard deviation of the noise.
+    noise: f64,
     study: Study,
-    noise: Rng,
-    /// Noise-free value of the trial that looks best.
+    rng: Rng,
+    /// Of the trial that looks best: how it looks, and without noise.
     best: (f64, f64),
+    /// The latter after each trial.
+    path: Vec<f64>,
 }
 
 impl<'a> Run<'a> {
-    fn new(problem: &'a Problem, sampler: Component, seed: u64) -> Self {
+    fn made(problem: &'a Problem, sampler: Component, seed: u64) -> Self {
         let mut rng = Rng::stream(seed, 1, Purpose::Objective, 0);
         let values: Vec<f64> = (0..64)
             .map(|_| problem.value(&problem.space.draw(&rng.uniforms(problem.space.len())).0))
             .collect();
         let mean = values.iter().sum::<f64>() / 64.0;
         let scale = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 63.0).sqrt();
-        let mut spec =
-            Spec::new("simulated", problem.space.clone(), Metrics::single("loss", Direction::Minimize));
-        (spec.seed, spec.policy.sampler) = (seed, sampler);
-        let best = (f64::INFINITY, f64::INFINITY);
-        Self { problem, scale, study: Study::new(spec), noise: rng, best }
+        Self::new(problem, problem.noise * scale, sampler, seed)
     }
 
-    fn branch(&self, sampler: Component, draw: u64) -> Self {
+    fn new(objective: &'a dyn Objective, noise: f64, sampler: Component, seed: u64) -> Self {
+        let mut spec =
+            Spec::new("simulated", objective.space().clone(), Metrics::single("loss", Direction::Minimize));
+        (spec.seed, spec.policy.sampler) = (seed, sampler);
+        let rng = Rng::stream(seed, 2, Purpose::Objective, 0);
+        let best = (f64::INFINITY, f64::INFINITY);
+        Self { objective, noise, study: Study::new(spec), rng, best, path: Vec::new() }
+    }
+
+    fn branch(&self, sampler: Component) -> Self {
         let mut study = self.study.clone();
         let policy = PolicySpec { sampler, ..study.spec().policy.clone() };
         study.apply(&Event::PolicyChanged(policy)).expect("a change of policy follows");
-        let noise = Rng::stream(study.spec().seed, 2, Purpose::Objective, draw);
-        Self { study, noise, ..*self }
+        let rng = Rng::stream(study.spec().seed, 2, Purpose::Objective, study.trials().len() as u64);
+        Self { study, rng, path: self.path.clone(), ..*self }
     }
 
     fn until(&mut self, trials: usize) {
@@ -207,11 +330,12 @@ impl<'a> Run<'a> {
     }
 
     fn finish(&mut self, work: Work) {
-        let exact = self.problem.value(&self.study.trials()[work.trial as usize].point.0);
-        let seen = exact + self.problem.noise * self.scale * self.noise.normal();
+        let exact = self.objective.value(&self.study.trials()[work.trial as usize].point);
+        let seen = exact + self.noise * self.rng.normal();
         if seen < self.best.0 {
             self.best = (seen, exact);
         }
+        self.path.push(self.best.1);
         let outcome = Outcome::Completed { values: vec![seen] };
         let ended = Event::Ended { work, outcome, seconds: 0.0, used: None };
         self.study.apply(&Event::Claimed { work, attempt: 1 }).expect("the work is free");
@@ -219,12 +343,13 @@ impl<'a> Run<'a> {
     }
 }
 
-fn sampler_with(choices: [usize; 7]) -> Component {
+fn sampler_with(choices: Choices) -> Component {
     let settings = Settings::of(choices);
     Component::named("adaptive_tpe")
         .with("gamma", settings.gamma)
         .with("n_candidates", settings.n_candidates)
         .with("width", settings.width)
+        .with("bad_width", settings.bad_width)
         .with("prior_weight", settings.prior_weight)
         .with("lock", settings.lock)
         .with("filter", json(settings.filter))
@@ -235,91 +360,187 @@ fn json(value: impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).expect("a name")
 }
 
-/// Every other time a setting is the plain estimator's, so that its neighbourhood is seen most.
-fn random_choices(rng: &mut Rng) -> [usize; 7] {
-    SETTINGS.map(|(_, count)| if rng.uniform() < 0.3 { 0 } else { rng.below(count as u64) as usize })
+/// Most settings are the plain estimator's, so that its neighbourhood is seen most.
+fn random_choices(rng: &mut Rng) -> Choices {
+    SETTINGS.map(|(_, count)| if rng.uniform() < PLAIN { 0 } else { rng.below(count as u64) as usize })
 }
 
-fn simulate(seed: u64, minutes: f64) {
+/// Studies of made problems and, where `python` names one with the benchmark's requirements, of its development tasks.
+fn simulate(seed: u64, minutes: f64, python: Option<&str>) {
+    let tasks = python.map(recorded_tasks).unwrap_or_default();
     let start = Instant::now();
     let mut number = 0;
     while start.elapsed().as_secs_f64() < minutes * 60.0 {
-        number += 1;
-        let seed = seed * 1_000_000 + number;
-        let problem = Problem::random(seed);
+        let seed = seed * 1_000_000 + number + 1;
         let mut rng = Rng::stream(seed, 3, Purpose::Objective, 0);
         let sampler =
-            if rng.uniform() < 0.5 { sampler_with([0; 7]) } else { sampler_with(random_choices(&mut rng)) };
-        let mut trunk = Run::new(&problem, sampler, seed);
-        for trials in [12, 25, 50, 100] {
-            trunk.until(trials);
-            if trunk.study.finished().len() < trials {
-                break;
-            }
-            let features = features_of(&trunk.study);
-            let mut branches = Vec::new();
-            for draw in 0..BRANCHES {
-                let choices = if draw == 0 { [0; 7] } else { random_choices(&mut rng) };
-                let mut branch = trunk.branch(sampler_with(choices), draw as u64);
-                branch.until(trials + (trials * 3 / 4).max(12));
-                branches.push((choices, branch.best.1));
-            }
-            for (choices, best) in &branches {
-                let below = branches.iter().filter(|(_, other)| other > best).count() as f64;
-                let above = branches.iter().filter(|(_, other)| other < best).count() as f64;
-                let gain = (below - above) / (BRANCHES - 1) as f64;
-                let mut line = format!("{seed} {trials} {gain:.3}");
-                for choice in choices {
-                    write!(line, " {choice}").expect("memory");
-                }
-                for feature in features {
-                    write!(line, " {feature:.4}").expect("memory");
-                }
-                println!("{line}");
-            }
+            if rng.uniform() < 0.5 { sampler_with(PLAINLY) } else { sampler_with(random_choices(&mut rng)) };
+        if let Some(task) = tasks.get(number as usize % tasks.len().max(1)) {
+            let trunk = Run::new(task, 0.0, sampler, seed);
+            print_branches(&format!("{} {} {seed}", task.family, task.name), trunk, &mut rng);
+        } else {
+            let problem = Problem::random(seed);
+            print_branches(&format!("made made {seed}"), Run::made(&problem, sampler, seed), &mut rng);
+        }
+        number += 1;
+    }
+    eprintln!("{number} studies");
+}
+
+/// A line per branch of a study: what the study is, the trials at which it branched off, the value of the best trial there, the mean over
+/// the branch's trials of that of the best so far, the last one, choices, features.
+fn print_branches(name: &str, mut trunk: Run, rng: &mut Rng) {
+    for trials in [10, 15, 25, 50] {
+        trunk.until(trials);
+        if trunk.study.finished().len() < trials {
+            break;
+        }
+        let features = features_of(&trunk.study);
+        for draw in 0..BRANCHES {
+            let choices = if draw == 0 { PLAINLY } else { random_choices(rng) };
+            let mut branch = trunk.branch(sampler_with(choices));
+            branch.until((2 * trials).max(trials + 12));
+            let added = &branch.path[trials..];
+            let mean = added.iter().sum::<f64>() / added.len().max(1) as f64;
+            let mut line = format!("{name} {trials} {:.6} {mean:.6} {:.6}", trunk.best.1, branch.best.1);
+            choices.iter().for_each(|choice| write!(line, " {choice}").expect("memory"));
+            features.iter().for_each(|feature| write!(line, " {feature:.4}").expect("memory"));
+            println!("{line}");
         }
     }
-    eprintln!("{number} problems");
 }
 
 // ---- fit
 
+/// One branch: what it gained, by which choices, in a history of which kind.
+struct Row {
+    family: String,
+    gain: f64,
+    choices: Choices,
+    features: Vec<f64>,
+}
+
 fn fit(files: &[String]) {
+    let rows: Vec<Row> = files.iter().flat_map(|file| rows_of(file)).collect();
+    let mut families: Vec<&str> = rows.iter().map(|row| &*row.family).collect();
+    families.sort_unstable();
+    families.dedup();
+    let without: Vec<Vec<f64>> = families
+        .iter()
+        .map(|left_out| weights_of(&mut rows.iter().filter(|row| row.family != *left_out)))
+        .collect();
+    let mut weights = weights_of(&mut rows.iter());
+    centre(&mut weights);
+    let mut row = 0;
+    for (setting, (name, size)) in SETTINGS.iter().enumerate() {
+        for choice in 1..*size {
+            let held = families.iter().zip(&without).flat_map(|(family, weights)| {
+                let rows = rows.iter().filter(|row| row.family == **family);
+                rows.filter_map(|row| departure(row, weights, setting, choice)).collect::<Vec<_>>()
+            });
+            let (gain, error) = advantage(held.collect());
+            let pays = gain > SURE * error;
+            eprintln!("{name} {choice}: {gain:+.3} ± {error:.3}, {}", if pays { "kept" } else { "left out" });
+            if !pays {
+                let plain = weights[row * COUNT..(row + 1) * COUNT].to_vec();
+                weights[(row + choice) * COUNT..(row + choice + 1) * COUNT].copy_from_slice(&plain);
+            }
+        }
+        row += size;
+    }
+    print_table(&weights, rows.len(), families.len());
+}
+
+/// The branches of a file; the gain is the rank among those of the same study at the same time, from −1 to 1.
+fn rows_of(file: &str) -> Vec<Row> {
+    let text = std::fs::read_to_string(file).expect("a file of rows");
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+    let whole = lines.iter().filter(|words| words.len() == 7 + SETTINGS.len() + COUNT);
+    let whole: Vec<&Vec<&str>> = whole.collect();
+    let number = |word: &str| word.parse::<f64>().expect("a number");
+    // What was found on the way counts as much as what was found at last.
+    let loss = |words: &[&str]| number(words[5]) + number(words[6]);
+    let mut rows = Vec::new();
+    for study in whole.chunk_by(|a, b| a[..4] == b[..4]).filter(|study| study.len() == BRANCHES) {
+        for words in study {
+            let below = study.iter().filter(|other| loss(other) > loss(words)).count() as f64;
+            let above = study.iter().filter(|other| loss(other) < loss(words)).count() as f64;
+            rows.push(Row {
+                family: words[0].to_owned(),
+                gain: (below - above) / (BRANCHES - 1) as f64,
+                choices: std::array::from_fn(|k| number(words[7 + k]) as usize),
+                features: words[7 + SETTINGS.len()..].iter().map(|word| number(word)).collect(),
+            });
+        }
+    }
+    rows
+}
+
+/// Where the weights of a row's choices begin.
+fn places(choices: &Choices) -> Vec<usize> {
+    let starts = SETTINGS.iter().scan(0, |row, (_, size)| {
+        *row += size;
+        Some(*row - size)
+    });
+    starts.zip(choices).map(|(start, choice)| (start + choice) * COUNT).collect()
+}
+
+/// Ridge regression.
+fn weights_of(rows: &mut dyn Iterator<Item = &Row>) -> Vec<f64> {
     let width = ROWS * COUNT;
     let (mut normal, mut right) = (vec![vec![0.0; width]; width], vec![0.0; width]);
-    let (mut count, mut squares) = (0.0, 0.0);
-    for file in files {
-        for line in std::fs::read_to_string(file).expect("a file of rows").lines() {
-            let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-            if numbers.len() != 3 + SETTINGS.len() + COUNT {
-                continue;
+    for row in rows {
+        let parts = places(&row.choices);
+        let parts =
+            parts.iter().flat_map(|at| row.features.iter().enumerate().map(move |(k, x)| (at + k, *x)));
+        let parts: Vec<(usize, f64)> = parts.collect();
+        for (i, a) in &parts {
+            right[*i] += a * row.gain;
+            for (j, b) in &parts {
+                normal[*i][*j] += a * b;
             }
-            let (gain, choices, features) = (numbers[2], &numbers[3..10], &numbers[10..]);
-            let mut places = Vec::with_capacity(SETTINGS.len() * COUNT);
-            let mut row = 0;
-            for (choice, (_, size)) in choices.iter().zip(SETTINGS) {
-                let at = (row + *choice as usize) * COUNT;
-                places.extend(features.iter().enumerate().map(|(k, feature)| (at + k, *feature)));
-                row += size;
-            }
-            for (i, a) in &places {
-                right[*i] += a * gain;
-                for (j, b) in &places {
-                    normal[*i][*j] += a * b;
-                }
-            }
-            count += 1.0;
-            squares += gain * gain;
         }
     }
     for (k, row) in normal.iter_mut().enumerate() {
-        row[k] += RIDGE;
+        row[k] += if k % COUNT == 0 { RIDGE } else { RIDGE_OF_FEATURES };
     }
-    let mut weights = solve(normal, right.clone());
-    let explained: f64 = weights.iter().zip(&right).map(|(w, r)| w * r).sum();
-    eprintln!("{count} branches; {:.4} of the variance of the gains explained", explained / squares);
-    centre(&mut weights);
-    print_table(&weights, count);
+    solve(normal, right)
+}
+
+fn dot(weights: &[f64], features: &[f64]) -> f64 {
+    weights.iter().zip(features).map(|(weight, feature)| weight * feature).sum()
+}
+
+/// Where weights that know nothing of the row's family would depart from the plain choice to this one, and the row has one of both:
+/// whether it departed, and what it gained beyond what its other choices explain.
+fn departure(row: &Row, weights: &[f64], setting: usize, choice: usize) -> Option<(bool, f64)> {
+    let own = row.choices[setting];
+    let with = |choice: usize| {
+        let mut choices = row.choices;
+        choices[setting] = choice;
+        let at = places(&choices)[setting];
+        dot(&weights[at..at + COUNT], &row.features)
+    };
+    let expected = with(choice) > with(0) + MARGIN;
+    let others = places(&row.choices).into_iter().enumerate().filter(|(k, _)| *k != setting);
+    let explained: f64 = others.map(|(_, at)| dot(&weights[at..at + COUNT], &row.features)).sum();
+    (expected && (own == choice || own == 0)).then_some((own == choice, row.gain - explained))
+}
+
+/// The mean of those that departed less that of the others, and its standard error.
+fn advantage(rows: Vec<(bool, f64)>) -> (f64, f64) {
+    if rows.iter().filter(|row| row.0).count() < LEAST {
+        return (0.0, f64::INFINITY);
+    }
+    let part = |departed: bool| {
+        let values: Vec<f64> = rows.iter().filter(|row| row.0 == departed).map(|row| row.1).collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        (mean, values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n * (n - 1.0)))
+    };
+    let ((one, a), (other, b)) = (part(true), part(false));
+    let error = (a + b).sqrt();
+    if error.is_finite() { (one - other, error) } else { (0.0, f64::INFINITY) }
 }
 
 /// Cholesky's method.
@@ -356,18 +577,18 @@ fn centre(weights: &mut [f64]) {
     }
 }
 
-fn print_table(weights: &[f64], count: f64) {
+fn print_table(weights: &[f64], branches: usize, families: usize) {
     println!(
-        "//! Written by `examples/train_adaptive_tpe.rs` from {count} branches of simulated studies; do not edit. One row per\n\
+        "//! Written by `examples/train_adaptive_tpe.rs` from {branches} branches of studies of {families} families; do not edit. One row per\n\
          //! choice of each setting, in the order of `SETTINGS`; what the choice gains, in ranks among random settings from −1 to 1,\n\
-         //! is the row times the features:\n//!"
+         //! is the row times the features. A choice with the plain one's row is one that did not pay on families left out:\n//!"
     );
     for (k, name) in NAMES.iter().enumerate() {
         println!("//! {k}. {name}");
     }
     println!("\nuse super::features::COUNT;\n");
     println!(
-        "/// What another choice must promise beyond the plain estimator's.\npub(super) const MARGIN: f64 = 0.02;\n"
+        "/// What another choice must promise beyond the plain estimator's.\npub(super) const MARGIN: f64 = {MARGIN:?};\n"
     );
     println!("#[rustfmt::skip]\npub(super) const TABLE: [[f64; COUNT]; {ROWS}] = [");
     let mut row = 0;
@@ -391,7 +612,7 @@ fn compare(seed: u64, problems: u64, trials: usize) {
         let seed = (1_000_000 + seed) * 1_000_000 + number;
         let problem = Problem::random(seed);
         let found = names.map(|name| {
-            let mut run = Run::new(&problem, Component::named(name), seed);
+            let mut run = Run::made(&problem, Component::named(name), seed);
             run.until(trials);
             run.best.1
         });

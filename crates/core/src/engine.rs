@@ -3,6 +3,7 @@
 //! [`Engine::next`] answers what to run, [`Engine::judge`] what running work does after a report. Both are functions
 //! of the study; the engine's own fields are memos. [`Verifier`] re-derives the decisions of a log.
 
+use crate::convergence::{Course, Verdict};
 use crate::coverage::Coverage;
 use crate::event::{Choice, Decision, Event, Origin, Wish, Within, Work};
 use crate::memo::Memo;
@@ -13,6 +14,7 @@ use crate::scheduler::{Allowance, Assignment, SCHEDULERS, Scheduler};
 use crate::space::{Point, Space, SpaceError, Value};
 use crate::spec::{POLICY_VERSION, PolicySpec, Spec};
 use crate::study::{FoldError, Study};
+use crate::trial::Trial;
 
 /// Finite spaces up to this many points are searched without any repetition.
 pub const COUNTABLE: u64 = 1 << 20;
@@ -54,6 +56,9 @@ pub enum Done {
     /// Too many failures in a row.
     #[error("the last {0} trials failed")]
     Failures(u64),
+    /// More trials would hardly gain anything.
+    #[error("{0}")]
+    Converged(Verdict),
     /// A finite space is used up.
     #[error("every point of the space has been tried")]
     Exhausted,
@@ -84,6 +89,8 @@ pub struct Engine {
     sampler_memo: Memo,
     scheduler_memo: Memo,
     tried: Tried,
+    /// What is known of convergence; a memo like the others.
+    course: Course,
     space_version: u32,
 }
 
@@ -117,6 +124,7 @@ impl Engine {
             sampler_memo: Memo::default(),
             scheduler_memo: Memo::default(),
             tried: Tried::default(),
+            course: Course::default(),
             space_version: study.space_version(),
         })
     }
@@ -126,6 +134,7 @@ impl Engine {
         self.sampler_memo.clear();
         self.scheduler_memo.clear();
         self.tried = Tried::default();
+        self.course = Course::default();
     }
 
     /// What to do next.
@@ -134,7 +143,7 @@ impl Engine {
         if let Some(&work) = study.waiting().first() {
             return Ok(Next::Claim(work));
         }
-        if let Some(done) = limit_reached(study) {
+        if let Some(done) = limit_reached(study).or_else(|| self.converged(study)) {
             return Ok(Next::Done(done));
         }
         let limit = study.spec().limits.trials;
@@ -170,9 +179,25 @@ impl Engine {
         })
     }
 
+    fn converged(&mut self, study: &Study) -> Option<Done> {
+        let rule = study.spec().limits.converged?;
+        self.course.advance(study);
+        self.course.verdict(study, &rule).map(Done::Converged)
+    }
+
     /// Whether trials may begin with the checkpoints of others, so that those have to be kept.
     pub fn branches(&self) -> bool {
         self.scheduler.branches()
+    }
+
+    /// Whether `trial` may still be asked for what it had at its pause at `step`, beyond its latest pause.
+    pub fn keeps(&self, study: &Study, trial: &Trial, step: u64) -> bool {
+        self.scheduler.keeps(study, trial, step)
+    }
+
+    /// Whether users may steer the model that the study is about.
+    pub fn is_steered(&self) -> bool {
+        self.scheduler.is_steered()
     }
 
     /// What `work` does after its latest report, which the study already holds; `None` for going on.
@@ -358,14 +383,14 @@ fn decided(study: &Study, assignment: Assignment) -> Event {
         Assignment::Exploit { work, from: (from, step), why } => {
             Event::Judged { work, decision: Decision::Exploit { from, step }, why }
         }
-        Assignment::Branch { from, point, budget } => Event::Started {
+        Assignment::Branch { from, point, budget, why } => Event::Started {
             trial: study.trials().len() as u32,
             space: study.space_version(),
             params: written(study.space(), &point),
             budget,
             replicates: None,
             parent: Some(from),
-            why: Origin::Scheduler,
+            why,
             by: None,
         },
         Assignment::Start { .. } | Assignment::Wait | Assignment::Done => {

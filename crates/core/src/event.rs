@@ -56,7 +56,8 @@ pub enum Event {
         /// With how many of its replicates it begins; none means with all. The others begin by a later decision.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replicates: Option<u16>,
-        /// The trial and step whose checkpoint it begins with.
+        /// The trial and step whose checkpoint it begins with. At step 0 there is none: it takes that trial's place from the
+        /// beginning.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<(u32, u64)>,
         /// Who chose the params.
@@ -162,6 +163,8 @@ pub enum Event {
         /// Which.
         trial: u32,
     },
+    /// Wish: what becomes of the one model that is watched; heard when it next reports, or at once if it is paused.
+    Steered(Steer),
     /// A user's note; algorithms never read it.
     Noted {
         /// About which trial; none means the study.
@@ -208,6 +211,7 @@ impl Event {
             | Self::Enqueued(_)
             | Self::Withdrawn { .. }
             | Self::StopAsked { .. }
+            | Self::Steered(_)
             | Self::Noted { .. } => Class::Wish,
         }
     }
@@ -231,6 +235,7 @@ impl Event {
             | Self::Enqueued(_)
             | Self::Withdrawn { .. }
             | Self::StopAsked { .. }
+            | Self::Steered(_)
             | Self::Noted { .. } => None,
         }
     }
@@ -254,7 +259,8 @@ impl Event {
             | Self::PolicyChanged(_)
             | Self::LimitsChanged(_)
             | Self::Enqueued(_)
-            | Self::Withdrawn { .. } => None,
+            | Self::Withdrawn { .. }
+            | Self::Steered(_) => None,
         }
     }
 }
@@ -273,6 +279,8 @@ pub enum Origin {
     Fallback,
     /// The scheduler, out of the params of the trial whose checkpoint this one begins with.
     Scheduler,
+    /// A user, who turned a knob of the model that is watched or took it back to a checkpoint.
+    Steered,
 }
 
 /// Which arm of a mixing sampler chose a point, and what that took.
@@ -433,6 +441,27 @@ pub struct Wish {
     /// Ranges given by hand: drawn evenly on the parameter's own scale between the two values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub within: Vec<Within>,
+}
+
+/// What a user wants of the one model that is watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Steer {
+    /// Train on with these values; what is not named stays as it is.
+    Turn(Params),
+    /// Go on from a checkpoint, with the params that were in force there.
+    Back {
+        /// Whose checkpoint.
+        trial: u32,
+        /// The step of it; 0 is the beginning, before any training.
+        step: u64,
+    },
+    /// Stand still until told to go on.
+    Pause,
+    /// Go on.
+    Go,
+    /// Be done: the model as it is counts as the result.
+    Stop,
 }
 
 /// A range given by hand for one enqueued trial.

@@ -4,6 +4,7 @@
 //! events ([`event`]); the [`engine`] answers what to run next and what a running trial does now.
 
 pub mod acquisition;
+pub mod convergence;
 mod coverage;
 pub mod engine;
 pub mod event;
@@ -20,6 +21,7 @@ pub mod scheduler;
 pub mod sobol;
 pub mod space;
 pub mod spec;
+pub mod steering;
 pub mod study;
 pub mod surrogate;
 pub mod trial;

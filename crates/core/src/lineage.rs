@@ -1,4 +1,5 @@
-//! Schedules: which params a model was trained with from when to when, along the line of trials that it comes from.
+//! Where the model of a trial comes from: which params it was trained with from when to when, what losses it had, and what
+//! checkpoints there are, along the line of trials that it comes from.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,34 @@ pub struct Leg {
     pub params: Params,
 }
 
+/// The checkpoints from which a trial's training can be taken up again, its own and those of the trials that it comes from up
+/// to where it left them: trial and step, the latest first. Checkpoints are of pauses; whether one is still kept is not known
+/// here.
+pub fn checkpoints(study: &Study, number: u32) -> Vec<(u32, u64)> {
+    let mut found = Vec::new();
+    let mut next = study.trial(number).map(|trial| (trial, u64::MAX));
+    while let Some((trial, to)) = next {
+        let pauses = trial.piece(0).map_or(&[][..], |piece| &piece.pauses);
+        found.extend(pauses.iter().rev().filter(|step| **step <= to).map(|step| (trial.number, *step)));
+        next = trial.parent.and_then(|(parent, step)| Some((study.trial(parent)?, step)));
+    }
+    found
+}
+
+/// The losses that the model of a trial had up to and including `step`, ascending: its own, and before those the ones of the
+/// trials that it comes from.
+pub fn losses(study: &Study, number: u32, step: u64) -> Vec<(u64, f64)> {
+    let mut found = Vec::new();
+    let mut next = study.trial(number).map(|trial| (trial, step));
+    while let Some((trial, to)) = next {
+        let own = trial.curve().iter().rev().filter(|point| point.step <= to && !point.loss.is_nan());
+        found.extend(own.map(|point| (point.step, point.loss)));
+        next = trial.parent.and_then(|(parent, step)| Some((study.trial(parent)?, step)));
+    }
+    found.reverse();
+    found
+}
+
 /// The legs of a trial's lineage, the oldest first; empty if there is no such trial.
 pub fn schedule(study: &Study, number: u32) -> Vec<Leg> {
     let mut legs = Vec::new();
@@ -26,7 +55,7 @@ pub fn schedule(study: &Study, number: u32) -> Vec<Leg> {
     while let Some((trial, to)) = next {
         let from = trial.parent.map_or(0, |(_, step)| step);
         legs.push(Leg { trial: trial.number, from, to, params: study.params(trial) });
-        next = trial.parent.and_then(|(parent, step)| Some((study.trial(parent)?, step)));
+        next = trial.parent.filter(|(_, step)| *step > 0).and_then(|(parent, step)| Some((study.trial(parent)?, step)));
     }
     legs.reverse();
     legs

@@ -89,9 +89,15 @@ pub fn configure<C: Serialize + DeserializeOwned>(
     options: &Map<String, Value>,
 ) -> Result<(C, Map<String, Value>), String> {
     let config: C = serde_json::from_value(Value::Object(options.clone())).map_err(|e| e.to_string())?;
-    match serde_json::to_value(&config) {
-        Ok(Value::Object(complete)) => Ok((config, complete)),
-        Ok(Value::Null) => Ok((config, Map::new())),
+    let complete = written(&config)?;
+    Ok((config, complete))
+}
+
+/// A configuration as options: all of them, by name.
+pub fn written(config: &impl Serialize) -> Result<Map<String, Value>, String> {
+    match serde_json::to_value(config) {
+        Ok(Value::Object(complete)) => Ok(complete),
+        Ok(Value::Null) => Ok(Map::new()),
         Ok(other) => Err(format!("the configuration is {other}, not a table")),
         Err(e) => Err(e.to_string()),
     }

@@ -232,4 +232,81 @@ pub struct Limits {
     /// Consecutive failed trials after which the study stops, so that a broken command does not burn the budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<u64>,
+    /// Ends the study when more trials would hardly gain anything; `true` stands for [`Convergence::default`].
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
+    pub converged: Option<Convergence>,
+}
+
+impl Limits {
+    /// What is wrong with the numbers, if anything is.
+    pub fn check(&self) -> Result<(), String> {
+        self.converged.map_or(Ok(()), Convergence::check)
+    }
+}
+
+/// `true`, `false`, or a table.
+fn or_default<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Convergence>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected true, false, or a table with epsilon, share, chance, trials, patience and min_trials"
+    )]
+    enum Form {
+        Plain(bool),
+        Table(Convergence),
+    }
+    Ok(match Option::<Form>::deserialize(deserializer)? {
+        None | Some(Form::Plain(false)) => None,
+        Some(Form::Plain(true)) => Some(Convergence::default()),
+        Some(Form::Table(rule)) => Some(rule),
+    })
+}
+
+/// When a study counts as converged: [`crate::convergence`] says how its chance is reckoned.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Convergence {
+    /// What counts as a gain, in units of the metric, from 0; if not given, `share` says it. Gains below the standard error of the best
+    /// trial never count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
+    /// What counts as a gain, as a share of what has been gained so far over the median of the first twenty values; above 0, by default 0.01.
+    pub share: f64,
+    /// The study ends when the chance of a gain is smaller than this; from 0, which leaves it to `patience`, to below 1; by default 0.1.
+    pub chance: f64,
+    /// Within how many further trials; from 1, by default 50.
+    pub trials: u64,
+    /// The study also ends when so many trials in a row have brought no gain; from 1, by default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// It never ends before so many trials have finished, in all and since the space or the policy was changed; by default 20.
+    pub min_trials: u64,
+}
+
+impl Default for Convergence {
+    fn default() -> Self {
+        Self { epsilon: None, share: 0.01, chance: 0.1, trials: 50, patience: None, min_trials: 20 }
+    }
+}
+
+impl Convergence {
+    /// What is wrong with the numbers, if anything is.
+    pub fn check(self) -> Result<(), String> {
+        if self.epsilon.is_some_and(|epsilon| !(epsilon.is_finite() && epsilon >= 0.0)) {
+            return Err("epsilon of converged, a gain in units of the metric, must be a number from 0".into());
+        }
+        if !(self.share.is_finite() && self.share > 0.0) {
+            return Err("share of converged, a gain as a share of that so far, must be a number above 0, such as 0.01".into());
+        }
+        if !(0.0..1.0).contains(&self.chance) {
+            return Err("chance of converged must be from 0 to below 1, such as 0.1".into());
+        }
+        if self.trials == 0 || self.patience == Some(0) {
+            return Err("trials and patience of converged are whole numbers from 1".into());
+        }
+        if self.chance == 0.0 && self.patience.is_none() {
+            return Err("with chance = 0 and no patience a study never converges; give one of them".into());
+        }
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{Decision, Event, Origin, Outcome, SpaceEdit, Wish, Work};
+use crate::event::{Decision, Event, Origin, Outcome, SpaceEdit, Steer, Wish, Work};
 use crate::metric::{CurveValue, Metrics};
 use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
 use crate::spec::Spec;
@@ -37,6 +37,8 @@ pub struct Study {
     stopping: BTreeSet<u32>,
     /// A paused trial that makes way for one that begins with this trial's checkpoint at this step.
     exploiting: Option<(u32, (u32, u64))>,
+    /// What users want of the one model that is watched and no decision has carried out yet, in order.
+    steers: Vec<Steer>,
     incumbent: Option<u32>,
     trajectory: Vec<Incumbent>,
     tally: Tally,
@@ -173,6 +175,7 @@ impl Study {
             effects: Effects::default(),
             stopping: BTreeSet::new(),
             exploiting: None,
+            steers: Vec::new(),
             incumbent: None,
             trajectory: Vec::new(),
             tally: Tally::default(),
@@ -297,6 +300,11 @@ impl Study {
     /// successor has not been started yet.
     pub fn exploiting(&self) -> Option<(u32, (u32, u64))> {
         self.exploiting
+    }
+
+    /// What users want of the one model that is watched and no decision has carried out yet, in order.
+    pub fn steers(&self) -> &[Steer] {
+        &self.steers
     }
 
     /// How many trials were started afresh, and not by a scheduler from another's checkpoint.
@@ -430,6 +438,10 @@ impl Study {
                 match why {
                     Origin::Enqueued => drop(self.queue.pop_front()),
                     Origin::Scheduler => self.make_way(*trial)?,
+                    Origin::Steered => {
+                        self.steers.clear();
+                        self.make_way(*trial)?;
+                    }
                     Origin::Sampler | Origin::Default | Origin::Fallback => {}
                 }
             }
@@ -437,21 +449,24 @@ impl Study {
                 let piece = self.piece_in(*work, &[WorkState::Paused, WorkState::Held], "resumed")?;
                 piece.state = WorkState::Waiting;
                 piece.budget = *budget;
+                self.steers.clear();
                 self.exploiting.take_if(|(trial, _)| *trial == work.trial);
                 self.paused.remove(work);
                 self.held.remove(work);
                 self.waiting.insert(*work);
             }
-            Event::Judged { work, decision: Decision::Exploit { from, step }, .. } => {
-                self.piece_in(*work, &[WorkState::Paused], "made to make way")?;
+            Event::Judged { work, decision: Decision::Exploit { from, step }, why } => {
+                let piece = self.piece_in(*work, &[WorkState::Paused], "made to make way")?;
+                piece.why = Some(why.clone());
                 self.trial(*from).ok_or(FoldError::NoSuchWork(Work::of(*from)))?;
                 self.exploiting = Some((work.trial, (*from, *step)));
             }
-            Event::Judged { work, decision, .. } => {
+            Event::Judged { work, decision, why } => {
                 if *decision == Decision::Stop && self.held.contains(work) {
                     return self.end_race(work.trial);
                 }
                 let piece = self.piece_in(*work, &[WorkState::Running], "judged")?;
+                piece.why = Some(why.clone());
                 if *decision == Decision::Pause {
                     piece.budget = Some(piece.step());
                 }
@@ -472,6 +487,9 @@ impl Study {
                 let piece = self.piece_in(*work, &[WorkState::Running], "paused")?;
                 piece.state = WorkState::Paused;
                 piece.paused_at = Some(*step);
+                if let Err(place) = piece.pauses.binary_search(step) {
+                    piece.pauses.insert(place, *step);
+                }
                 piece.seconds += seconds;
                 self.tally.seconds += seconds;
                 self.running.remove(work);
@@ -507,6 +525,7 @@ impl Study {
                     self.stopping.insert(*trial);
                 }
             }
+            Event::Steered(steer) => self.steers.push(steer.clone()),
             Event::Noted { trial, key, value } => self.notes.push((*trial, key.clone(), value.clone())),
         }
         Ok(())
@@ -637,7 +656,12 @@ impl Study {
         self.estimate(number);
         let Some(outcome) = self.trials[number as usize].outcome() else { return };
         match outcome {
-            Outcome::Completed { .. } => self.tally.completed += 1,
+            Outcome::Completed { .. } => {
+                self.tally.completed += 1;
+                // A model that is done has no knobs; it can still be taken back to a checkpoint.
+                let back = self.steers.iter().position(|steer| matches!(steer, Steer::Back { .. }));
+                self.steers.drain(..back.unwrap_or(self.steers.len()));
+            }
             Outcome::Pruned => self.tally.pruned += 1,
             Outcome::Replaced { .. } => self.tally.replaced += 1,
             Outcome::Cancelled => self.tally.cancelled += 1,

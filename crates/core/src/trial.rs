@@ -1,5 +1,7 @@
 //! One trial: its point, its pieces of work with their learning curves, and its outcome.
 
+use std::sync::Arc;
+
 use crate::event::{Choice, Origin, Outcome, Work};
 use crate::metric::{CurveValue, Metrics};
 use crate::space::Point;
@@ -58,6 +60,10 @@ pub struct Piece {
     pub from: u64,
     /// The step of its latest pause, which has a checkpoint.
     pub paused_at: Option<u64>,
+    /// The steps of all its pauses, ascending.
+    pub pauses: Vec<u64>,
+    /// Why the latest verdict about it was given, in one line.
+    pub why: Option<Arc<str>>,
     /// Its reports, steps ascending.
     pub curve: Vec<CurvePoint>,
     /// How it ended.
@@ -74,6 +80,8 @@ impl Piece {
             seconds: 0.0,
             from,
             paused_at: None,
+            pauses: Vec::new(),
+            why: None,
             curve: Vec::new(),
             outcome: None,
         }
@@ -136,7 +144,7 @@ pub struct Trial {
     pub origin: Origin,
     /// Which arm of a mixing sampler chose them, if one did.
     pub by: Option<Choice>,
-    /// The trial and step whose checkpoint it began with.
+    /// The trial and step whose checkpoint it began with; at step 0 it began anew in that trial's place.
     pub parent: Option<(u32, u64)>,
     first: Piece,
     rest: Box<[Piece]>,

@@ -1,25 +1,22 @@
 //! Adaptive TPE: against random search, against the plain estimator where locking must help, and its options.
 
+#[path = "support/compared.rs"]
+mod compared;
 #[path = "support/functions.rs"]
-#[allow(dead_code)]
 mod functions;
 
+use compared::{SEEDS, WINS};
 use functions::{BRANCHES, Function, HARTMANN6, SPHERE, TEN, best, run, study_of};
 use luthier_core::engine::{resolve, verify};
 use luthier_core::event::Event;
 use luthier_core::metric::{Direction, Metrics};
 use luthier_core::sampler::adaptive_tpe::features::{COUNT, NAMES, features_of};
-use luthier_core::sampler::adaptive_tpe::{SETTINGS, Settings};
+use luthier_core::sampler::adaptive_tpe::{SETTING_COUNT, SETTINGS, Settings};
 use luthier_core::space::{Distribution, Parameter, Scale, Space};
 use luthier_core::spec::{Component, Spec};
 use luthier_core::study::Study;
+use luthier_core::trial::Trial;
 use serde_json::{Value as Json, json};
-
-/// Seeds at which two samplers are compared.
-const SEEDS: u64 = 40;
-
-/// Of 40 pairs, 29 or more are won by chance with probability 0.003 where there is no difference.
-const WINS: usize = 29;
 
 fn wins(function: &Function, ours: &Component, other: &Component, trials: usize) -> usize {
     let regret = |sampler: &Component, seed| best(&study_of(function, sampler.clone(), seed, trials));
@@ -37,10 +34,11 @@ fn wins_against_random_search() {
 
 #[test]
 fn every_choice_of_every_setting_wins_against_random_search() {
-    let options: [(&str, &[Json]); 7] = [
+    let options: [(&str, &[Json]); 8] = [
         ("gamma", &[json!(0.05), json!(0.2)]),
         ("n_candidates", &[json!(8), json!(64)]),
         ("width", &[json!(0.05), json!(0.1)]),
+        ("bad_width", &[json!(0.1), json!(0.4)]),
         ("prior_weight", &[json!(0.3), json!(3.0)]),
         ("lock", &[json!(0.0), json!(0.7)]),
         ("filter", &[json!("none"), json!("age"), json!("rank"), json!("random")]),
@@ -104,10 +102,32 @@ fn features_are_finite_and_small_whatever_the_history() {
 
 #[test]
 fn without_reason_the_settings_are_the_plain_estimators() {
-    assert_eq!(Settings::of([0; 7]).gamma, 0.1);
-    assert_eq!(Settings::of([0; 7]).n_candidates, 24);
-    assert_eq!(Settings::by(&[0.0; COUNT]), Settings::of([0; 7]));
-    assert_eq!(SETTINGS.iter().map(|(_, count)| count).sum::<usize>(), 21);
+    assert_eq!(Settings::of([0; SETTING_COUNT]).gamma, 0.1);
+    assert_eq!(Settings::of([0; SETTING_COUNT]).n_candidates, 24);
+    assert_eq!(Settings::by(&[0.0; COUNT]), Settings::of([0; SETTING_COUNT]));
+    assert_eq!(SETTINGS.iter().map(|(_, count)| count).sum::<usize>(), 24);
+}
+
+#[test]
+fn with_the_plain_settings_it_proposes_what_plain_tpe_does() {
+    let plain = Settings::of([0; SETTING_COUNT]);
+    let plain = Component::named("adaptive_tpe")
+        .with("gamma", plain.gamma)
+        .with("n_candidates", plain.n_candidates)
+        .with("width", plain.width)
+        .with("bad_width", plain.bad_width)
+        .with("prior_weight", plain.prior_weight)
+        .with("lock", plain.lock)
+        .with("filter", serde_json::to_value(plain.filter).unwrap())
+        .with("grouping", serde_json::to_value(plain.grouping).unwrap());
+    for function in [&BRANCHES, &TEN] {
+        let points = |sampler: &Component| -> Vec<Vec<u64>> {
+            let study = study_of(function, sampler.clone(), 4, 80);
+            let bits = |trial: &Trial| trial.point.0.iter().map(|x| x.to_bits()).collect();
+            study.trials().iter().map(bits).collect()
+        };
+        assert_eq!(points(&plain), points(&Component::named("tpe")), "{}", function.name);
+    }
 }
 
 #[test]

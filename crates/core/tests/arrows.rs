@@ -21,6 +21,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coverage", &["event", "space", "study", "trial"]),
     ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
+<<<<<<< HEAD
+    ("steering", &["event", "lineage", "space", "study", "trial"]),
+=======
+    ("convergence", &["event", "metric", "pareto", "sobol", "spec", "study", "trial"]),
+>>>>>>> main
     ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
     ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),
     (
@@ -49,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "acquisition",
             "event",
+            "lineage",
             "memo",
             "metric",
             "pareto",
@@ -56,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rng",
             "space",
             "spec",
+            "steering",
             "study",
             "surrogate",
             "trial",
@@ -68,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
+            "convergence",
             "coverage",
             "event",
             "memo",

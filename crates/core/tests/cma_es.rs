@@ -1,15 +1,22 @@
 //! CMA-ES: against the numbers of the package cmaes, against random search, and against itself.
 
+#[path = "support/compared.rs"]
+mod compared;
 #[path = "support/functions.rs"]
 mod functions;
 #[path = "support/simulate.rs"]
+#[allow(dead_code, reason = "one study in turbulence")]
 mod simulate;
+#[path = "support/turbulence.rs"]
+mod turbulence;
 
+use compared::{SEEDS, WINS, check_against_random, median, wins};
 use functions::{
-    BRANCHES, BRANIN, Function, HARTMANN6, LEVY, SKEWED, SPHERE, TEN, best, float, int, run, study_of,
+    BRANCHES, BRANIN, Function, HARTMANN6, LEVY, RIGHT, SKEWED, SPHERE, TEN, WRONG, best, expecting, float,
+    int, live, run, started, study_of,
 };
-use luthier_core::engine::{Engine, Next, resolve, verify};
-use luthier_core::event::{Event, Failure, Origin, Outcome, SpaceEdit, Work};
+use luthier_core::engine::{Engine, Next};
+use luthier_core::event::{Event, Failure, Origin, Outcome, Work};
 use luthier_core::memo::Memo;
 use luthier_core::metric::{Direction, Metrics};
 use luthier_core::registry::build;
@@ -18,10 +25,11 @@ use luthier_core::sampler::SAMPLERS;
 use luthier_core::sampler::cma_es::{
     Axis, Choices, CmaEs, Constants, Covariance, Member, Start, Strategy, population, warm_start,
 };
-use luthier_core::space::{Condition, Constraint, Distribution, Parameter, Prior, Scale, Space, Value};
+use luthier_core::space::{Condition, Constraint, Distribution, Parameter, Scale, Space, Value};
 use luthier_core::spec::{Component, PolicySpec, Spec};
 use luthier_core::study::Study;
 use serde_json::Value as Json;
+use turbulence::{Changes, survived};
 
 /// Of the package's numbers, relative to 1 or to the number itself.
 const TOLERANCE: f64 = 1e-8;
@@ -303,11 +311,6 @@ fn choices_that_are_unknown_everywhere_change_nothing() {
 
 // ---- as a sampler
 
-const SEEDS: u64 = 40;
-
-/// Of 40 pairs, 29 or more are won by chance with probability 0.003 where there is no difference.
-const WINS: usize = 29;
-
 fn cma_es() -> Component {
     Component::named("cma_es")
 }
@@ -318,61 +321,39 @@ fn spec_of(function: &Function, sampler: Component, seed: u64) -> Spec {
     spec
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
-}
-
-/// Compares with random search, and with the median regret that this sampler had when the test was written: `known` is a few
-/// times as much, for medians over other sets of 40 seeds lie within a factor of two of one another.
-fn check_against_random(function: &Function, trials: usize, known: f64) {
-    let regrets = |sampler: Component| -> Vec<f64> {
-        (0..SEEDS).map(|seed| best(&study_of(function, sampler.clone(), seed, trials))).collect()
-    };
-    let (ours, random) = (regrets(cma_es()), regrets(Component::named("random")));
-    let wins = ours.iter().zip(&random).filter(|(ours, random)| ours < random).count();
-    let (median, by_chance) = (median(ours), median(random));
-    let found = format!(
-        "{}: {wins} wins of {SEEDS}, median regret {median:.4}, random {by_chance:.4}",
-        function.name
-    );
-    println!("{found}");
-    assert!(wins >= WINS && median <= known, "{found}");
-}
-
 #[test]
 fn wins_on_sphere() {
-    check_against_random(&SPHERE, 150, 0.2);
+    check_against_random(&cma_es(), &SPHERE, 150, 0.2);
 }
 
 #[test]
 fn wins_on_branin() {
-    check_against_random(&BRANIN, 150, 0.002);
+    check_against_random(&cma_es(), &BRANIN, 150, 0.002);
 }
 
 #[test]
 fn wins_on_hartmann6() {
-    check_against_random(&HARTMANN6, 200, 0.13);
+    check_against_random(&cma_es(), &HARTMANN6, 200, 0.13);
 }
 
 #[test]
 fn wins_on_levy() {
-    check_against_random(&LEVY, 200, 0.6);
+    check_against_random(&cma_es(), &LEVY, 200, 0.6);
 }
 
 #[test]
 fn wins_on_a_skewed_quadratic_on_log_scales() {
-    check_against_random(&SKEWED, 100, 0.01);
+    check_against_random(&cma_es(), &SKEWED, 100, 0.01);
 }
 
 #[test]
 fn wins_on_a_conditional_space() {
-    check_against_random(&BRANCHES, 200, 0.03);
+    check_against_random(&cma_es(), &BRANCHES, 200, 0.03);
 }
 
 #[test]
 fn wins_on_ten_mixed_parameters() {
-    check_against_random(&TEN, 200, 0.5);
+    check_against_random(&cma_es(), &TEN, 200, 0.5);
 }
 
 /// Runs a study by several workers whose trials end out of order.
@@ -429,52 +410,12 @@ fn many_workers_waste_few_trials() {
 
 #[test]
 fn a_kept_memo_changes_no_proposal_and_the_log_verifies() {
-    const DROPOUT: usize = 6;
     for (scheduler, options) in [
         ("run_all", cma_es()),
         ("asha", cma_es().with("lr_adapt", true)),
         ("median", cma_es().with("separable", true)),
     ] {
-        let mut spec = spec_of(&BRANCHES, options, 5);
-        spec.policy.scheduler = Component::named(scheduler);
-        if scheduler == "asha" {
-            spec.policy.scheduler = spec.policy.scheduler.with("mode", "promote");
-        }
-        (spec.max_budget, spec.limits.trials) = (Some(9), Some(120));
-        spec.policy = resolve(&spec).unwrap();
-        let value = |point: &[f64], moment: simulate::Moment| {
-            let mut point = point.to_vec();
-            if point[DROPOUT].is_nan() {
-                point[DROPOUT] = 0.2;
-            }
-            (BRANCHES.regret)(&point) + 3.0 / moment.step as f64
-        };
-        let ticks = |work: Work| 1 + u64::from(work.trial * 7 % 5);
-        let mishap = |moment: simulate::Moment| match (moment.work.trial * 13 + moment.attempt) % 23 {
-            0 if moment.step == 2 => Some(simulate::Mishap::Fails),
-            1 if moment.step == 3 && moment.attempt == 1 => Some(simulate::Mishap::Vanishes),
-            2 => Some(simulate::Mishap::Silence),
-            3 if moment.step == 4 => Some(simulate::Mishap::Completes),
-            _ => None,
-        };
-        let wider = Parameter::new("layers", int(1, 12, Scale::Linear));
-        let wishes = vec![
-            (400, Event::SpaceChanged(SpaceEdit::Add(float("extra", 0.0, 1.0, Scale::Linear)))),
-            (600, Event::SpaceChanged(SpaceEdit::Change(wider))),
-            (700, Event::SpaceChanged(SpaceEdit::Retire { name: "dropout".into() })),
-        ];
-        let world = simulate::World {
-            workers: 5,
-            ticks: &ticks,
-            mishap: &mishap,
-            wishes,
-            engines: 2,
-            ..simulate::World::new(9, &value)
-        };
-        // It compares each answer with that of an engine without memos.
-        let run = simulate::simulate(spec, world);
-        assert!(run.study.trials().len() >= 100, "{scheduler}: {}", run.study.trials().len());
-        assert_eq!(verify(&run.events).unwrap().disagreements, vec![], "{scheduler}");
+        survived(options, scheduler, &Changes::Three);
     }
 }
 
@@ -534,18 +475,7 @@ fn good_trials_of_others_are_taken_up() {
             if told && others < 3 {
                 let params = (0..5).map(|k| Some(Value::Float(NEAR[k] + 0.05 * f64::from(others)))).collect();
                 let trial = study.trials().len() as u32;
-                let why = Origin::Enqueued;
-                let started = Event::Started {
-                    trial,
-                    space: 0,
-                    params,
-                    budget: None,
-                    replicates: None,
-                    parent: None,
-                    by: None,
-                    why,
-                };
-                study.apply(&started).unwrap();
+                study.apply(&started(&study, trial, params, Origin::Enqueued)).unwrap();
                 others += 1;
             }
             match engine.next(&study).unwrap() {
@@ -568,21 +498,14 @@ fn good_trials_of_others_are_taken_up() {
 #[test]
 fn a_region_where_trials_fail_is_avoided() {
     let failures = |sampler: &str, seed: u64| {
-        let mut study = Study::new(spec_of(&BRANIN, Component::named(sampler), seed));
-        let mut engine = Engine::new(&study).unwrap();
-        while study.finished().len() < 150 {
-            let Next::Decide(event) = engine.next(&study).unwrap() else { panic!("a decision was due") };
-            study.apply(&event).unwrap();
-            let work = Work::of(study.trials().len() as u32 - 1);
-            let point = study.trials().last().unwrap().point.clone();
-            study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
-            let outcome = if point.0[0] > 0.0 {
+        let spec = spec_of(&BRANIN, Component::named(sampler), seed);
+        let study = live(spec, 150, |point| {
+            if point[0] > 0.0 {
                 Outcome::Failed { reason: Failure::error("diverged"), detail: "".into() }
             } else {
-                Outcome::Completed { values: vec![(BRANIN.regret)(&point.0)] }
-            };
-            end(&mut study, work, outcome);
-        }
+                Outcome::Completed { values: vec![(BRANIN.regret)(point)] }
+            }
+        });
         study.tally().failed
     };
     let of_ten = |sampler| (0..10).map(|seed| failures(sampler, seed)).sum::<u64>();
@@ -637,28 +560,23 @@ fn constraints_are_kept_by_drawing_again() {
 }
 
 fn with_prior(center: Option<[f64; 5]>, seed: u64, trials: usize) -> f64 {
-    let mut parameters = (SPHERE.space)().parameters().to_vec();
-    for (k, parameter) in parameters.iter_mut().enumerate() {
-        parameter.prior = center.map(|center| Prior::Center { center: center[k].into(), spread: 0.1 });
-    }
-    let mut spec = spec_of(&SPHERE, cma_es(), seed);
-    spec.space = Space::new(parameters, vec![]).unwrap();
+    let spec = Spec { space: expecting(center), ..spec_of(&SPHERE, cma_es(), seed) };
     best(&run(spec, trials, SPHERE.regret))
 }
 
 #[test]
 fn priors_are_followed_and_wrong_ones_outgrown() {
-    let right = Some([1.8, -1.6, 0.9, 2.5, -1.2]);
-    let wrong = Some([-3.7, 2.9, -4.6, -2.0, 4.3]);
     let regrets =
         |center, trials| (0..SEEDS).map(|seed| with_prior(center, seed, trials)).collect::<Vec<_>>();
-    let (with, without) = (regrets(right, 20), regrets(None, 20));
-    let wins = with.iter().zip(&without).filter(|(with, without)| with < without).count();
-    let (early, late) = (median(regrets(wrong, 15)), median(regrets(wrong, 200)));
-    println!("{wins} wins; wrong {early}, then {late}");
+    let (with, without) = (regrets(Some(RIGHT), 20), regrets(None, 20));
+    let wins = wins(&with, &without);
+    let (early, late) = (median(regrets(Some(WRONG), 15)), median(regrets(Some(WRONG), 200)));
+    let soon = median(regrets(None, 15));
+    println!("{wins} wins; wrong {early}, then {late}; without a prior {soon}");
     assert!(wins >= WINS, "{wins} wins");
+    assert!(early > 1.3 * soon, "it did not steer: {early}, without a prior {soon}");
     // Random search reaches 6.2 after 100 trials.
-    assert!(early > 25.0 && late < 2.0, "{early}, then {late}");
+    assert!(late < 2.0, "{early}, then {late}");
 }
 
 #[test]

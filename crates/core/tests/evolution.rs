@@ -1,23 +1,28 @@
 //! Samplers that evolve a population: against other implementations' numbers, against random search, and against what
 //! they promise.
 
+#[path = "support/compared.rs"]
+mod compared;
 #[path = "support/fronts.rs"]
 mod fronts;
 #[path = "support/functions.rs"]
-#[allow(dead_code, reason = "studies here have a limit of trials")]
 mod functions;
 
 use std::sync::Arc;
 
-use fronts::{PROBLEMS, volume};
-use functions::{BRANCHES, BRANIN, Function, HARTMANN6, LEVY, SKEWED, SPHERE, TEN, best, float, int, run};
+use compared::{SEEDS, WINS};
+use fronts::{PROBLEMS, ZDT1, study_of, volume};
+use functions::{
+    BRANCHES, BRANIN, Function, HARTMANN6, LEVY, SKEWED, SPHERE, TEN, best, float, int, run, started,
+};
 use luthier_core::engine::{Engine, Next, resolve, written};
 use luthier_core::event::{Event, Failure, Origin, Outcome, Work};
 use luthier_core::metric::{Direction, Metric, Metrics};
+use luthier_core::pareto::front;
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::sampler::coarse_to_fine::CoarseToFine;
 use luthier_core::sampler::differential_evolution::{Memory, Settings, Success, current_to_best_1, rand_1};
-use luthier_core::sampler::nsga2::Nsga2;
+use luthier_core::sampler::nsga2::{Breeding, Nsga2};
 use luthier_core::sampler::nsga3::{Frame, Nsga3, fill_niches, nearest};
 use luthier_core::sampler::variation::{polynomial, simulated_binary};
 use luthier_core::space::{Condition, Distribution, Parameter, Scale, Space};
@@ -107,12 +112,16 @@ fn success_is_remembered_as_weighted_means() {
 
 // ---- survival
 
+fn breeding(population: Option<usize>, offspring: usize) -> Breeding {
+    Breeding { population, offspring, ..Breeding::default() }
+}
+
 #[test]
 fn survivors_are_optunas() {
     for case in reference("survivors") {
         let (losses, size) = (rows(&case["losses"]), case["size"].as_u64().unwrap() as usize);
         let study = recorded(&losses);
-        let nsga2 = Nsga2 { population: Some(size), offspring: losses.len() - size, ..Nsga2::default() };
+        let nsga2 = Nsga2 { breeding: breeding(Some(size), losses.len() - size) };
         let chosen: Vec<u32> = numbers(&case["chosen"]).into_iter().map(|k| k as u32).collect();
         assert_eq!(nsga2.parents(&study), chosen);
     }
@@ -195,19 +204,7 @@ fn ended(objectives: usize, outcomes: &[Outcome]) -> Study {
 
 fn begin(study: &mut Study, trial: u32, cube: &[f64]) {
     let params = written(study.space(), &study.space().from_unit(cube));
-    let why = Origin::Sampler;
-    study
-        .apply(&Event::Started {
-            trial,
-            space: 0,
-            params,
-            budget: None,
-            replicates: None,
-            parent: None,
-            why,
-            by: None,
-        })
-        .unwrap();
+    study.apply(&started(study, trial, params, Origin::Sampler)).unwrap();
     study.apply(&Event::Claimed { work: Work::of(trial), attempt: 1 }).unwrap();
 }
 
@@ -248,10 +245,10 @@ fn completed_trials_come_before_pruned_broken_and_failed_ones() {
     for size in 2..7 {
         let mut expected = order[..size].to_vec();
         expected.sort_unstable();
-        let sizes = (Some(size), 7 - size);
-        let nsga2 = Nsga2 { population: sizes.0, offspring: sizes.1, ..Nsga2::default() };
+        let breeding = breeding(Some(size), 7 - size);
+        let nsga2 = Nsga2 { breeding: breeding.clone() };
         assert_eq!(nsga2.parents(&study), expected);
-        let nsga3 = Nsga3 { population: sizes.0, offspring: sizes.1, ..Nsga3::default() };
+        let nsga3 = Nsga3 { breeding, ..Nsga3::default() };
         assert_eq!(nsga3.parents(&study), expected);
     }
 }
@@ -452,12 +449,6 @@ fn options_out_of_range_are_refused_by_name() {
 
 // ---- against random search
 
-/// Seeds at which two samplers are compared.
-const SEEDS: u64 = 40;
-
-/// Of 40 pairs, 29 or more are won by chance with probability 0.003 where there is no difference.
-const WINS: usize = 29;
-
 fn regret(function: &Function, sampler: &str, seed: u64, trials: usize) -> f64 {
     let mut spec = Spec::new(function.name, (function.space)(), Metrics::single("loss", Direction::Minimize));
     spec.policy.sampler = Component::named(sampler);
@@ -510,5 +501,25 @@ fn fronts_beat_random_search() {
             println!("{sampler} on {}: {wins} wins of 10", problem.name);
             assert!(wins >= 9, "{sampler} on {}: {wins} wins of 10", problem.name);
         }
+    }
+}
+
+/// As above.
+#[test]
+fn samplers_of_one_loss_know_several() {
+    let covered = |sampler: &str, seed| volume(&ZDT1, Component::named(sampler), seed, 250);
+    let by_chance: Vec<f64> = (0..10).map(|seed| covered("random", seed)).collect();
+    for sampler in ["differential_evolution", "regularized_evolution", "coarse_to_fine", "nelder_mead"] {
+        let wins = (0..10).filter(|seed| covered(sampler, *seed) > by_chance[*seed as usize]).count();
+        // The front's first loss runs from 0 to 1. Of a search that saw that loss alone, all good points had it near 0.
+        let spread = |seed: &u64| {
+            let study = study_of(&ZDT1, Component::named(sampler), *seed, 250);
+            let losses: Vec<&[f64]> = study.trials().iter().filter_map(|trial| trial.values()).collect();
+            let front: Vec<f64> = front(&losses).into_iter().map(|k| losses[k][0]).collect();
+            [0.0, 0.25, 0.5].iter().all(|low| front.iter().any(|loss| (*low..low + 0.25).contains(loss)))
+        };
+        let spread = (0..10).filter(spread).count();
+        println!("{sampler}: {wins} wins of 10, {spread} fronts of 10 spread out");
+        assert!(wins >= 9 && spread >= 9, "{sampler}: {wins} wins of 10, {spread} fronts of 10 spread out");
     }
 }

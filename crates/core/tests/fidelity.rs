@@ -2,7 +2,6 @@
 //! the same scheduler at equal cost.
 
 #[path = "support/functions.rs"]
-#[allow(dead_code, reason = "each test binary uses some of it")]
 mod functions;
 #[path = "support/simulate.rs"]
 #[allow(dead_code, reason = "each test binary uses some of it")]

@@ -3,7 +3,6 @@
 //! Twelve studies with fixed seeds are compared pairwise: by chance 11 wins of 12 happen in 0.3 % of test runs.
 
 #[path = "support/functions.rs"]
-#[allow(dead_code)]
 mod functions;
 
 use functions::{BRANCHES, BRANIN, Function, HARTMANN6, SKEWED, TEN, best, float, run, study_of};

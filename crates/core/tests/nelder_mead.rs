@@ -1,16 +1,22 @@
 //! Nelder–Mead: against the method itself, against random search, and against itself.
 
+#[path = "support/compared.rs"]
+mod compared;
 #[path = "support/functions.rs"]
 mod functions;
 #[path = "support/simulate.rs"]
+#[allow(dead_code, reason = "one study in turbulence")]
 mod simulate;
+#[path = "support/turbulence.rs"]
+mod turbulence;
 
 use std::collections::HashSet;
 
+use compared::{SEEDS, WINS, check_against_random};
 use functions::{
-    BRANCHES, BRANIN, Function, HARTMANN6, LEVY, SKEWED, SPHERE, TEN, best, float, int, run, study_of,
+    BRANCHES, BRANIN, HARTMANN6, LEVY, SKEWED, SPHERE, TEN, best, float, int, live, run, study_of,
 };
-use luthier_core::engine::{Engine, Next, resolve, verify};
+use luthier_core::engine::{Engine, Next};
 use luthier_core::event::{Event, Failure, Origin, Outcome, Work};
 use luthier_core::metric::{Direction, Metrics};
 use luthier_core::registry::build;
@@ -18,11 +24,7 @@ use luthier_core::sampler::SAMPLERS;
 use luthier_core::space::{Constraint, Distribution, Parameter, Scale, Space};
 use luthier_core::spec::{Component, Spec};
 use luthier_core::study::Study;
-
-const SEEDS: u64 = 40;
-
-/// Of 40 pairs, 29 or more are won by chance with probability 0.003 where there is no difference.
-const WINS: usize = 29;
+use turbulence::{Changes, survived};
 
 fn nelder_mead() -> Component {
     Component::named("nelder_mead")
@@ -104,60 +106,39 @@ fn its_trials_are_those_of_the_method() {
     }
 }
 
-/// Compares with random search, and with the median regret that this sampler had when the test was written: `known` is a few
-/// times as much, for medians over other sets of 40 seeds lie within a factor of two of one another.
-fn check_against_random(function: &Function, trials: usize, known: f64) {
-    let regrets = |sampler: Component| -> Vec<f64> {
-        (0..SEEDS).map(|seed| best(&study_of(function, sampler.clone(), seed, trials))).collect()
-    };
-    let (ours, random) = (regrets(nelder_mead()), regrets(Component::named("random")));
-    let wins = ours.iter().zip(&random).filter(|(ours, random)| ours < random).count();
-    let median = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
-    };
-    let (median, by_chance) = (median(ours), median(random));
-    let found = format!(
-        "{}: {wins} wins of {SEEDS}, median regret {median:.2e}, random {by_chance:.4}",
-        function.name
-    );
-    println!("{found}");
-    assert!(wins >= WINS && median <= known, "{found}");
-}
-
 #[test]
 fn wins_on_sphere() {
-    check_against_random(&SPHERE, 100, 0.05);
+    check_against_random(&nelder_mead(), &SPHERE, 100, 0.05);
 }
 
 #[test]
 fn wins_on_branin() {
-    check_against_random(&BRANIN, 60, 1e-3);
+    check_against_random(&nelder_mead(), &BRANIN, 60, 1e-3);
 }
 
 #[test]
 fn wins_on_hartmann6() {
-    check_against_random(&HARTMANN6, 150, 0.13);
+    check_against_random(&nelder_mead(), &HARTMANN6, 150, 0.13);
 }
 
 #[test]
 fn wins_on_levy() {
-    check_against_random(&LEVY, 150, 3.0);
+    check_against_random(&nelder_mead(), &LEVY, 150, 3.0);
 }
 
 #[test]
 fn wins_on_a_skewed_quadratic_on_log_scales() {
-    check_against_random(&SKEWED, 60, 0.003);
+    check_against_random(&nelder_mead(), &SKEWED, 60, 0.003);
 }
 
 #[test]
 fn wins_on_a_conditional_space() {
-    check_against_random(&BRANCHES, 100, 0.6);
+    check_against_random(&nelder_mead(), &BRANCHES, 100, 0.6);
 }
 
 #[test]
 fn wins_on_ten_mixed_parameters() {
-    check_against_random(&TEN, 150, 2.5);
+    check_against_random(&nelder_mead(), &TEN, 150, 2.5);
 }
 
 /// Runs a study by several workers, the oldest trial ending first.
@@ -259,53 +240,21 @@ fn points_that_constraints_forbid_are_walked_around() {
 fn failed_trials_are_the_worst_vertices() {
     let space =
         Space::new((0..2).map(|k| float(&format!("x{k}"), 0.0, 1.0, Scale::Linear)).collect(), vec![]);
-    let mut study = Study::new(spec_over(space.unwrap(), 2));
-    let mut engine = Engine::new(&study).unwrap();
-    while study.finished().len() < 120 {
-        let Next::Decide(event) = engine.next(&study).unwrap() else { panic!("a decision was due") };
-        study.apply(&event).unwrap();
-        let work = Work::of(study.trials().len() as u32 - 1);
-        let point = study.trials().last().unwrap().point.clone();
-        study.apply(&Event::Claimed { work, attempt: 1 }).unwrap();
-        let outcome = if point.0[0] > 0.7 {
+    let study = live(spec_over(space.unwrap(), 2), 120, |x| {
+        if x[0] > 0.7 {
             Outcome::Failed { reason: Failure::error("diverged"), detail: "".into() }
         } else {
-            Outcome::Completed { values: vec![(point.0[0] - 0.65).powi(2) + (point.0[1] - 0.2).powi(2)] }
-        };
-        end(&mut study, work, outcome);
-    }
+            Outcome::Completed { values: vec![(x[0] - 0.65).powi(2) + (x[1] - 0.2).powi(2)] }
+        }
+    });
     assert!(best(&study) < 1e-4 && study.tally().failed < 40, "{} {}", best(&study), study.tally().failed);
 }
 
 #[test]
 fn a_kept_memo_changes_no_proposal_and_the_log_verifies() {
     for scheduler in ["run_all", "asha"] {
-        let mut spec = spec_over((BRANCHES.space)(), 5);
-        spec.policy.scheduler = Component::named(scheduler);
-        (spec.max_budget, spec.limits.trials) = (Some(9), Some(120));
-        spec.policy = resolve(&spec).unwrap();
-        let value =
-            |point: &[f64], moment: simulate::Moment| (BRANCHES.regret)(point) + 3.0 / moment.step as f64;
-        let ticks = |work: Work| 1 + u64::from(work.trial * 7 % 5);
-        let mishap = |moment: simulate::Moment| match (moment.work.trial * 13 + moment.attempt) % 23 {
-            0 if moment.step == 2 => Some(simulate::Mishap::Fails),
-            1 if moment.step == 3 && moment.attempt == 1 => Some(simulate::Mishap::Vanishes),
-            2 => Some(simulate::Mishap::Silence),
-            3 if moment.step == 4 => Some(simulate::Mishap::Completes),
-            _ => None,
-        };
-        let (workers, engines) = (5, 2);
-        let world = simulate::World {
-            workers,
-            ticks: &ticks,
-            mishap: &mishap,
-            engines,
-            ..simulate::World::new(9, &value)
-        };
-        // It compares each answer with that of an engine without memos.
-        let run = simulate::simulate(spec, world);
-        assert_eq!(run.study.trials().len(), 120, "{scheduler}");
-        assert_eq!(verify(&run.events).unwrap().disagreements, vec![], "{scheduler}");
+        let study = survived(nelder_mead(), scheduler, &Changes::None);
+        assert_eq!(study.trials().len(), 120, "{scheduler}");
     }
 }
 

@@ -315,7 +315,7 @@ fn what_cannot_be_raced_is_refused_with_a_way_out() {
         (race().with("rule", "luck"), 5, 1, "luck"),
         (race().with("pruner", "successive_halving"), 5, 1, "take one that only stops"),
         (race().with("pruner", serde_json::json!({ "name": "asha", "mode": "promote" })), 5, 1, "only stops"),
-        (race().with("pruner", serde_json::json!({ "percentile": 1 })), 5, 1, "has no name"),
+        (race().with("pruner", serde_json::json!({ "percentile": 1 })), 5, 1, "without a name"),
         (race().with("pruner", "asha"), 5, 1, "give max_budget"),
     ] {
         let mut spec = spec(Component::named("race"), 5);

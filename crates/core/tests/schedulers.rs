@@ -1,10 +1,13 @@
 //! Schedulers against Optuna's decisions, hand-worked examples, the rules spelled out slowly, and running everything.
 
+#[path = "support/functions.rs"]
+mod functions;
 #[path = "support/simulate.rs"]
 mod simulate;
 
 use std::collections::BTreeSet;
 
+use functions::{BRANIN, HARTMANN6, LEVY, started};
 use luthier_core::engine::{Done, Engine, Next, resolve, verify};
 use luthier_core::event::{Decision, Event, Failure, Origin, Outcome, Work};
 use luthier_core::metric::{CurveValue, Direction, Metric, Metrics};
@@ -83,6 +86,10 @@ fn all() -> Vec<Component> {
                 let parts = component.with("population", 12).with("interval", 4).with("synchronous", true);
                 all.push(parts.with("frequencies", vec![1, 3]));
             }
+            "babysit" => {
+                all.push(component.clone());
+                all.push(component.with("interval", 3).with("spike", 2.0).with("patience", 2).with("at_once", false));
+            }
             "pb2" => all.push(component.with("population", 6).with("interval", 3)),
             "threshold" => all.push(component.with("upper", 1.5).with("warmup_steps", 2)),
             _ => all.push(component),
@@ -125,17 +132,7 @@ impl ByHand {
         while self.study.trials().len() as u32 <= number {
             let trial = self.study.trials().len() as u32;
             let params = vec![Some(Value::Float(0.5))];
-            let why = Origin::Sampler;
-            self.add(&Event::Started {
-                trial,
-                space: 0,
-                params,
-                budget: None,
-                replicates: None,
-                parent: None,
-                why,
-                by: None,
-            });
+            self.add(&started(&self.study, trial, params, Origin::Sampler));
             self.add(&Event::Claimed { work: Work::of(trial), attempt: 1 });
         }
     }
@@ -998,41 +995,14 @@ struct Problem {
     curve: fn(&[f64], f64, f64) -> f64,
 }
 
-/// Branin and Hoo's function over its usual box, less its minimum.
+/// Branin and Hoo's function over the unit square.
 fn branin(x: &[f64]) -> f64 {
-    use std::f64::consts::PI;
-    let (u, v) = (15.0 * x[0] - 5.0, 15.0 * x[1]);
-    let valley = v - 5.1 / (4.0 * PI * PI) * u * u + 5.0 / PI * u - 6.0;
-    valley * valley + 10.0 * (1.0 - 1.0 / (8.0 * PI)) * u.cos() + 10.0 - 0.397_887
-}
-
-/// The sixth function of Hartmann (as in Dixon and Szegő 1978), less its minimum.
-fn hartmann6(x: &[f64]) -> f64 {
-    const A: [[f64; 6]; 4] = [
-        [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
-        [0.05, 10.0, 17.0, 0.1, 8.0, 14.0],
-        [3.0, 3.5, 1.7, 10.0, 17.0, 8.0],
-        [17.0, 8.0, 0.05, 10.0, 0.1, 14.0],
-    ];
-    const P: [[f64; 6]; 4] = [
-        [0.1312, 0.1696, 0.5569, 0.0124, 0.8283, 0.5886],
-        [0.2329, 0.4135, 0.8307, 0.3736, 0.1004, 0.9991],
-        [0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650],
-        [0.4047, 0.8828, 0.8732, 0.5743, 0.1091, 0.0381],
-    ];
-    let well = |k: usize| (0..6).map(|j| A[k][j] * (x[j] - P[k][j]).powi(2)).sum::<f64>();
-    3.32237 - [1.0, 1.2, 3.0, 3.2].iter().enumerate().map(|(k, c)| c * (-well(k)).exp()).sum::<f64>()
+    (BRANIN.regret)(&[15.0 * x[0] - 5.0, 15.0 * x[1]])
 }
 
 /// Lévy's function over −10 … 10 (Laguna and Martí 2005).
 fn levy(x: &[f64]) -> f64 {
-    use std::f64::consts::PI;
-    let w: Vec<f64> = x.iter().map(|x| 1.0 + (20.0 * x - 11.0) / 4.0).collect();
-    let last = w[w.len() - 1];
-    let middle = |w: &f64| (w - 1.0).powi(2) * (1.0 + 10.0 * (PI * w + 1.0).sin().powi(2));
-    (PI * w[0]).sin().powi(2)
-        + w[..w.len() - 1].iter().map(middle).sum::<f64>()
-        + (last - 1.0).powi(2) * (1.0 + (2.0 * PI * last).sin().powi(2))
+    (LEVY.regret)(&x.iter().map(|x| 20.0 * x - 10.0).collect::<Vec<f64>>())
 }
 
 /// Rosenbrock's valley over −2 … 2, as a logarithm.
@@ -1060,7 +1030,7 @@ static PROBLEMS: &[Problem] = &[
     Problem {
         name: "hartmann6, power law, speeds differ",
         dimensions: 6,
-        curve: |x, t, _| hartmann6(x) + (1.0 + x[0]) * t.powf(-0.4 - 0.6 * x[1]),
+        curve: |x, t, _| (HARTMANN6.regret)(x) + (1.0 + x[0]) * t.powf(-0.4 - 0.6 * x[1]),
     },
     Problem {
         name: "levy4, noise",
@@ -1145,8 +1115,9 @@ fn every_scheduler_beats_running_everything_at_equal_cost() {
             ("pb2", named("pb2").with("interval", 5)),
             ("forecast", named("forecast").with("chance", 0.2).with("min_trials", 5)),
         ];
-        // These have tests of their own below; a race saves replicates, of which there are none here: see race.rs.
-        let apart = ["run_all", "hyperband", "patience", "wilcoxon", "race"];
+        // These have tests of their own below; a race saves replicates, of which there are none here: see race.rs; to
+        // babysit is to save a training, and not steps: see babysit.rs.
+        let apart = ["run_all", "hyperband", "patience", "wilcoxon", "race", "babysit"];
         for entry in SCHEDULERS.iter().filter(|entry| !apart.contains(&entry.name)) {
             assert!(rivals.iter().any(|(_, rival)| *rival.name == *entry.name), "{} is missing", entry.name);
         }

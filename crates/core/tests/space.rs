@@ -1,6 +1,7 @@
 //! The search space: values and the unit cube, conditions, constraints, repeated groups, and every bad declaration
 //! with its message and its line.
 
+use luthier_core::rng::{Purpose, Rng};
 use luthier_core::space::file::{FileError, Format, line_of, parse, read, read_json, read_toml};
 use luthier_core::space::{
     Comparison, Condition, Constraint, Distribution, Parameter, Params, Point, Prior, Scale, Space,
@@ -477,6 +478,32 @@ fn priors_shift_draws_and_leave_room_for_doubt() {
     let mass: f64 =
         even(10_000).map(|u| prior.density(&space.parameters()[0].distribution, u)).sum::<f64>() / 1e4;
     assert!((mass - 1.0).abs() < 1e-4, "{mass}");
+}
+
+#[test]
+fn one_draw_in_five_ignores_all_priors_at_once() {
+    let parameter = |k: usize| Parameter {
+        prior: (k > 0).then(|| Prior::Center { center: 0.9.into(), spread: 0.02 }),
+        ..Parameter::new(
+            format!("x{k}"),
+            Distribution::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None },
+        )
+    };
+    let space = Space::new((0..4).map(parameter).collect(), vec![]).expect("a good space");
+    let mut rng = Rng::stream(1, 0, Purpose::Objective, 0);
+    let points: Vec<Point> = (0..10_000).map(|_| space.draw(&rng.uniforms(4))).collect();
+    let far = |point: &&Point| point.0[1..].iter().all(|x| *x < 0.8);
+    let share = points.iter().filter(far).count() as f64 / 1e4;
+    // A fifth of 0.8³, with a standard deviation of 0.003.
+    assert!((share - 0.2 * 0.512).abs() < 0.012, "{share}");
+    // By itself each is as a single draw: 0.2 · 0.5 below the middle, and evenly where there is no prior.
+    for k in 0..4 {
+        let below = points.iter().filter(|point| point.0[k] < 0.5).count() as f64 / 1e4;
+        let expected = if k == 0 { 0.5 } else { 0.1 };
+        assert!((below - expected).abs() < 0.02, "{k}: {below}");
+    }
+    // The middle of the cube is the middle of what is expected.
+    assert!((space.draw(&[0.5; 4]).0[1] - 0.9).abs() < 1e-3);
 }
 
 // ------------------------------------------------------------------------------------------------------- size

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use luthier_core::engine::{Done, Engine, Next, check_wish, drawn_value, resolve, trace};
-use luthier_core::event::{Decision, Event, Failure, Outcome, SpaceEdit, Wish, Work};
+use luthier_core::event::{Decision, Event, Failure, Outcome, SpaceEdit, Steer, Wish, Work};
 use luthier_core::registry::PolicyError;
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::space::{Parameter, Params, SpaceError, Value};
 use luthier_core::spec::{Limits, Place, PolicySpec, Spec};
+use luthier_core::steering::{self, SteerError, present, standing};
 use luthier_core::study::Study;
-use luthier_core::trial::{CurvePoint, WorkState};
+use luthier_core::trial::{CurvePoint, Trial, WorkState};
 
 use crate::log::{Draft, Guard, Log, LogError, ReplayError, replay};
 
@@ -35,6 +36,9 @@ pub enum SessionError {
     /// A value or an edit does not fit the space.
     #[error(transparent)]
     Space(#[from] SpaceError),
+    /// A wish for the model that is watched cannot be granted.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
     /// The log cannot be folded.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -63,9 +67,14 @@ pub struct Session {
     held: BTreeMap<Work, u32>,
     lease: Duration,
     is_alive: fn(&str) -> Option<bool>,
+    prompter: Option<Prompter>,
     /// After an error the study could not be read again, so what is in memory is no longer what is in the log.
     is_stale: bool,
 }
+
+/// Called in the turn of each report, before it is written down, with the work and the step: whatever it writes stands in the log
+/// right before the report, so that it comes at the same step however fast anybody is.
+pub type Prompter = Box<dyn FnMut(&mut Turn<'_>, Work, u64) -> Result<(), SessionError>>;
 
 /// Work handed to a worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,6 +187,7 @@ impl Session {
             held: BTreeMap::new(),
             lease: LEASE,
             is_alive: |_| None,
+            prompter: None,
             is_stale: false,
         })
     }
@@ -194,6 +204,7 @@ impl Session {
             held: BTreeMap::new(),
             lease: LEASE,
             is_alive: |_| None,
+            prompter: None,
             is_stale: false,
         })
     }
@@ -210,6 +221,12 @@ impl Session {
         self
     }
 
+    /// The same with somebody who is heard at each report that this session writes down.
+    pub fn prompted_by(mut self, prompter: Prompter) -> Self {
+        self.prompter = Some(prompter);
+        self
+    }
+
     /// The study as far as this session has seen it.
     pub fn study(&self) -> &Study {
         &self.study
@@ -223,6 +240,11 @@ impl Session {
     /// Whether trials may begin with the checkpoints of others.
     pub fn branches(&self) -> bool {
         self.engine.branches()
+    }
+
+    /// Whether what a trial had at its pause at `step` is to be kept, beyond its latest pause.
+    pub fn keeps(&self, trial: &Trial, step: u64) -> bool {
+        self.engine.keeps(&self.study, trial, step)
     }
 
     /// Work this session holds, with its tokens.
@@ -325,6 +347,7 @@ impl Turn<'_> {
                 Next::Claim(work) if self.study().stopping().contains(&work.trial) => {
                     self.end_with(work, Outcome::Cancelled, 0.0, None)?;
                 }
+                Next::Claim(work) if self.is_to_be_done(work) => self.complete_as_it_is(work)?,
                 Next::Claim(work) => return self.claim(work).map(|assigned| Asked::Work(Box::new(assigned))),
                 Next::Wait => return Ok(Asked::Wait),
                 // A later change of the space may have left a queued trial without a place.
@@ -355,7 +378,7 @@ impl Turn<'_> {
             budget: piece.budget,
             max_budget: study.spec().max_budget,
             step: piece.step(),
-            parent: trial.parent,
+            parent: trial.parent.filter(|(_, step)| *step > 0),
             keeps_pauses: self.session.engine.branches(),
             seed: study.spec().seed,
         })
@@ -382,6 +405,11 @@ impl Turn<'_> {
         // For whoever reports by hand, a report is the sign of life; workers give theirs apart.
         if !self.session.held.contains_key(&work) {
             self.leases.push((work, Some(attempt)));
+        }
+        if let Some(mut prompter) = self.session.prompter.take() {
+            let heard = prompter(self, work, step);
+            self.session.prompter = Some(prompter);
+            heard?;
         }
         let values: Vec<_> = values.iter().filter(|(_, value)| value.is_finite()).cloned().collect();
         self.add(Event::Reported { work, step, values, seconds })?;
@@ -450,7 +478,7 @@ impl Turn<'_> {
         let outcome = match result {
             _ if fate.is_some() => fate.unwrap_or(Outcome::Pruned),
             Err((reason, detail)) => Outcome::Failed { reason, detail },
-            Ok(()) if conclusion.is_none() && self.is_at_budget(work) => {
+            Ok(()) if conclusion.is_none() && self.is_at_budget(work) && !self.is_to_be_done(work) => {
                 let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
                 self.add(Event::Paused { work, step, seconds })?;
                 self.let_go(work);
@@ -616,8 +644,35 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// Steers the one model that is watched. It takes effect when the model next reports, or at once if it is paused.
+    pub fn steer(&mut self, steer: Steer) -> Result<(), SessionError> {
+        if !self.session.engine.is_steered() {
+            return Err(SteerError::NotWatched.into());
+        }
+        steering::check(self.study(), &steer, |trial, step| self.session.keeps(trial, step))?;
+        let stops = steer == Steer::Stop;
+        self.add(Event::Steered(steer))?;
+        let idle = self.study().paused().iter().copied().find(|work| stops && self.is_to_be_done(*work));
+        idle.map_or(Ok(()), |work| self.complete_as_it_is(work))
+    }
+
+    /// Whether a user wants the model of this work as it is.
+    fn is_to_be_done(&self, work: Work) -> bool {
+        let study = self.study();
+        let is_watched = !study.steers().is_empty() && present(study).is_some_and(|trial| trial.number == work.trial);
+        let has_curve = study.piece(work).is_some_and(|piece| !piece.curve.is_empty());
+        is_watched && has_curve && standing(study).is_some_and(|standing| standing.is_over)
+    }
+
+    /// Ends work with the values of its curve.
+    fn complete_as_it_is(&mut self, work: Work) -> Result<(), SessionError> {
+        let outcome = self.completed(work, Vec::new())?;
+        self.end_with(work, outcome, 0.0, None)
+    }
+
     /// Changes the limits from here on.
     pub fn change_limits(&mut self, limits: Limits) -> Result<(), SessionError> {
+        limits.check().map_err(SessionError::Spec)?;
         self.add(Event::LimitsChanged(limits))
     }
 
@@ -745,6 +800,7 @@ fn check_spec(spec: &Spec) -> Result<(), SessionError> {
             return wrong("folds times seeds must be the number of replicates");
         }
     }
+    spec.limits.check().map_err(SessionError::Spec)?;
     if spec.max_attempts == 0 {
         return wrong("max_attempts must be at least 1");
     }

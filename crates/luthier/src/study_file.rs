@@ -11,7 +11,7 @@ use luthier_core::spec::{Component, Design, Limits, POLICY_VERSION, PolicySpec, 
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::objective::command::{CommandError, CommandSpec};
+use crate::objective::command::{CommandError, CommandSpec, OuterFold};
 
 /// Failed trials in a row after which a study stops, unless its file says otherwise: a broken command is no search.
 pub const FAILURES: u64 = 10;
@@ -303,6 +303,7 @@ impl StudyFile {
         let trials = form.trials.or(form.limits.trials);
         let failures = form.limits.failures.or(Some(FAILURES));
         let limits = Limits { trials, failures, ..form.limits };
+        limits.check().map_err(|message| at(&["limits", "converged"], &message))?;
         let max_budget = form
             .budget
             .as_ref()
@@ -340,6 +341,38 @@ impl StudyFile {
         };
         luthier_core::engine::resolve(&spec).map_err(|e| at(&["policy", e.kind()], &e.to_string()))?;
         Ok(Self { spec, objective, text: text.into(), format, shown: shown.to_owned() })
+    }
+
+    /// The study of one outer fold, whose rows no trial sees: the same with the fold written into its objective, and another seed.
+    ///
+    /// # Errors
+    /// A command that does not ask which fold that is and what it is to score on, or a network's data without a table.
+    pub fn in_outer_fold(mut self, outer: OuterFold) -> Result<Self, FileError> {
+        let needed = ["{outer_fold}", "{outer_part}"];
+        match &mut self.objective {
+            ObjectiveSpec::Command(command) => {
+                if let Some(missing) = needed.iter().find(|word| !command.mentions(word)) {
+                    let problem = format!(
+                        "nested cross-validation needs a command that leaves out the rows of {{outer_fold}} of {{outer_folds}}, and scores on \
+                         them, trained on all others, where {{outer_part}} is \"test\"; {missing} is not among its words"
+                    );
+                    return Err(self.error_at(&["command", "run"], &problem));
+                }
+                command.outer = Some(outer);
+            }
+            ObjectiveSpec::Network(network) => {
+                let data = network.get_mut("data").and_then(serde_json::Value::as_object_mut);
+                let Some(data) = data else {
+                    return Err(
+                        self.error_at(&["network"], "[network] has no table `data` to take outer folds of")
+                    );
+                };
+                let fold = serde_json::json!({ "fold": outer.fold, "folds": outer.folds });
+                data.insert("outer".into(), fold);
+            }
+        }
+        self.spec.seed = self.spec.seed.wrapping_add(u64::from(outer.fold));
+        Ok(self)
     }
 
     /// An error of the command, pointing to the file's line.

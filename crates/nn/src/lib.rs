@@ -83,8 +83,9 @@ pub use architecture::Signature;
 pub use checkpoint::Checkpoint;
 pub use data::{
     Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
-    Fold, Format, KnownTargets, LabelError, MissingCategory, NetworkSpec, Part, Place, Preprocessing,
-    Problem, SplitKind, TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
+    Fold, Format, KnownTargets, LabelError, MissingCategory, NetworkSpec, OuterFold, Part, Place,
+    Preprocessing, Problem, SplitKind, TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice,
+    TogetherSpec, Tokens,
 };
 pub use dense::DenseEngine;
 pub use diagnosis::{Diagnosis, Verdict, diagnose};

@@ -4,6 +4,7 @@
 //! Each epoch is a report; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
 //! The model a trial leaves behind is that of the epoch which its value stands for.
 
+mod knobs;
 mod population;
 
 use std::borrow::Cow;
@@ -25,6 +26,7 @@ use luthier::objective::{Next, Pool};
 use luthier::session::named_values;
 
 use crate::evaluation::joined;
+pub use self::knobs::knob;
 pub use crate::hypermodel::{
     Choice, FloatDraw, HyperModel, HyperObjective, Hyperparameters, IntDraw, Training, Whole,
 };
@@ -94,6 +96,20 @@ pub enum NetworkError {
         names: String,
         /// Names of the space's other parameters.
         changeable: String,
+    },
+    /// A setting that cannot change while a network trains.
+    #[error("{name} cannot change while a network trains; what can: {knobs}")]
+    NoKnob {
+        /// The setting.
+        name: String,
+        /// What can.
+        knobs: String,
+    },
+    /// A setting of names, whose choices nobody has listed.
+    #[error("{name} is no number; to turn it, declare it in [params] with the choices it may take")]
+    NoNumber {
+        /// The setting.
+        name: String,
     },
     /// A study without a winner.
     #[error("no trial has completed yet, so there is no winner")]

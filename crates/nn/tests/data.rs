@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use luthier_nn::{ColumnRef, DataSpec, MissingCategory, Problem, Targets, Task};
+use luthier_nn::{ColumnRef, DataSpec, MissingCategory, OuterFold, Problem, SplitKind, Targets, Task};
 
 fn load(text: &str, change: impl FnOnce(&mut DataSpec)) -> Result<Problem, String> {
     load_bytes("table.csv", text.as_bytes(), change)
@@ -230,4 +230,60 @@ fn too_few_rows_get_one_clear_sentence() {
         &["3 rows", "validation part would be empty"],
     );
     refused(&good(), |spec| spec.validation = 1.5, &["`validation` is 1.5"]);
+}
+
+#[test]
+fn outer_folds_divide_all_rows_and_what_they_hold_changes_nothing_else() {
+    let text = |spoilt: &[u32]| {
+        table("a,b,y", 60, |i| {
+            let wild = if spoilt.contains(&(i as u32)) { 1e6 } else { 0.0 };
+            format!("{},{},{}", i % 7, (i * i) as f64 + wild, i as f64 / 2.0 - wild)
+        })
+    };
+    let outer = |fold| move |spec: &mut DataSpec| spec.outer = Some(OuterFold { fold, folds: 4 });
+    let seen = |problem: &Problem| [problem.train().rows(), problem.validation().rows()].concat();
+    let mut held_out = Vec::new();
+    for fold in 0..4 {
+        let problem = load(&text(&[]), outer(fold)).unwrap();
+        assert_eq!((problem.train().len(), problem.validation().len(), problem.held_out_rows()), (36, 9, 15));
+        let left: Vec<u32> = (0..60).filter(|row| !seen(&problem).contains(row)).collect();
+        assert_eq!(left.len(), 15);
+        // Whatever stands in the rows left out, in inputs and targets, no trial can tell.
+        let spoilt = load(&text(&left), outer(fold)).unwrap();
+        assert_eq!((spoilt.train(), spoilt.validation()), (problem.train(), problem.validation()));
+        assert_eq!(spoilt.preprocessing(), problem.preprocessing());
+        assert_ne!(spoilt.fingerprint(), problem.fingerprint());
+        // Nor by inner folds.
+        for inner in problem.folds(3, 1, 7).unwrap() {
+            assert!(inner.train.iter().chain(&inner.validation).all(|row| !left.contains(row)));
+        }
+        held_out.extend(left);
+    }
+    held_out.sort_unstable();
+    assert_eq!(held_out, (0..60).collect::<Vec<u32>>());
+
+    refused(&text(&[]), outer(4), &["`outer.fold` is 4", "below the number of outer folds"]);
+    refused(
+        &text(&[]),
+        |spec| spec.outer = Some(OuterFold { fold: 0, folds: 61 }),
+        &["61 folds cannot be made of 60 rows"],
+    );
+    let with_test = load(&text(&[]), |spec| {
+        outer(0)(spec);
+        spec.test_file = Some("table.csv".into());
+    });
+    assert!(with_test.unwrap_err().contains("leave out `test_file`"));
+}
+
+#[test]
+fn outer_folds_in_time_train_on_what_came_before() {
+    let text = table("a,y", 50, |i| format!("{},{}", i % 7, i as f64 / 2.0));
+    let problem = load(&text, |spec| {
+        spec.split = Some(SplitKind::Time);
+        spec.outer = Some(OuterFold { fold: 1, folds: 4 });
+    });
+    let problem = problem.unwrap();
+    let last = |rows: &[u32]| rows.iter().max().copied();
+    assert_eq!((last(problem.train().rows()), last(problem.validation().rows())), (Some(15), Some(19)));
+    assert_eq!(problem.held_out_rows(), 10);
 }

@@ -92,5 +92,6 @@ fn origin(origin: Origin) -> &'static str {
         Origin::Enqueued => "enqueued",
         Origin::Fallback => "fallback",
         Origin::Scheduler => "scheduler",
+        Origin::Steered => "steered",
     }
 }

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use luthier::core::convergence::advice;
 use luthier::core::event::{Failure, Wish, Within, Work};
 use luthier::core::metric::Metrics;
 use luthier::core::pareto::ranks;
+use luthier::core::spec::Convergence;
 use luthier::core::study::Study as CoreStudy;
 use luthier::core::trial::Trial as CoreTrial;
 use luthier::log::{MemoryLog, Options};
@@ -21,7 +23,7 @@ use crate::plan::Plan;
 use crate::record::Record;
 use crate::space::Space;
 use crate::trial::Trial;
-use crate::value::{Said, from_python, params_from_python, params_to_python, said, wrong};
+use crate::value::{Said, from_python, json_to_python, params_from_python, params_to_python, said, wrong};
 
 /// A study: what was tried so far, and what to try next.
 ///
@@ -33,7 +35,7 @@ use crate::value::{Said, from_python, params_from_python, params_to_python, said
 /// * `sampler`, `scheduler`: a name, or (name, {option: value}); default as for study files. `luthier.samplers()` and
 ///   `luthier.schedulers()` list them.
 /// * `seed`: of every random choice, default 0.
-/// * `trials`: how many trials are finished in all; `limits`: a dict with trials, seconds, steps, target, failures.
+/// * `trials`: how many trials are finished in all; `limits`: a dict with trials, seconds, steps, target, failures, converged.
 /// * `max_budget`: the largest step a trial can reach; schedulers with rungs need it. `step`: what a step is called.
 /// * `resumes`: whether your program goes on from checkpoints, so that by default trials are paused rather than stopped.
 /// * `curve`: "last" (default) or "best": which value of a learning curve stands for the trial.
@@ -306,6 +308,34 @@ impl Study {
     #[getter]
     fn best_value(&self, py: Python<'_>) -> PyResult<Option<f64>> {
         self.read(py, |study| study.incumbent()?.values()?.first().copied())
+    }
+
+    /// What more trials might gain: a dict with `trials` (how many more), `chance` of a gain of more than `epsilon` among them, `regret` (what ten
+    /// times the trials would gain), `stalled` (trials since the last gain), `progress`, `noise`, `finished` and `text`; None before there is
+    /// enough to go by. By the study's limit `converged`, or the usual rule; `trials` and `epsilon` are others.
+    #[pyo3(signature = (trials=None, epsilon=None))]
+    fn advice<'py>(
+        &self,
+        py: Python<'py>,
+        trials: Option<u64>,
+        epsilon: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let given = Convergence { trials: trials.unwrap_or(1), epsilon, ..Convergence::default() };
+        given.check().map_err(PyValueError::new_err)?;
+        let advice = self.read(py, |study| {
+            let known = study.spec().limits.converged.unwrap_or_default();
+            let rule = Convergence {
+                trials: trials.unwrap_or(known.trials),
+                epsilon: epsilon.or(known.epsilon),
+                ..known
+            };
+            advice(study, &rule)
+        })?;
+        let Some(advice) = advice else { return Ok(None) };
+        let mut json =
+            serde_json::to_value(advice).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        json["text"] = advice.to_string().into();
+        json_to_python(py, &json).map(Some)
     }
 
     /// Every trial as a dict, by number.

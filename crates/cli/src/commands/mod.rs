@@ -1,6 +1,7 @@
 //! The commands, one file each: its arguments, and `run`.
 
 mod ask;
+mod babysit;
 mod best;
 mod completions;
 mod data;
@@ -9,6 +10,7 @@ mod evaluate;
 mod export;
 mod init;
 mod model;
+mod nested;
 mod predict;
 mod quality;
 mod replay;
@@ -29,6 +31,8 @@ use clap::Subcommand;
 pub(crate) enum Command {
     /// Create a study from a study file, or continue one
     Tune(tune::Arguments),
+    /// Train one model and turn its knobs while it trains
+    Babysit(babysit::Arguments),
     /// Write a commented study file for a command
     Init(init::Arguments),
     /// Print the best trial
@@ -69,6 +73,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Tune(arguments) => tune::run(&arguments),
+        Command::Babysit(arguments) => babysit::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Best(arguments) => best::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use luthier::session::SessionError;
 
 use crate::opening::{StudyPath, watch};
-use crate::report;
+use crate::{lineage, report};
 
 /// What to show.
 #[derive(clap::Args)]
@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     /// One trial, by number
     #[arg(long, value_name = "NUMBER")]
     trial: Option<u32>,
+    /// The trials as a tree: which went on from which, and what changed there
+    #[arg(long, conflicts_with_all = ["trial", "json", "watch"])]
+    lineage: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,6 +40,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         } else {
             write!(out, "{}", report::trial_block(study, trial))?;
         }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.lineage {
+        write!(out, "{}", lineage::tree(session.study()))?;
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.json {

@@ -14,20 +14,22 @@ use luthier::core::registry::Entry;
 use luthier::core::sampler::SAMPLERS;
 use luthier::core::scheduler::SCHEDULERS;
 use luthier::core::space::{Space, SpaceError};
-use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
+use luthier::core::spec::{Component, Convergence, Limits, PolicySpec, Spec};
 use luthier::core::study::{Study, edited};
 use luthier::executor::{self, End, Keep, Options, Stop};
 use luthier::log::{Durability, LogError, Options as SqliteOptions, ReplayError, SqliteLog};
 use luthier::objective::Objective;
-use luthier::objective::command::Command;
+use luthier::objective::command::{Command, OuterFold};
 use luthier::session::{LEASE, Session, SessionError, Turn};
 use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::Settings;
 use luthier_nn::objective::NetworkObjective;
 
 use super::data::{self, OnData};
+use super::nested;
 use crate::opening::{
-    BEST, folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, trials_of, with_hint,
+    BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, trials_of,
+    with_hint,
 };
 use crate::progress::{Mode, Progress};
 use crate::report;
@@ -39,18 +41,27 @@ use crate::report;
 pub(crate) struct Arguments {
     /// A study file (`.toml`, `.json`), or the log (`.luthier`) of a study to continue
     #[arg(value_name = "STUDY", default_value = "study.toml")]
-    file: PathBuf,
+    pub(super) file: PathBuf,
     #[command(flatten)]
     data: OnData,
     /// Trials to finish in all, over the study's life
     #[arg(long, short = 'n', value_name = "N")]
     trials: Option<u64>,
+    /// End when more trials would hardly gain anything; [limits.converged] in the study file says what hardly means
+    #[arg(long)]
+    until_converged: bool,
+    /// Tune once for each of so many outer folds, on the other rows, and measure each winner on its fold: an honest final number
+    #[arg(long, value_name = "FOLDS", value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub(super) nested: Option<u16>,
+    /// The outer fold that is left out, of a run of `--nested`
+    #[arg(skip)]
+    pub(super) outer: Option<OuterFold>,
     /// Trials to run at once
     #[arg(long, short = 'j', default_value_t = 1, value_name = "N", value_parser = parse_workers)]
     workers: usize,
     /// Start nothing more after this time, such as 90s, 10m or 2h
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
-    time: Option<Duration>,
+    pub(super) time: Option<Duration>,
     /// Who proposes params, instead of the study file's
     #[arg(long, value_name = "NAME", value_parser = names(SAMPLERS))]
     sampler: Option<String>,
@@ -59,13 +70,13 @@ pub(crate) struct Arguments {
     scheduler: Option<String>,
     /// The seed of every random choice; only for a new study
     #[arg(long)]
-    seed: Option<u64>,
+    pub(super) seed: Option<u64>,
     /// Where the study's log is; beside the study file if not given
     #[arg(long, value_name = "FILE")]
-    study: Option<PathBuf>,
+    pub(super) study: Option<PathBuf>,
     /// Where trials keep their files; beside the log if not given
     #[arg(long, value_name = "FOLDER")]
-    folder: Option<PathBuf>,
+    pub(super) folder: Option<PathBuf>,
     /// What a finished trial survives
     #[arg(long, value_enum, default_value_t = Survives::Kill)]
     durability: Survives,
@@ -80,13 +91,29 @@ pub(crate) struct Arguments {
     accept_changes: bool,
     /// Print JSON lines as things happen
     #[arg(long, conflicts_with = "quiet")]
-    json: bool,
+    pub(super) json: bool,
     /// Print nothing but the result
     #[arg(long, short)]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// Seconds without a sign of life after which other processes take over what this one runs
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = LEASE.as_secs_f64())]
     lease: f64,
+}
+
+impl Arguments {
+    /// Those by which the study of one outer fold is tuned in `folder`, when so much time has passed.
+    pub(super) fn of_outer_fold(&self, outer: OuterFold, folder: &Path, passed: Duration) -> Self {
+        let name = format!("outer-{}", outer.fold);
+        Self {
+            nested: None,
+            outer: Some(outer),
+            study: Some(folder.join(format!("{name}.{EXTENSION}"))),
+            folder: self.folder.as_ref().map(|folder| folder.join(&name)),
+            seed: self.seed.map(|seed| seed.wrapping_add(u64::from(outer.fold))),
+            time: self.time.map(|time| time.saturating_sub(passed)),
+            ..self.clone()
+        }
+    }
 }
 
 /// The names of a registry, each with its summary.
@@ -126,38 +153,89 @@ enum Survives {
     PowerLoss,
 }
 
-/// Runs a study.
+/// Runs a study, or with `--nested` one for each outer fold.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let arguments = &on_data(arguments)?;
-    let target = Target::find(arguments)?;
-    let Opened { mut session, objective: under_study, base, created } = target.open(arguments)?;
-    let folder = arguments.folder.clone().unwrap_or_else(|| trials_of(&target.log));
-    let kind = prepare(&mut session, &under_study, &base, arguments)?;
-    greet(&session, created, kind.notes(), arguments);
+    let mut interrupts = Interrupts::default();
+    if let Some(folds) = arguments.nested {
+        return nested::run(arguments, folds, &mut interrupts);
+    }
+    let ran = Ran::new(arguments, &mut interrupts)?;
+    finish(&ran, arguments)
+}
 
-    let stop = Stop::default();
-    let on_signal = stop.clone();
-    ctrlc::set_handler(move || on_signal.harder()).context("cannot listen for Ctrl-C")?;
-    let options = Options {
-        workers: arguments.workers,
-        seconds: arguments.time.map(|time| time.as_secs_f64()),
-        stop: stop.clone(),
-        keep: if arguments.keep_all { Keep::All } else { Keep::Best },
-        checkpoint_quota: arguments.checkpoint_quota.map(|megabytes| megabytes.saturating_mul(1_000_000)),
-        ..Options::new(&folder)
-    };
-    let mode = match (arguments.json, arguments.quiet) {
-        (true, _) => Mode::Machines,
-        (_, true) => Mode::Quiet,
-        (false, false) => Mode::People,
-    };
-    let mut progress = Progress::new(mode, session.study(), stop);
-    let end = executor::run(&mut session, kind.objective(), &options, &mut |study, moment| {
-        progress.update(study, moment);
-    });
-    progress.finish();
-    let end = end?;
-    finish(&mut session, &kind, &end, &target, &folder, arguments)
+/// Ctrl-C, listened to from when there is something to stop.
+#[derive(Default)]
+pub(super) struct Interrupts {
+    pub(super) stop: Stop,
+    is_heard: bool,
+}
+
+impl Interrupts {
+    fn listen(&mut self) -> anyhow::Result<Stop> {
+        if !self.is_heard {
+            let stop = self.stop.clone();
+            ctrlc::set_handler(move || stop.harder()).context("cannot listen for Ctrl-C")?;
+            self.is_heard = true;
+        }
+        Ok(self.stop.clone())
+    }
+}
+
+/// A study that has been run.
+pub(super) struct Ran {
+    pub(super) session: Session,
+    pub(super) kind: Kind,
+    pub(super) objective: ObjectiveSpec,
+    /// Where the objective's paths start.
+    pub(super) base: PathBuf,
+    pub(super) end: End,
+    target: Target,
+    pub(super) folder: PathBuf,
+}
+
+impl Ran {
+    /// Creates the study or continues it, and runs it to its end or until it is stopped.
+    pub(super) fn new(arguments: &Arguments, interrupts: &mut Interrupts) -> anyhow::Result<Self> {
+        let target = Target::find(arguments)?;
+        let Opened { mut session, objective, base, created } = target.open(arguments)?;
+        let folder = arguments.folder.clone().unwrap_or_else(|| trials_of(&target.log));
+        let kind = prepare(&mut session, &objective, &base, arguments)?;
+        greet(&session, created, kind.notes(), arguments);
+
+        let stop = interrupts.listen()?;
+        let options = Options {
+            workers: arguments.workers,
+            seconds: arguments.time.map(|time| time.as_secs_f64()),
+            stop: stop.clone(),
+            keep: if arguments.keep_all { Keep::All } else { Keep::Best },
+            checkpoint_quota: arguments.checkpoint_quota.map(|megabytes| megabytes.saturating_mul(1_000_000)),
+            ..Options::new(&folder)
+        };
+        let mode = match (arguments.json, arguments.quiet) {
+            (true, _) => Mode::Machines,
+            (_, true) => Mode::Quiet,
+            (false, false) => Mode::People,
+        };
+        let mut progress = Progress::new(mode, session.study(), stop);
+        let end = executor::run(&mut session, kind.objective(), &options, &mut |study, moment| {
+            progress.update(study, moment);
+        });
+        progress.finish();
+        let end = end?;
+        // Other processes may have found something better meanwhile.
+        session.refresh()?;
+        Ok(Self { session, kind, objective, base, end, target, folder })
+    }
+}
+
+/// Reads the study file; of an outer fold, with what leaves it out.
+fn read(file: &Path, arguments: &Arguments) -> anyhow::Result<StudyFile> {
+    let read = read_study_file(file)?;
+    Ok(match arguments.outer {
+        Some(outer) => read.in_outer_fold(outer)?,
+        None => read,
+    })
 }
 
 /// With `--data`, the arguments of the study file that is written for it.
@@ -213,7 +291,7 @@ impl Target {
         let lease = Duration::try_from_secs_f64(arguments.lease).unwrap_or(LEASE);
         let session = session.with_liveness(holder_is_alive).with_lease(lease);
         let (objective, base) = match &self.file {
-            Some(file) => (read_study_file(file)?.objective, folder_of(file)),
+            Some(file) => (read(file, arguments)?.objective, folder_of(file)),
             None => stored(session.study(), &self.log)?,
         };
         Ok(Opened { session, objective, base, created })
@@ -246,7 +324,7 @@ impl Target {
         options: SqliteOptions,
         arguments: &Arguments,
     ) -> anyhow::Result<Option<Session>> {
-        let read = read_study_file(file)?;
+        let read = read(file, arguments)?;
         let mut spec = Spec { seed: arguments.seed.unwrap_or(read.spec.seed), ..read.spec.clone() };
         spec.limits = limits(&spec.limits, arguments);
         spec.policy = with_changes(policy(&spec.policy, arguments), &read.objective, &spec.space);
@@ -309,7 +387,7 @@ impl Kind {
     }
 
     /// What was noticed about the data, and how trials will be trained.
-    fn notes(&self) -> &[String] {
+    pub(super) fn notes(&self) -> &[String] {
         match self {
             Self::Command(_) => &[],
             Self::Network(network) => network.notes(),
@@ -329,7 +407,7 @@ const DESCRIPTION: &str = "objective";
 
 /// What the log keeps about the objective: its table, where its files are, and the fingerprint of its data; and the
 /// policy as written.
-fn description(read: &StudyFile, file: &Path, kind: &Kind) -> anyhow::Result<serde_json::Value> {
+pub(super) fn description(read: &StudyFile, file: &Path, kind: &Kind) -> anyhow::Result<serde_json::Value> {
     let folder = fs::canonicalize(folder_of(file)).unwrap_or_else(|_| folder_of(file));
     let mut text = serde_json::to_value(&read.objective)?;
     text["folder"] = folder.display().to_string().into();
@@ -344,7 +422,7 @@ fn with_data(description: &serde_json::Value, kind: &Kind) -> serde_json::Value 
 }
 
 /// The latest description in the log.
-fn described(study: &Study) -> &serde_json::Value {
+pub(super) fn described(study: &Study) -> &serde_json::Value {
     let mut notes = study.notes().iter().rev();
     let latest = notes.find(|(trial, key, _)| trial.is_none() && **key == *DESCRIPTION);
     latest.map_or(&study.spec().objective, |(.., description)| description)
@@ -371,7 +449,7 @@ fn prepare(
     base: &Path,
     arguments: &Arguments,
 ) -> anyhow::Result<Kind> {
-    let file = if is_log(&arguments.file) { None } else { Some(read_study_file(&arguments.file)?) };
+    let file = if is_log(&arguments.file) { None } else { Some(read(&arguments.file, arguments)?) };
     let file = file.as_ref();
     let study = session.study();
     if let Some(file) = file {
@@ -501,10 +579,10 @@ fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
 }
 
 /// The keys of a command that say what is measured; the others say how it is run.
-const DEFINING: [&str; 3] = ["run", "pattern", "result"];
+const DEFINING: [&str; 4] = ["run", "pattern", "result", "outer"];
 
 /// A study compares trials of one objective on the same data.
-fn check_unchanged(
+pub(super) fn check_unchanged(
     described: &serde_json::Value,
     objective: &ObjectiveSpec,
     kind: &Kind,
@@ -578,7 +656,8 @@ fn told(edit: &SpaceEdit) -> String {
 }
 
 fn limits(base: &Limits, arguments: &Arguments) -> Limits {
-    Limits { trials: arguments.trials.or(base.trials), ..*base }
+    let converged = base.converged.or_else(|| arguments.until_converged.then(Convergence::default));
+    Limits { trials: arguments.trials.or(base.trials), converged, ..*base }
 }
 
 fn policy(base: &PolicySpec, arguments: &Arguments) -> PolicySpec {
@@ -622,7 +701,12 @@ fn greet(session: &Session, created: bool, notes: &[String], arguments: &Argumen
     let spec = study.spec();
     let what = if created { "new study" } else { "continuing" };
     let policy = format!("{} + {}", spec.policy.sampler.name, spec.policy.scheduler.name);
-    let goal = spec.limits.trials.map_or_else(|| "no limit of trials".into(), |n| format!("{n} trials"));
+    let goal = match (spec.limits.trials, spec.limits.converged) {
+        (Some(trials), None) => format!("{trials} trials"),
+        (Some(trials), Some(_)) => format!("until converged, at most {trials} trials"),
+        (None, Some(_)) => "until converged".into(),
+        (None, None) => "no limit of trials".into(),
+    };
     eprintln!(
         "{what} {} ({}): {policy}, {goal}, seed {}",
         report::safe(&spec.name),
@@ -647,16 +731,8 @@ fn greet(session: &Session, created: bool, notes: &[String], arguments: &Argumen
 const MOST_NOTES: usize = 8;
 
 /// Says what came of it, on standard output.
-fn finish(
-    session: &mut Session,
-    kind: &Kind,
-    end: &End,
-    target: &Target,
-    folder: &Path,
-    arguments: &Arguments,
-) -> anyhow::Result<ExitCode> {
-    // Other processes may have found something better meanwhile.
-    session.refresh()?;
+fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Ran { session, kind, end, target, folder, .. } = ran;
     let study = session.study();
     let again = continuation(end, target, arguments);
     let mut result = report::study_json(study, &session.place());
@@ -693,12 +769,24 @@ fn finish(
         text.push_str(&format!("\nno trial has completed ({})\n", report::counts(study)));
         text.push_str(&last_failure(study));
     }
+    if let Some(advice) = report::advice(study) {
+        result["advice"] = serde_json::to_value(advice)?;
+        text.push_str(&format!("advice {}\n", report::advice_line(study, &advice)));
+    }
+    if let End::Done(Done::Converged(verdict)) = end {
+        result["converged"] = verdict.to_string().into();
+    }
     let tally = study.tally();
     let unit = &study.metrics().step;
     text.push_str(&format!("cost   {} of work, {} {unit}s\n", report::duration(tally.seconds), tally.steps));
     text.push_str(&format!("study  {}\n", session.place()));
     text.push_str(&format!("{}\n", told_end(end)));
     text.push_str(&format!("to continue: {again}\n"));
+    if let (End::Done(Done::Converged(_)), false) = (end, arguments.until_converged) {
+        text.push_str(
+            "  once limits.converged in the study file is gone, or asks for a smaller chance or epsilon\n",
+        );
+    }
     result["continue"] = again.into();
     if arguments.json {
         result["event"] = "result".into();
@@ -719,6 +807,7 @@ fn finish(
 
 fn told_end(end: &End) -> String {
     match end {
+        End::Done(Done::Converged(verdict)) => format!("stopped: {verdict}"),
         End::Done(done) => format!("ended because {done}"),
         End::Stopped => "stopped by you".into(),
         End::Limit => "ended because the time is up".into(),
@@ -736,17 +825,30 @@ fn last_failure(study: &Study) -> String {
     format!("trial {number} {}", report::failure_block(study, reason, detail))
 }
 
+/// The command that continues a run of `--nested`.
+pub(super) fn nested_continuation(arguments: &Arguments) -> anyhow::Result<String> {
+    Ok(continuation(&End::Stopped, &Target::find(arguments)?, arguments))
+}
+
 /// The command that continues the study; with more trials if those asked for are done.
 fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
+    let has_converged = match end {
+        End::Done(Done::Converged(verdict)) => Some(verdict.advice().finished),
+        End::Done(_) | End::Stopped | End::Limit => None,
+    };
     let mut command = format!("luthier tune {}", quoted(&arguments.file));
     if let (Some(_), Some(log)) = (&target.file, &arguments.study) {
         command.push_str(&format!(" --study {}", quoted(log)));
     }
-    if let End::Done(Done::Trials(n)) = end {
+    if let Some(n) = has_converged.or(if let End::Done(Done::Trials(n)) = end { Some(*n) } else { None }) {
         command.push_str(&format!(" --trials {}", n * 2));
     } else if let Some(trials) = arguments.trials {
         command.push_str(&format!(" --trials {trials}"));
     }
+    if arguments.until_converged && has_converged.is_none() {
+        command.push_str(" --until-converged");
+    }
+    command.extend(arguments.nested.map(|folds| format!(" --nested {folds}")));
     if arguments.workers > 1 {
         command.push_str(&format!(" -j {}", arguments.workers));
     }

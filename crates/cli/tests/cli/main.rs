@@ -4,15 +4,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod babysit;
 mod by_hand;
 mod changes;
 mod command;
 mod commands;
 mod continued;
+mod converged;
 mod data;
 mod interrupts;
 mod messages;
 mod models;
+mod nested;
 mod populations;
 mod processes;
 mod quality;

@@ -6,6 +6,7 @@
 
 use super::search::{Candidate, Search};
 use super::{Acquisition, Worth};
+use crate::pareto::{crowding_distances, ranks};
 use crate::rng::Rng;
 use crate::surrogate::Surrogate;
 
@@ -55,8 +56,7 @@ impl ParetoEnsemble<'_> {
             people.extend(self.scored(search, children));
             people = self.selected(people);
         }
-        let values: Vec<&[f64]> = people.iter().map(|person| &*person.values).collect();
-        let first = fronts(&values).into_iter().next().unwrap_or_default();
+        let first = fronts(&people).into_iter().next().unwrap_or_default();
         first.into_iter().map(|k| people[k].clone()).collect()
     }
 
@@ -77,14 +77,14 @@ impl ParetoEnsemble<'_> {
     fn selected(&self, mut people: Vec<Compromise>) -> Vec<Compromise> {
         people.sort_by(|a, b| order(&a.candidate.unit, &b.candidate.unit));
         people.dedup_by(|a, b| a.candidate.point == b.candidate.point);
-        let values: Vec<&[f64]> = people.iter().map(|person| &*person.values).collect();
         let mut chosen = Vec::with_capacity(self.population);
-        for mut front in fronts(&values) {
+        for mut front in fronts(&people) {
             let room = self.population - chosen.len();
             if room == 0 {
                 break;
             }
-            let crowding = crowding(&values, &front);
+            let values: Vec<&[f64]> = front.iter().map(|k| &*people[*k].values).collect();
+            let crowding = crowding_distances(&values);
             let mut by_room: Vec<usize> = (0..front.len()).collect();
             by_room.sort_by(|a, b| crowding[*b].total_cmp(&crowding[*a]));
             front = by_room.into_iter().map(|j| front[j]).collect();
@@ -99,58 +99,14 @@ fn order(a: &[f64], b: &[f64]) -> std::cmp::Ordering {
     pairs.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
 }
 
-fn dominates(a: &[f64], b: &[f64]) -> bool {
-    a.iter().zip(b).all(|(x, y)| x >= y) && a.iter().zip(b).any(|(x, y)| x > y)
-}
-
-/// Indices by rank: those that nobody dominates, those that only they dominate, and so on.
-fn fronts(values: &[&[f64]]) -> Vec<Vec<usize>> {
-    let n = values.len();
-    let (mut below, mut count) = (vec![Vec::new(); n], vec![0usize; n]);
-    for a in 0..n {
-        for b in 0..a {
-            if dominates(values[a], values[b]) {
-                below[a].push(b);
-                count[b] += 1;
-            } else if dominates(values[b], values[a]) {
-                below[b].push(a);
-                count[a] += 1;
-            }
-        }
-    }
-    let mut fronts = Vec::new();
-    let mut front: Vec<usize> = (0..n).filter(|k| count[*k] == 0).collect();
-    while !front.is_empty() {
-        let mut next = Vec::new();
-        for &a in &front {
-            for &b in &below[a] {
-                count[b] -= 1;
-                if count[b] == 0 {
-                    next.push(b);
-                }
-            }
-        }
-        next.sort_unstable();
-        fronts.push(std::mem::replace(&mut front, next));
+/// Indices by rank: those that nobody is better than in every member, those that only they are, and so on.
+fn fronts(people: &[Compromise]) -> Vec<Vec<usize>> {
+    let losses: Vec<Vec<f64>> =
+        people.iter().map(|person| person.values.iter().map(|value| -value).collect()).collect();
+    let ranks = ranks(&losses);
+    let mut fronts = vec![Vec::new(); ranks.iter().max().map_or(0, |last| *last as usize + 1)];
+    for (k, rank) in ranks.into_iter().enumerate() {
+        fronts[rank as usize].push(k);
     }
     fronts
-}
-
-/// Deb's crowding distance of each member of a front; infinite at its ends.
-fn crowding(values: &[&[f64]], front: &[usize]) -> Vec<f64> {
-    let mut distance = vec![0.0; front.len()];
-    let members = values.first().map_or(0, |row| row.len());
-    for value_of in (0..members).map(|m| move |row: &&[f64]| row[m]) {
-        let mut order: Vec<usize> = (0..front.len()).collect();
-        order.sort_by(|a, b| value_of(&values[front[*a]]).total_cmp(&value_of(&values[front[*b]])));
-        let at = |j: usize| value_of(&values[front[order[j]]]);
-        let (last, range) = (front.len() - 1, at(front.len() - 1) - at(0));
-        (distance[order[0]], distance[order[last]]) = (f64::INFINITY, f64::INFINITY);
-        for j in 1..last {
-            if range > 0.0 && range.is_finite() {
-                distance[order[j]] += (at(j + 1) - at(j - 1)) / range;
-            }
-        }
-    }
-    distance
 }

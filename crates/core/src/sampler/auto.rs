@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::modelled::free_parameters;
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::event::{Choice, Origin, Outcome};
 use crate::memo::Memo;
@@ -109,7 +110,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "gp",
         sampler: "gp",
-        options: |c| c.with("acquisition", "ensemble"),
+        options: |c| c.with("acquisition", "ensemble").with("warp", false),
         weight: |s| 3.0 * fewer(s, 500.0),
         cost: |s| (1e-2 + 8e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model of the whole space",
@@ -125,7 +126,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "gp_quick",
         sampler: "gp",
-        options: |c| c.with("acquisition", "log_ei"),
+        options: |c| c.with("acquisition", "log_ei").with("warp", false),
         weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, 500.0) } else { 0.0 },
         cost: |s| (3e-3 + 4e-5 * s.seen.min(600) as f64) * width(s),
         words: "a model of the whole space, asked in haste",
@@ -358,10 +359,8 @@ impl Sampler for Auto {
 impl Situation {
     /// The situation of a study where choosing a trial may take `allowed` seconds.
     pub fn of(study: &Study, allowed: f64) -> Self {
-        let space = study.space();
-        let live = space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed());
         Self {
-            parameters: live.count(),
+            parameters: free_parameters(study.space()),
             objectives: study.metrics().objectives.len(),
             seen: study.finished().len(),
             allowed,

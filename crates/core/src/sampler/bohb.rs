@@ -103,7 +103,7 @@ impl Bohb {
         let bad = &bad[bad.len().saturating_sub(WINDOW)..];
         let mut l = density(study, good, true);
         let mut g = density(study, bad, false);
-        let mut points = candidates(space, &l, &[], self.n_candidates, rng);
+        let mut points = candidates(space, self.n_candidates, || l.draw(space, rng));
         let best = best_of(&l.locate(&points), &mut l, &mut g);
         points.swap_remove(best)
     }

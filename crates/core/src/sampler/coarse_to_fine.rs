@@ -16,12 +16,15 @@
 //! not have is drawn from its prior.
 //!
 //! The share `global` of the trials is drawn from the whole space at every stage, so that a wrong beginning is left again.
-//! The first metric is what counts; failed and pruned trials and broken constraints are ordered as told in `population`.
+//! Failed and pruned trials and broken constraints are ordered as told in `population`.
+//!
+//! With several metrics the best are those on the first fronts with the most room, four times as many, and each is a centre
+//! equally often: regions lie all along the front.
 
 use serde::{Deserialize, Serialize};
 
-use super::population::{Finished, Member, founder};
-use super::{Proposal, Request, Sampler};
+use super::population::{Finished, Member, founder, ranked};
+use super::{Proposal, Request, Sampler, expectation};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
@@ -63,6 +66,9 @@ const STAGES: u64 = 10;
 /// Trials of the longest stage where the limit is known.
 const LONGEST: u64 = 50;
 
+/// So many times more trials are kept where there are several metrics.
+const FRONT: usize = 4;
+
 /// The sampler's options.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,11 +101,16 @@ impl Sampler for CoarseToFine {
             return Proposal::Point(founder(study, request.trial, request.draw, rng));
         }
         if rng.uniform() < self.global {
-            return Proposal::Point(space.draw(&rng.uniforms(space.len())));
+            return Proposal::Point(expectation::drawn(study, rng));
         }
         let points: Vec<&Point> =
             best.members.iter().map(|member| &study.trials()[member.trial as usize].point).collect();
-        Proposal::Point(near(space, &points, width, rng))
+        let centre = if study.metrics().objectives.len() > 1 {
+            rng.below(points.len() as u64) as usize
+        } else {
+            by_rank(points.len(), rng)
+        };
+        Proposal::Point(near(space, &points, centre, width, rng))
     }
 }
 
@@ -132,9 +143,9 @@ impl CoarseToFine {
     }
 }
 
-/// A point in the region of the given width around one of `best`, which are in order.
-fn near(space: &Space, best: &[&Point], width: f64, rng: &mut Rng) -> Point {
-    let centre = best[by_rank(best.len(), rng)];
+/// A point in the region of the given width around `best[centre]`; the best are in order.
+fn near(space: &Space, best: &[&Point], centre: usize, width: f64, rng: &mut Rng) -> Point {
+    let centre = best[centre];
     space.complete(|k| {
         let parameter = &space.parameters()[k];
         let Some(own) = centre.get(k) else { return space.draw_one(k, rng.uniform()) };
@@ -182,10 +193,11 @@ impl Best {
         if afresh {
             self.members.clear();
         }
+        let keep = if study.metrics().objectives.len() > 1 { FRONT * keep } else { keep };
         for member in fresh.into_iter().filter(|member| !member.is_failed()) {
-            let at = self.members.partition_point(|other| other.order(&member).is_lt());
-            self.members.insert(at, member);
-            self.members.truncate(keep);
+            self.members.push(member);
+            let order = ranked(&self.members);
+            self.members = order.into_iter().take(keep).map(|k| self.members[k].clone()).collect();
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::depths::{At, at_step};
 use super::differential_evolution::{Parents, Settings, child};
 use super::variation::novel;
-use super::{Proposal, Request, Sampler};
+use super::{Proposal, Request, Sampler, expectation};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
@@ -63,12 +63,14 @@ impl Sampler for Dehb {
             Some(step) => at_step(study, step).iter().take(self.population).map(|at| at.trial).collect(),
             None => slots.iter().flatten().map(|at| at.trial).collect(),
         };
-        let Some(target) = slots[asked].map(|at| at.trial).or_else(|| pool.first().copied()) else {
-            return Proposal::Point(space.draw(&rng.uniforms(space.len())));
+        // At the lowest depth there is nobody to come from elsewhere: each place begins with a draw.
+        let founder = pool.first().copied().filter(|_| below.is_some());
+        let Some(target) = slots[asked].map(|at| at.trial).or(founder) else {
+            return Proposal::Point(expectation::drawn(study, rng));
         };
         let pool: Vec<u32> = pool.into_iter().filter(|number| *number != target).collect();
         if pool.len() < 3 {
-            return Proposal::Point(space.draw(&rng.uniforms(space.len())));
+            return Proposal::Point(expectation::drawn(study, rng));
         }
         let point = |number: u32| -> &Point { &study.trials()[number as usize].point };
         let settings = Settings { scale: self.scale, crossover_rate: self.crossover_rate };

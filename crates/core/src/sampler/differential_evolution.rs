@@ -1,5 +1,5 @@
 //! Differential evolution (Storn and Price 1997): each trial moves one member of a population by differences of others, and
-//! takes its place if it is no worse. The first metric is what counts.
+//! takes its place if it is no worse. Failed and pruned trials and broken constraints are ordered as told in `population`.
 //!
 //! Two strategies: `current_to_pbest`, with an archive of members that were replaced (JADE, Zhang and Sanderson 2009) and
 //! with scale and crossover rate adapted by what succeeded (SHADE, Tanabe and Fukunaga 2013); and the classic `rand1bin`.
@@ -11,6 +11,12 @@
 //! succeeded, so that they can be told again when it finishes; with one worker they are exactly those it was made with,
 //! with many the memory may have moved by a generation meanwhile.
 //!
+//! # Several metrics
+//!
+//! A trial that dominates the member it meets takes its place, and one that is dominated is dropped. Where neither is better, the one
+//! that comes last of all members and the trial together goes, by fronts and then by room, as in GDE3 (Kukkonen and Lampinen
+//! 2005). The best towards which members move are the first in that order. There are more members then: as many as NSGA-II has parents.
+//!
 //! # Mixed and conditional spaces
 //!
 //! Numbers and levels move in the unit cube, where a value of a grid stands for its whole cell (as in DEHB, Awad et al. 2021);
@@ -18,11 +24,12 @@
 //! that of the member it is drawn towards with the probability that the scale gives, and now and then to any other. A parameter that the member does not
 //! have, because another choice opened it, is taken from the others, or from its prior.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::population::{Finished, Member, founder, size_by_limit};
+use super::population::{Finished, Member, founder, ranked, size_by_limit};
 use super::variation::{another_choice, novel};
 use super::{Proposal, Request, Sampler};
 use crate::event::Origin;
@@ -38,7 +45,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     options: &[
         OptionDoc {
             name: "population",
-            doc: "members, from 4; none means the square root of the limit of trials, from 8 to 12, and 12 without one. The first so many trials cover the space evenly",
+            doc: "members, from 4; none means the square root of the limit of trials, from 8 to 12, and 12 without one; with several metrics from 10 to 50, and 50. The first so many trials cover the space evenly",
         },
         OptionDoc {
             name: "strategy",
@@ -167,7 +174,9 @@ impl DifferentialEvolution {
     }
 
     fn members(&self, study: &Study) -> usize {
-        self.population.unwrap_or_else(|| size_by_limit(study, 8..=12, 12))
+        let several = study.metrics().objectives.len() > 1;
+        let (range, unlimited) = if several { (10..=50, 50) } else { (8..=12, 12) };
+        self.population.unwrap_or_else(|| size_by_limit(study, range, unlimited))
     }
 }
 
@@ -280,15 +289,17 @@ impl Colony {
             *slot = Some(rival);
             return;
         };
-        let order = rival.merit(member);
-        if order.is_lt() && is_own(study, rival.trial) {
-            let settings = self.memory.settings(study, rival.trial, options);
-            self.successes.push(Success { settings, gain: gain(member, &rival) });
-        }
-        if order.is_le() {
-            let replaced = std::mem::replace(member, rival);
+        if rival.losses.len() > 1 {
+            self.compete(study, rival, options);
+        } else {
+            let order = rival.merit(member);
             if order.is_lt() {
-                self.archive.push_back(replaced);
+                let gain = gain(member, &rival);
+                self.succeed(study, rival.trial, gain, options);
+            }
+            let slot = rival.trial as usize % slots;
+            if order.is_le() {
+                self.replace(slot, rival, order.is_lt());
             }
         }
         if self.archive.len() > (options.archive * slots as f64) as usize {
@@ -300,6 +311,40 @@ impl Colony {
             self.successes.clear();
             self.met = 0;
         }
+    }
+
+    /// The same with several objectives: whoever neither dominates nor is dominated may take the place of the last of all.
+    fn compete(&mut self, study: &Study, rival: Member, options: &DifferentialEvolution) {
+        let own = rival.trial as usize % self.slots.len();
+        let order = self.slots[own].as_ref().map_or(Ordering::Less, |member| rival.dominance(member));
+        let slot = match order {
+            Ordering::Less => own,
+            Ordering::Greater => return,
+            Ordering::Equal => {
+                let taken: Vec<usize> = (0..self.slots.len()).filter(|k| self.slots[*k].is_some()).collect();
+                let mut all: Vec<&Member> = self.slots.iter().flatten().collect();
+                all.push(&rival);
+                match ranked(&all).last().and_then(|last| taken.get(*last)) {
+                    Some(slot) => *slot,
+                    None => return,
+                }
+            }
+        };
+        self.succeed(study, rival.trial, 1.0, options);
+        self.replace(slot, rival, true);
+    }
+
+    /// Notes the settings of a trial that has improved the population.
+    fn succeed(&mut self, study: &Study, trial: u32, gain: f64, options: &DifferentialEvolution) {
+        if is_own(study, trial) {
+            let settings = self.memory.settings(study, trial, options);
+            self.successes.push(Success { settings, gain });
+        }
+    }
+
+    fn replace(&mut self, slot: usize, rival: Member, archived: bool) {
+        let replaced = self.slots[slot].replace(rival);
+        self.archive.extend(replaced.filter(|_| archived));
     }
 
     /// Whether there are enough members for a difference.
@@ -321,10 +366,9 @@ impl Colony {
         let a = rng.below(others.len() as u64) as usize;
         match options.strategy {
             Strategy::CurrentToPbest => {
-                let mut ranked: Vec<&Member> = others.iter().copied().chain([target]).collect();
-                ranked.sort_by(|a, b| a.order(b));
-                let count = ((options.best_share * ranked.len() as f64).round() as usize).max(2);
-                let best = ranked[rng.below(count as u64) as usize];
+                let all: Vec<&Member> = others.iter().copied().chain([target]).collect();
+                let count = ((options.best_share * all.len() as f64).round() as usize).max(2);
+                let best = all[ranked(&all)[rng.below(count as u64) as usize]];
                 let pool = others.len() + self.archive.len() - 1;
                 let b = skipping(rng.below(pool as u64) as usize, a);
                 let other = others.get(b).copied().unwrap_or_else(|| &self.archive[b - others.len()]);

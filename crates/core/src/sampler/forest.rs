@@ -15,7 +15,8 @@
 //! * One that runs or waits is believed to end as the forest expects, so that parallel workers spread.
 //!
 //! The loss to improve on is the best *believed* loss of a trial. With several objectives there is one forest for each, and
-//! the hypervolume is what improves. A user's prior multiplies the acquisition with an exponent that fades as 10 / n.
+//! the hypervolume is what improves. A user's prior multiplies the acquisition with an exponent that fades as 10 / n, as long as it stands
+//! (`expectation`).
 //!
 //! Forests are grown anew with every finished trial up to 20 and then whenever there are a tenth more; in between they
 //! take in each trial where it falls. They never see more than `max_trials` when they are grown anew.
@@ -23,8 +24,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::comparable::comparable_losses;
-use super::gp::speaks;
-use super::sequence::Place;
+use super::expectation;
+use super::modelled::{Known, Seen, best_found, free_parameters, latest_loss, on_fronts, speaks};
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
 use crate::acquisition::feasibility::Feasibility;
@@ -34,7 +35,7 @@ use crate::acquisition::search::{Effort, Search};
 use crate::acquisition::{Acquisition, Over, Sum};
 use crate::coverage::Coverage;
 use crate::memo::Memo;
-use crate::observation::{Observation, Observations, Standing};
+use crate::observation::{Observation, Standing};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::{Purpose, Rng};
 use crate::sobol::scrambled;
@@ -135,16 +136,15 @@ impl Sampler for RandomForest {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let memory: &mut Memory = memo.get();
         memory.advance(study);
-        if !self.is_started(study, memory) {
-            return Proposal::Point(memory.place.propose(scrambled, study, request, rng));
+        if !memory.seen.suffices(self.startup(study.space())) {
+            return Proposal::Point(memory.seen.place.propose(scrambled, study, request, rng));
         }
-        let drawn = |rng: &mut Rng| study.space().draw(&rng.uniforms(study.space().len()));
         if request.draw > 0 || rng.uniform() < self.random_share {
-            return Proposal::Point(drawn(rng));
+            return Proposal::Point(expectation::drawn(study, rng));
         }
         memory.refresh(study, self);
         let found = Proposer::new(self, study, memory).and_then(|proposer| proposer.point(rng));
-        Proposal::Point(found.unwrap_or_else(|| drawn(rng)))
+        Proposal::Point(found.unwrap_or_else(|| expectation::drawn(study, rng)))
     }
 }
 
@@ -176,46 +176,27 @@ impl RandomForest {
 
     /// Trials with a loss that the model waits for.
     fn startup(&self, space: &Space) -> usize {
-        let free = space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed()).count();
-        self.n_startup.unwrap_or_else(|| (free + 1).clamp(5, 10))
-    }
-
-    /// Whether enough trials have a loss; half as many do if the others failed.
-    fn is_started(&self, study: &Study, memory: &Memory) -> bool {
-        let (wanted, rows) = (self.startup(study.space()), memory.observations.finished());
-        let with_loss = rows.iter().filter(|row| speaks(row)).count();
-        let failed = rows.iter().filter(|row| row.standing == Standing::Failed).count();
-        with_loss >= wanted.max(1) || (with_loss >= 2 && with_loss + failed >= 2 * wanted)
+        self.n_startup.unwrap_or_else(|| (free_parameters(space) + 1).clamp(5, 10))
     }
 }
 
 /// The fold of a study that proposals need.
 #[derive(Default)]
 struct Memory {
-    space: Option<u32>,
-    observations: Observations,
-    coverage: Coverage,
-    place: Place,
+    seen: Seen,
     models: Option<Models>,
 }
 
 impl Memory {
     fn advance(&mut self, study: &Study) {
-        if self.space != Some(study.space_version()) {
-            *self = Self { space: Some(study.space_version()), ..Self::default() };
+        if !self.seen.advance(study) {
+            self.models = None;
         }
-        let seen = self.observations.finished().len();
-        self.observations.advance(study);
-        if self.observations.finished().len() < seen {
-            *self = Self { space: Some(study.space_version()), ..Self::default() };
-            self.observations.advance(study);
-        }
-        self.coverage.advance(study);
     }
 
     /// Brings the models up to the latest finished trial: grown at a count that the schedule names, then row by row.
     fn refresh(&mut self, study: &Study, options: &RandomForest) {
-        let rows = self.observations.finished();
+        let rows = self.seen.observations.finished();
         let at = rows_at_fit(rows.len());
         let is_fresh = |models: &Models| models.fitted == at && models.seen <= rows.len();
         if !self.models.as_ref().is_some_and(is_fresh) {
@@ -316,13 +297,6 @@ struct Models {
     success: Option<Model>,
 }
 
-/// A trial with its losses.
-#[derive(Clone)]
-struct Known {
-    unit: Vec<f64>,
-    losses: Vec<f64>,
-}
-
 impl Models {
     fn fit(options: &RandomForest, study: &Study, rows: &[Observation]) -> Self {
         let settings = options.settings();
@@ -357,11 +331,7 @@ impl Models {
     fn push(&mut self, study: &Study, rows: &[Observation]) {
         let Some(row) = rows.last() else { return };
         self.seen = rows.len();
-        let loss = match row.standing {
-            Standing::Completed | Standing::Raced => row.losses[0],
-            Standing::Partial => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
-            Standing::Failed | Standing::Pending => f64::NAN,
-        };
+        let loss = latest_loss(study, rows);
         self.note(row, loss);
         if speaks(row) {
             for (m, model) in self.objectives.iter_mut().enumerate() {
@@ -384,12 +354,7 @@ impl Models {
 
     /// Remembers a feasible trial if it is one of the best.
     fn note(&mut self, row: &Observation, loss: f64) {
-        if !speaks(row) || row.violation > 0.0 {
-            return;
-        }
-        let mut losses = row.losses.to_vec();
-        losses[0] = loss;
-        let known = Known { unit: row.unit.to_vec(), losses };
+        let Some(known) = Known::of(row, loss) else { return };
         if known.losses.len() == 1 {
             let place = self.feasible.partition_point(|other| other.losses[0] <= loss);
             self.feasible.insert(place, known);
@@ -397,19 +362,10 @@ impl Models {
         } else {
             self.feasible.push(known);
             if self.feasible.len() > FRONTS {
-                self.feasible = in_front(&self.feasible, FRONTS / 2);
+                self.feasible = on_fronts(&self.feasible).into_iter().take(FRONTS / 2).cloned().collect();
             }
         }
     }
-}
-
-/// The first trials front by front.
-fn in_front(known: &[Known], most: usize) -> Vec<Known> {
-    let losses: Vec<&[f64]> = known.iter().map(|known| &*known.losses).collect();
-    let ranks = crate::pareto::ranks(&losses);
-    let mut order: Vec<usize> = (0..known.len()).collect();
-    order.sort_by_key(|k| (ranks[*k], *k));
-    order.into_iter().take(most).map(|k| known[k].clone()).collect()
 }
 
 fn constraint_model(
@@ -468,7 +424,7 @@ struct Proposer<'a> {
 impl<'a> Proposer<'a> {
     fn new(options: &'a RandomForest, study: &'a Study, memory: &'a Memory) -> Option<Self> {
         let models = memory.models.as_ref()?;
-        let open = memory.observations.open();
+        let open = memory.seen.observations.open();
         let believing = |model: &Model| {
             let mut forest = model.forest.clone();
             let mut rng = Key { seen: models.seen, stream: model.stream }.rng(study, 1);
@@ -481,11 +437,11 @@ impl<'a> Proposer<'a> {
         let is_idle = open.is_empty();
         let forests = if is_idle { Vec::new() } else { models.objectives.iter().map(believing).collect() };
         let best = match models.objectives.len() {
-            1 => models.feasible.clone(),
-            _ => in_front(&models.feasible, CENTERS),
+            1 => models.feasible.iter().collect(),
+            _ => on_fronts(&models.feasible),
         };
-        let centers = best.into_iter().map(|known| known.unit).collect();
-        Some(Self { options, study, coverage: &memory.coverage, models, forests, centers })
+        let centers = best.into_iter().take(CENTERS).map(|known| known.unit.clone()).collect();
+        Some(Self { options, study, coverage: &memory.seen.coverage, models, forests, centers })
     }
 
     fn forest(&self, m: usize) -> &Forest {
@@ -532,7 +488,8 @@ impl<'a> Proposer<'a> {
         let feasibility = Feasibility::new(models.constraints.iter().map(limit));
         let trees = self.options.trees as f64;
         let success = models.success.as_ref().map(|model| Success { forest: &model.forest, trees });
-        let prior = LogPrior::new(self.study.space(), BETA, models.seen);
+        let prior =
+            LogPrior::new(self.study.space(), BETA, models.seen).filter(|_| expectation::stands(self.study));
         let mut parts: Vec<&dyn Acquisition> = Vec::new();
         if !models.constraints.is_empty() {
             parts.push(&feasibility);
@@ -540,8 +497,7 @@ impl<'a> Proposer<'a> {
         parts.extend(success.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(prior.as_ref().map(|part| part as &dyn Acquisition));
         parts.extend(hope);
-        let found = search.maximise(&Sum { parts }, rng);
-        found.into_iter().next().map(|found| found.candidate.point)
+        best_found(search, &Sum { parts }, rng)
     }
 }
 

@@ -5,9 +5,13 @@
 //! the best `population` of parents and newcomers are the next parents. With one at a time nobody waits for a generation to
 //! be complete, so parallel workers are always busy with children of the parents there are.
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
 use super::population::{Finished, Member, founder, size_by_limit};
 use super::variation::{Variation, novel};
 use super::{Proposal, Request};
+use crate::registry::{OptionDoc, configure};
 use crate::rng::{Purpose, Rng};
 use crate::study::Study;
 
@@ -28,18 +32,105 @@ pub(super) trait Survival: Send + 'static {
     fn survivors(&mut self, pool: Vec<Member>, size: usize, rng: &mut Rng) -> Vec<Parent>;
 }
 
+/// How parents are chosen and children made: the options that genetic algorithms share.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breeding {
+    /// Parents; none means by the limit of trials.
+    pub population: Option<usize>,
+    /// Finished trials after which parents are chosen anew.
+    pub offspring: usize,
+    /// Share of children with two parents.
+    pub crossover_rate: f64,
+    /// Distribution index of simulated binary crossover.
+    pub crossover_eta: f64,
+    /// Probability that a parameter takes the second parent's side.
+    pub swap_rate: f64,
+    /// Probability that a parameter mutates; none means one per child on average.
+    pub mutation_rate: Option<f64>,
+    /// Distribution index of polynomial mutation.
+    pub mutation_eta: f64,
+}
+
+/// What they are for.
+pub(super) const BREEDING: [OptionDoc; 7] = [
+    OptionDoc {
+        name: "population",
+        doc: "parents, from 2; none means the square root of the limit of trials, from 10 to 50, and 50 without one. The first so many trials cover the space evenly",
+    },
+    OptionDoc {
+        name: "offspring",
+        doc: "finished trials after which parents are chosen anew, from 1; as many as `population` gives generations",
+    },
+    OptionDoc { name: "crossover_rate", doc: "share of children with two parents, 0 to 1" },
+    OptionDoc {
+        name: "crossover_eta",
+        doc: "index of simulated binary crossover, from 0: the larger, the closer to the parents",
+    },
+    OptionDoc {
+        name: "swap_rate",
+        doc: "probability that a parameter takes the second parent's side, 0 to 1",
+    },
+    OptionDoc {
+        name: "mutation_rate",
+        doc: "probability that a parameter mutates, 0 to 1; none means one parameter per child on average",
+    },
+    OptionDoc {
+        name: "mutation_eta",
+        doc: "index of polynomial mutation, from 0: the larger, the smaller the steps",
+    },
+];
+
+impl Default for Breeding {
+    fn default() -> Self {
+        Self {
+            population: None,
+            offspring: 1,
+            crossover_rate: 0.9,
+            crossover_eta: 15.0,
+            swap_rate: 0.5,
+            mutation_rate: None,
+            mutation_eta: 20.0,
+        }
+    }
+}
+
+impl Breeding {
+    /// Reads them, and spells all of them out.
+    pub(super) fn configure(options: &Map<String, Value>) -> Result<(Self, Map<String, Value>), String> {
+        let (breeding, complete) = configure::<Self>(options)?;
+        if breeding.population.is_some_and(|population| population < 2) {
+            return Err("population must be at least 2".into());
+        }
+        if breeding.offspring == 0 {
+            return Err("offspring must be at least 1".into());
+        }
+        breeding.variation().check()?;
+        Ok((breeding, complete))
+    }
+
+    /// As the options say, or by the study's limit of trials.
+    pub(super) fn sizes(&self, study: &Study) -> Sizes {
+        let population = self.population.unwrap_or_else(|| size_by_limit(study, 10..=50, 50));
+        Sizes { population, offspring: self.offspring }
+    }
+
+    pub(super) fn variation(&self) -> Variation {
+        Variation {
+            crossover_rate: self.crossover_rate,
+            crossover_eta: self.crossover_eta,
+            swap_rate: self.swap_rate,
+            mutation_rate: self.mutation_rate,
+            mutation_eta: self.mutation_eta,
+        }
+    }
+}
+
 /// The sizes of a population.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) population: usize,
     pub(super) offspring: usize,
-}
-
-impl Sizes {
-    /// As the options say, or by the study's limit of trials.
-    pub(super) fn of(study: &Study, population: Option<usize>, offspring: usize) -> Self {
-        Self { population: population.unwrap_or_else(|| size_by_limit(study, 10..=50, 50)), offspring }
-    }
 }
 
 /// The memo: the parents at present.

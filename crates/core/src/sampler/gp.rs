@@ -38,7 +38,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::comparable::comparable_losses;
-use super::sequence::Place;
+use super::expectation;
+use super::modelled::{Known, Seen, best_found, free_parameters, latest_loss, on_fronts, speaks};
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
@@ -55,7 +56,7 @@ use crate::acquisition::trust_region::TrustRegion;
 use crate::acquisition::{Acquisition, Over, Sum};
 use crate::coverage::Coverage;
 use crate::memo::Memo;
-use crate::observation::{Observation, Observations, Standing};
+use crate::observation::{Observation, Standing};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::sobol::scrambled;
@@ -198,7 +199,7 @@ impl Default for Gp {
             effort: 1.0,
             trust_region: Use::Auto,
             transform: true,
-            warp: false,
+            warp: true,
             cost: None,
             max_trials: 500,
         }
@@ -209,8 +210,8 @@ impl Sampler for Gp {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let memory: &mut Memory = memo.get();
         memory.advance(study);
-        if memory.kernel(study.space()).is_empty() || !self.is_started(study, memory) {
-            return Proposal::Point(memory.place.propose(scrambled, study, request, rng));
+        if memory.kernel(study.space()).is_empty() || !memory.seen.suffices(self.startup(study.space())) {
+            return Proposal::Point(memory.seen.place.propose(scrambled, study, request, rng));
         }
         let drawn = |rng: &mut Rng| study.space().draw(&rng.uniforms(study.space().len()));
         if request.draw > 0 {
@@ -239,53 +240,24 @@ impl Gp {
 
     /// Trials with a loss that the model waits for.
     fn startup(&self, space: &Space) -> usize {
-        let free = space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed()).count();
+        let free = free_parameters(space);
         self.n_startup.unwrap_or_else(|| (free + 1).clamp(5, 10).max(2 * free / 3))
     }
-
-    /// Whether enough trials have a loss; half as many do if the others failed.
-    fn is_started(&self, study: &Study, memory: &Memory) -> bool {
-        let (wanted, rows) = (self.startup(study.space()), memory.observations.finished());
-        let with_loss = rows.iter().filter(|row| speaks(row)).count();
-        let failed = rows.iter().filter(|row| row.standing == Standing::Failed).count();
-        with_loss >= wanted.max(1) || (with_loss >= 2 && with_loss + failed >= 2 * wanted)
-    }
-}
-
-/// Whether a row has losses for the model.
-pub(super) fn speaks(row: &Observation) -> bool {
-    let complete = row.losses.iter().all(|loss| !loss.is_nan());
-    complete
-        && match row.standing {
-            Standing::Completed | Standing::Raced => true,
-            Standing::Partial => row.losses.len() == 1,
-            Standing::Failed | Standing::Pending => false,
-        }
 }
 
 /// The fold of a study that proposals need.
 #[derive(Default)]
 struct Memory {
-    space: Option<u32>,
-    observations: Observations,
-    coverage: Coverage,
-    place: Place,
+    seen: Seen,
     kernel: Option<Arc<Kernel>>,
     models: Option<Models>,
 }
 
 impl Memory {
     fn advance(&mut self, study: &Study) {
-        if self.space != Some(study.space_version()) {
-            *self = Self { space: Some(study.space_version()), ..Self::default() };
+        if !self.seen.advance(study) {
+            (self.kernel, self.models) = (None, None);
         }
-        let seen = self.observations.finished().len();
-        self.observations.advance(study);
-        if self.observations.finished().len() < seen {
-            *self = Self { space: Some(study.space_version()), ..Self::default() };
-            self.observations.advance(study);
-        }
-        self.coverage.advance(study);
     }
 
     fn kernel(&mut self, space: &Space) -> Arc<Kernel> {
@@ -294,7 +266,7 @@ impl Memory {
 
     /// Brings the models up to the latest finished trial: fitted at a count that the schedule names, then row by row.
     fn refresh(&mut self, study: &Study, gp: &Gp) {
-        let rows = self.observations.finished();
+        let rows = self.seen.observations.finished();
         let at = rows_at_fit(rows.len());
         let kernel = self.kernel.get_or_insert_with(|| Arc::new(Kernel::of(study.space()))).clone();
         let fresh = |models: &Models| models.fitted == at && models.seen <= rows.len();
@@ -326,13 +298,6 @@ struct Models {
     /// A model of ln seconds.
     seconds: Option<GaussianProcess>,
     region: TrustRegion,
-}
-
-/// A trial with its losses.
-#[derive(Clone)]
-struct Known {
-    unit: Vec<f64>,
-    losses: Vec<f64>,
 }
 
 impl Models {
@@ -381,11 +346,7 @@ impl Models {
     fn push(&mut self, study: &Study, rows: &[Observation]) {
         let Some(row) = rows.last() else { return };
         self.seen = rows.len();
-        let loss = match row.standing {
-            Standing::Completed | Standing::Raced => row.losses[0],
-            Standing::Partial => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
-            Standing::Failed | Standing::Pending => f64::NAN,
-        };
+        let loss = latest_loss(study, rows);
         self.note(row, loss);
         if speaks(row) {
             for (m, model) in self.objectives.iter_mut().enumerate() {
@@ -412,16 +373,12 @@ impl Models {
 
     /// Remembers a feasible trial, and tells the trust region.
     fn note(&mut self, row: &Observation, loss: f64) {
-        let is_feasible = speaks(row) && row.violation <= 0.0;
-        self.region.learn(if is_feasible { loss } else { f64::NAN });
+        let known = Known::of(row, loss);
+        self.region.learn(if known.is_some() { loss } else { f64::NAN });
         if row.standing == Standing::Failed {
             self.failed.push(row.unit.to_vec());
         }
-        if is_feasible {
-            let mut losses = row.losses.to_vec();
-            losses[0] = loss;
-            self.feasible.push(Known { unit: row.unit.to_vec(), losses });
-        }
+        self.feasible.extend(known);
     }
 }
 
@@ -516,7 +473,7 @@ impl<'a> Proposer<'a> {
             }
         }
         let mut pending = Vec::new();
-        for row in memory.observations.open() {
+        for row in memory.seen.observations.open() {
             let expected: Vec<f64> = objectives.iter().map(|model| model.belief(&row.unit).mean).collect();
             for (model, value) in objectives.iter_mut().zip(&expected) {
                 model.push_believed(&row.unit, *value, 0.0);
@@ -537,9 +494,9 @@ impl<'a> Proposer<'a> {
         }
         let centers = order.iter().map(|k| units[*k].clone()).collect();
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
-        let coverage = &memory.coverage;
-        let open = memory.observations.open().iter().map(|row| row.unit.to_vec()).collect();
-        let stumbles = stumbles(memory.observations.finished());
+        let coverage = &memory.seen.coverage;
+        let open = memory.seen.observations.open().iter().map(|row| row.unit.to_vec()).collect();
+        let stumbles = stumbles(memory.seen.observations.finished());
         Some(Self {
             gp,
             study,
@@ -567,7 +524,7 @@ impl<'a> Proposer<'a> {
         };
         let factors = Factors::new(self);
         if self.centers.is_empty() {
-            return first(&search, &Sum { parts: factors.parts() }, rng);
+            return best_found(&search, &Sum { parts: factors.parts() }, rng);
         }
         if self.objectives.len() > 1 {
             return self.widen_front(&search, &factors, rng);
@@ -697,15 +654,6 @@ fn stumbles(finished: &[Observation]) -> (usize, usize) {
     (failed, failed + latest.iter().filter(|row| row.violation > 0.0).count())
 }
 
-/// Feasible trials front by front.
-fn on_fronts(known: &[Known]) -> Vec<&Known> {
-    let losses: Vec<&[f64]> = known.iter().map(|known| &*known.losses).collect();
-    let ranks = crate::pareto::ranks(&losses);
-    let mut order: Vec<usize> = (0..known.len()).collect();
-    order.sort_by_key(|k| (ranks[*k], *k));
-    order.into_iter().map(|k| &known[k]).collect()
-}
-
 /// What is multiplied into the acquisition.
 struct Factors<'a> {
     feasibility: Option<Feasibility<'a>>,
@@ -731,7 +679,8 @@ impl<'a> Factors<'a> {
             success: (models.success.as_ref().filter(|success| !success.is_flat()))
                 .map(|success| LogSuccess { success, floor: proposer.floor(success) }),
             apart: (!proposer.open.is_empty()).then(|| Apart::new(proposer.study.space(), &proposer.open)),
-            prior: LogPrior::new(proposer.study.space(), BETA, models.seen),
+            prior: LogPrior::new(proposer.study.space(), BETA, models.seen)
+                .filter(|_| expectation::stands(proposer.study)),
             cost,
         }
     }
@@ -749,15 +698,11 @@ impl<'a> Factors<'a> {
     fn maximise(&self, search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
         let mut parts = self.parts();
         if parts.is_empty() {
-            return first(search, acquisition, rng);
+            return best_found(search, acquisition, rng);
         }
         parts.push(acquisition);
-        first(search, &Sum { parts }, rng)
+        best_found(search, &Sum { parts }, rng)
     }
-}
-
-fn first(search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
-    search.maximise(acquisition, rng).into_iter().next().map(|found| found.candidate.point)
 }
 
 /// The probability of an improvement by HEBO's margin: ten thousandths of a standard deviation.

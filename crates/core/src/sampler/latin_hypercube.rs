@@ -12,7 +12,9 @@
 //! Those of all trials there are, by number, however they were chosen and however they ended: enqueued ones too, and those
 //! before a limit was raised. A value of a grid or a choice stands for as many strata as it covers and takes one of them
 //! each time. Strata are cut on the priors' quantiles, so that more of them lie where good values are expected. A
-//! conditional parameter has its strata used by the trials in which it is active.
+//! conditional parameter has its strata used by the trials in which it is active. Where there are priors, a trial is drawn from them as
+//! any other would be, and each value moves to the nearest free stratum: so those strata go together that one fifth of all
+//! draws, which ignores all priors at once, would have.
 //!
 //! # Which strata go together
 //!
@@ -94,9 +96,13 @@ impl Sampler for LatinHypercube {
         let design: &mut Design = memo.get();
         design.advance(study, self);
         let mut best: Option<(f64, Point)> = None;
+        // The same for all pairings, so that keeping distance does not prefer what is unexpected.
+        let expecting = space.parameters().iter().position(|parameter| parameter.prior.is_some());
+        let follows = expecting.map(|first| (first, rng.uniform()));
+        let doubts = follows.is_some_and(|(_, uniform)| space.draws_despite_priors(uniform));
         for _ in 0..self.candidates {
-            let point = self.pairing(space, design, rng);
-            let room = if space.allows(&point.0) { design.room(space, &point) } else { -1.0 };
+            let point = self.pairing(space, design, follows, rng);
+            let room = if space.allows(&point.0) { design.room(space, &point, doubts) } else { -1.0 };
             if best.as_ref().is_none_or(|(most, _)| room > *most) {
                 best = Some((room, point));
             }
@@ -127,11 +133,22 @@ impl LatinHypercube {
         strata.min(MOST_STRATA) as usize
     }
 
-    /// A point with each active parameter in a free stratum.
-    fn pairing(&self, space: &Space, design: &Design, rng: &mut Rng) -> Point {
+    /// A point with each active parameter in a free stratum. `follows` is the first parameter with a prior, and its uniform
+    /// coordinate, by which the trial follows the priors or not.
+    fn pairing(&self, space: &Space, design: &Design, follows: Option<(usize, f64)>, rng: &mut Rng) -> Point {
+        let drawn = follows.map(|(first, uniform)| {
+            let mut cube = rng.uniforms(space.len());
+            cube[first] = uniform;
+            space.draw(&cube)
+        });
         space.complete(|k| {
             let parameter = &space.parameters()[k];
-            let stratum = design.free[k].draw(rng);
+            let expected =
+                drawn.as_ref().and_then(|drawn| drawn.get(k)).filter(|_| parameter.prior.is_some());
+            let stratum = match expected {
+                Some(coded) => design.free[k].nearest(quantiles(parameter, coded), rng),
+                None => design.free[k].draw(rng),
+            };
             let is_centred = self.centred || parameter.distribution.cells().is_some();
             let within = if is_centred { 0.5 } else { MARGIN + (1.0 - 2.0 * MARGIN) * rng.uniform() };
             space.draw_one(k, (stratum as f64 + within) / design.strata as f64)
@@ -147,8 +164,8 @@ struct Design {
     seen: usize,
     /// By parameter.
     free: Vec<Free>,
-    /// The latest trials, in quantiles.
-    places: Vec<Vec<f64>>,
+    /// The latest trials, in quantiles and in unit coordinates.
+    places: Vec<[Vec<f64>; 2]>,
 }
 
 impl Design {
@@ -176,21 +193,22 @@ impl Design {
                 self.free[k].take(quantiles(parameter, coded));
             }
         }
-        self.places.push(place(space, point));
+        self.places.push([place(space, point), space.to_unit(point)]);
     }
 
-    /// The distance to the nearest trial.
-    fn room(&self, space: &Space, point: &Point) -> f64 {
-        let own = place(space, point);
-        let apart = |other: &Vec<f64>| -> f64 {
-            let parameters = space.parameters().iter().zip(own.iter().zip(other));
+    /// The distance to the nearest trial: in quantiles, or, of a trial that ignores the priors, in unit coordinates, since quantiles
+    /// squeeze all that is not expected into corners.
+    fn room(&self, space: &Space, point: &Point, doubts: bool) -> f64 {
+        let own = if doubts { space.to_unit(point) } else { place(space, point) };
+        let apart = |other: &[Vec<f64>; 2]| -> f64 {
+            let parameters = space.parameters().iter().zip(own.iter().zip(&other[usize::from(doubts)]));
             parameters.map(|(parameter, (a, b))| gap(parameter, *a, *b)).sum()
         };
         self.places.iter().map(apart).fold(f64::INFINITY, f64::min)
     }
 }
 
-/// The squared distance of two values in quantiles: that of two choices, or of something and nothing, is 1.
+/// The squared distance of two values from 0 to 1: that of two choices, or of something and nothing, is 1.
 fn gap(parameter: &Parameter, a: f64, b: f64) -> f64 {
     match (a.is_nan(), b.is_nan()) {
         (true, true) => 0.0,
@@ -238,6 +256,24 @@ impl Free {
         match self.left {
             0 => rng.below(self.strata as u64) as usize,
             left => self.nth(rng.below(left as u64) as usize),
+        }
+    }
+
+    /// The free stratum nearest to one in the given share; any where none is free.
+    fn nearest(&self, (from, to): (f64, f64), rng: &mut Rng) -> usize {
+        if self.left == 0 {
+            return self.draw(rng);
+        }
+        let wanted =
+            (((from + (to - from) * rng.uniform()) * self.strata as f64) as usize).min(self.strata - 1);
+        let before = self.before(wanted);
+        let above = (before < self.left).then(|| self.nth(before));
+        let below = before.checked_sub(1).map(|rank| self.nth(rank));
+        match (below, above) {
+            (Some(below), Some(above)) if wanted - below < above - wanted => below,
+            (_, Some(above)) => above,
+            (Some(below), None) => below,
+            (None, None) => wanted,
         }
     }
 

@@ -17,7 +17,11 @@
 //!   excellent, poor or fair. What is left over goes to Sobol points.
 //! * **Order**: completed trials by loss; those that stopped on the way, by how far they came and then by their loss; those that break a
 //!   constraint of the metrics, by how much; failed ones. Points that the constraints of the space forbid are worst and are
-//!   never run. It looks at the first objective only.
+//!   never run.
+//! * **Several metrics**: each simplex has a direction of its own, spread evenly over the metrics, and walks down Tchebycheff's
+//!   augmented norm in that direction (Knowles 2006, "`ParEGO`", equation 2), in units of the range that the first front has when the
+//!   simplex starts. So it starts at the trial that is best in its direction; after five times as many trials as it has vertices, the next
+//!   direction has its turn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -27,8 +31,10 @@ use basin::{NelderMead as Method, Problem, SimplexProgress, Solver};
 use serde::{Deserialize, Serialize};
 
 use super::{Proposal, Request, SAMPLERS, Sampler};
+use crate::halton::radical_inverse;
 use crate::memo::Memo;
 use crate::observation::{Observation, Standing};
+use crate::pareto::front;
 use crate::registry::{self, Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Point, Space};
@@ -127,8 +133,8 @@ const FORBIDDEN: f64 = 1e306;
 /// What a running vertex of a new simplex counts as.
 const UNKNOWN: f64 = 2e300;
 
-fn cost_of(row: &Observation) -> f64 {
-    let loss = row.losses.first().copied().unwrap_or(f64::NAN);
+fn cost_of(row: &Observation, aim: &Aim) -> f64 {
+    let loss = aim.loss(&row.losses);
     let squashed = |x: f64| x / (1.0 + x.abs());
     match row.standing {
         Standing::Failed => FAILED,
@@ -141,6 +147,76 @@ fn cost_of(row: &Observation) -> f64 {
     }
 }
 
+/// What a simplex walks down: the loss, or one number made of several.
+#[derive(Default)]
+struct Aim {
+    /// For each of several losses, its least value on the front, its range there, and its weight; nothing for one loss.
+    parts: Vec<Part>,
+}
+
+struct Part {
+    least: f64,
+    range: f64,
+    weight: f64,
+}
+
+/// With several metrics a simplex ends after so many trials for each of its vertices.
+const TURNS: usize = 5;
+
+/// Weight of the sum of all losses, so that what is better in one and equal in the worst is better.
+const AUGMENTED: f64 = 0.05;
+
+impl Aim {
+    /// The direction of simplex number `simplex`, given all rows so far.
+    fn of(rows: &[Row], objectives: usize, simplex: usize) -> Self {
+        if objectives < 2 {
+            return Self::default();
+        }
+        let completed = rows.iter().filter_map(|row| row.observation.as_ref());
+        let completed: Vec<&[f64]> =
+            completed.filter(|row| is_complete(row)).map(|row| &*row.losses).collect();
+        let front: Vec<&[f64]> = front(&completed).into_iter().map(|k| completed[k]).collect();
+        // Sorted even coordinates cut the unit into weights that are even over the simplex of all weights.
+        let mut cuts: Vec<f64> =
+            (1..objectives).map(|k| radical_inverse(k - 1, simplex as u32 + 1)).collect();
+        cuts.extend([0.0, 1.0]);
+        cuts.sort_by(f64::total_cmp);
+        let part = |k: usize| {
+            let losses = || front.iter().map(|losses| losses[k]);
+            let least = losses().fold(f64::INFINITY, f64::min);
+            let range = losses().fold(f64::NEG_INFINITY, f64::max) - least;
+            let weight = cuts[k + 1] - cuts[k];
+            let is_known = range > 0.0 && range.is_finite();
+            Part {
+                least: if least.is_finite() { least } else { 0.0 },
+                range: if is_known { range } else { 1.0 },
+                weight,
+            }
+        };
+        Self { parts: (0..objectives).map(part).collect() }
+    }
+
+    /// NaN where a loss is unknown.
+    fn loss(&self, losses: &[f64]) -> f64 {
+        if self.parts.is_empty() {
+            return losses.first().copied().unwrap_or(f64::NAN);
+        }
+        let scaled = |(part, loss): (&Part, &f64)| part.weight * (loss - part.least) / part.range;
+        let scaled: Vec<f64> = self.parts.iter().zip(losses).map(scaled).collect();
+        let sum: f64 = scaled.iter().sum();
+        if sum.is_nan() {
+            sum
+        } else {
+            scaled.into_iter().fold(f64::NEG_INFINITY, f64::max) + AUGMENTED * sum
+        }
+    }
+}
+
+fn is_complete(row: &Observation) -> bool {
+    let completed = matches!(row.standing, Standing::Completed | Standing::Raced);
+    completed && row.violation <= 0.0 && row.losses.iter().all(|loss| loss.is_finite())
+}
+
 /// The memo: a fold of the study, one finished trial after the other.
 #[derive(Default)]
 struct History {
@@ -148,6 +224,7 @@ struct History {
     taken: usize,
     costs: HashMap<Point, f64>,
     rows: Vec<Row>,
+    aim: Aim,
     simplex: Option<Simplex>,
     /// Points whose costs some simplex has used.
     visited: HashSet<Point>,
@@ -161,8 +238,15 @@ struct History {
 /// A finished trial as a place to start from.
 struct Row {
     point: Point,
-    unit: Box<[f64]>,
+    /// None if the trial says nothing but that it failed.
+    observation: Option<Observation>,
     cost: f64,
+}
+
+impl Row {
+    fn unit(&self) -> &[f64] {
+        self.observation.as_ref().map_or(&[], |row| &row.unit)
+    }
 }
 
 impl History {
@@ -174,7 +258,7 @@ impl History {
         }
         while self.taken < study.finished().len() {
             self.take(study);
-            self.walk(study.space(), options);
+            self.walk(study.space(), options, study.metrics().objectives.len());
         }
     }
 
@@ -186,16 +270,27 @@ impl History {
             return;
         }
         let row = Observation::of(study, trial);
-        let cost = row.as_ref().map_or(FAILED, cost_of);
+        let cost = row.as_ref().map_or(FAILED, |row| cost_of(row, &self.aim));
         self.costs.entry(trial.point.clone()).or_insert(cost);
-        if let Some(row) = row {
-            self.rows.push(Row { point: trial.point.clone(), unit: row.unit, cost });
+        self.rows.push(Row { point: trial.point.clone(), observation: row, cost });
+    }
+
+    /// Takes the direction of the next simplex, by which all trials have other costs.
+    fn aim(&mut self, objectives: usize) {
+        if objectives < 2 {
+            return;
+        }
+        self.aim = Aim::of(&self.rows, objectives, self.ends.len());
+        self.costs.clear();
+        for row in &mut self.rows {
+            row.cost = row.observation.as_ref().map_or(FAILED, |seen| cost_of(seen, &self.aim));
+            self.costs.entry(row.point.clone()).or_insert(row.cost);
         }
     }
 
     /// Lets the simplex walk as far as costs are known, and starts others where it has collapsed.
-    fn walk(&mut self, space: &Space, options: &Options) {
-        while self.simplex.is_some() || self.start(space, options) {
+    fn walk(&mut self, space: &Space, options: &Options, objectives: usize) {
+        while self.simplex.is_some() || self.start(space, options, objectives) {
             let Some(simplex) = &self.simplex else { return };
             let nothing = HashSet::new();
             let walk = Walk::new(space, simplex, &self.costs, &nothing, &[]);
@@ -203,7 +298,9 @@ impl History {
             self.visited.extend(walk.looked_up.take());
             if let Some(simplex) = &mut self.simplex {
                 simplex.vertices = vertices;
-                if simplex.has_collapsed(space, options.tolerance) {
+                let turns = TURNS * simplex.vertices.len();
+                let is_late = !self.aim.parts.is_empty() && self.taken >= simplex.begun + turns;
+                if is_late || simplex.has_collapsed(space, options.tolerance) {
                     self.end();
                 }
             }
@@ -211,21 +308,20 @@ impl History {
     }
 
     /// Starts a simplex at the best trial left; whether there is one.
-    fn start(&mut self, space: &Space, options: &Options) -> bool {
+    fn start(&mut self, space: &Space, options: &Options, objectives: usize) -> bool {
         if self.taken < self.due {
             return false;
         }
+        self.aim(objectives);
         let far = |row: &Row| {
             let distance = |end: &Vec<f64>| {
-                let apart = end.iter().zip(&row.unit).map(|(a, b)| (a - b).abs());
+                let apart = end.iter().zip(row.unit()).map(|(a, b)| (a - b).abs());
                 apart.filter(|d| !d.is_nan()).fold(0.0, f64::max)
             };
             self.ends.iter().all(|end| distance(end) >= options.size)
         };
-        let left = self
-            .rows
-            .iter()
-            .filter(|row| row.cost < PARTIAL && !self.visited.contains(&row.point) && far(row));
+        let is_new = |row: &Row| objectives > 1 || (!self.visited.contains(&row.point) && far(row));
+        let left = self.rows.iter().filter(|row| row.cost < PARTIAL && is_new(row));
         let best = left.fold(None, |best: Option<&Row>, row| match best {
             Some(best) if best.cost <= row.cost => Some(best),
             _ => Some(row),
@@ -288,13 +384,13 @@ impl Simplex {
     fn at(space: &Space, row: &Row, size: f64, begun: usize) -> Option<Self> {
         let moves = |k: &usize| {
             let distribution = &space.parameters()[*k].distribution;
-            !row.unit[*k].is_nan() && !distribution.is_fixed() && !distribution.is_categorical()
+            !row.unit()[*k].is_nan() && !distribution.is_fixed() && !distribution.is_categorical()
         };
         let axes: Vec<usize> = (0..space.len()).filter(moves).collect();
         if axes.is_empty() {
             return None;
         }
-        let first: Vec<f64> = axes.iter().map(|k| row.unit[*k]).collect();
+        let first: Vec<f64> = axes.iter().map(|k| row.unit()[*k]).collect();
         let mut vertices = vec![first.clone(); axes.len() + 1];
         for (a, k) in axes.iter().enumerate() {
             let (low, high) = space.parameters()[*k].distribution.cell_bounds(row.point.0[*k]);
@@ -303,7 +399,7 @@ impl Simplex {
             let at = first[a];
             vertices[a + 1][a] = if at <= 0.5 { (at + side).min(1.0) } else { (at - side).max(0.0) };
         }
-        let base = row.unit.iter().map(|x| if x.is_nan() { 0.5 } else { *x }).collect();
+        let base = row.unit().iter().map(|x| if x.is_nan() { 0.5 } else { *x }).collect();
         Some(Self { base, axes, vertices, begun })
     }
 

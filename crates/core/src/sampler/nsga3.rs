@@ -8,9 +8,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::genetic::{Generations, Parent, Sizes, Survival};
+pub use super::genetic::Breeding;
+use super::genetic::{BREEDING, Generations, Parent, Survival};
 use super::population::{Member, fronts};
-use super::variation::Variation;
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::pareto::{das_dennis, das_dennis_count, das_dennis_inside};
@@ -22,42 +22,42 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "nsga3",
     summary: "genetic algorithm for many metrics, by fronts and evenly spread directions (NSGA-III)",
     options: &[
-        OptionDoc {
-            name: "population",
-            doc: "parents, from 2; none means the square root of the limit of trials, from 10 to 50, and 50 without one. The first so many trials cover the space evenly",
-        },
-        OptionDoc {
-            name: "offspring",
-            doc: "finished trials after which parents are chosen anew, from 1; as many as `population` gives generations",
-        },
+        BREEDING[0],
+        BREEDING[1],
         OptionDoc {
             name: "divisions",
             doc: "into how many parts directions divide each metric, from 1; none means as many as give at most one direction per parent",
         },
-        OptionDoc { name: "crossover_rate", doc: "share of children with two parents, 0 to 1" },
-        OptionDoc {
-            name: "crossover_eta",
-            doc: "index of simulated binary crossover, from 0: the larger, the closer to the parents",
-        },
-        OptionDoc {
-            name: "swap_rate",
-            doc: "probability that a parameter takes the second parent's side, 0 to 1",
-        },
-        OptionDoc {
-            name: "mutation_rate",
-            doc: "probability that a parameter mutates, 0 to 1; none means one parameter per child on average",
-        },
-        OptionDoc {
-            name: "mutation_eta",
-            doc: "index of polynomial mutation, from 0: the larger, the smaller the steps",
-        },
+        BREEDING[2],
+        BREEDING[3],
+        BREEDING[4],
+        BREEDING[5],
+        BREEDING[6],
     ],
     build: |options| {
-        let (nsga3, complete) = configure::<Nsga3>(options)?;
-        nsga3.check_options()?;
-        Ok((Box::new(nsga3) as _, complete))
+        let mut shared = options.clone();
+        let own = shared.remove("divisions").map(|divisions| ("divisions".to_owned(), divisions));
+        let (Own { divisions }, directions) = configure(&own.into_iter().collect())?;
+        if divisions == Some(0) {
+            return Err("divisions must be at least 1".into());
+        }
+        let (breeding, mut complete) = Breeding::configure(&shared).map_err(with_own_options)?;
+        complete.extend(directions);
+        Ok((Box::new(Nsga3 { divisions, breeding }) as _, complete))
     },
 };
+
+/// The list of options in an error about an unknown one, with [`Own`] among them.
+fn with_own_options(problem: String) -> String {
+    problem.replacen("`offspring`, ", "`offspring`, `divisions`, ", 1)
+}
+
+/// The options beside those of [`Breeding`].
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Own {
+    divisions: Option<usize>,
+}
 
 /// More directions than this are refused.
 const MOST_DIRECTIONS: usize = 100_000;
@@ -71,48 +71,20 @@ const NO_RANGE: f64 = 1e-6;
 /// Weight of the losses that an extreme point should not have (section IV-C, there 1 / 10⁻⁶).
 const OFF_AXIS: f64 = 1e6;
 
-/// The sampler's options.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// The sampler with its options.
+#[derive(Clone, Debug, Default)]
 pub struct Nsga3 {
-    /// Parents; none means by the limit of trials.
-    pub population: Option<usize>,
-    /// Finished trials after which parents are chosen anew.
-    pub offspring: usize,
     /// Into how many parts directions divide each objective; none means as many as give at most one direction per parent.
     pub divisions: Option<usize>,
-    /// Share of children with two parents.
-    pub crossover_rate: f64,
-    /// Distribution index of simulated binary crossover.
-    pub crossover_eta: f64,
-    /// Probability that a parameter takes the second parent's side.
-    pub swap_rate: f64,
-    /// Probability that a parameter mutates; none means one per child on average.
-    pub mutation_rate: Option<f64>,
-    /// Distribution index of polynomial mutation.
-    pub mutation_eta: f64,
-}
-
-impl Default for Nsga3 {
-    fn default() -> Self {
-        Self {
-            population: None,
-            offspring: 1,
-            divisions: None,
-            crossover_rate: 0.9,
-            crossover_eta: 15.0,
-            swap_rate: 0.5,
-            mutation_rate: None,
-            mutation_eta: 20.0,
-        }
-    }
+    /// How parents are chosen and children made.
+    pub breeding: Breeding,
 }
 
 impl Sampler for Nsga3 {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let generations: &mut Generations<Niches> = memo.get();
         self.advance(generations, study);
-        generations.propose(study, request, &self.variation(), rng)
+        generations.propose(study, request, &self.breeding.variation(), rng)
     }
 
     fn check(&self, spec: &crate::spec::Spec) -> Result<(), String> {
@@ -128,19 +100,6 @@ impl Sampler for Nsga3 {
 }
 
 impl Nsga3 {
-    fn check_options(&self) -> Result<(), String> {
-        if self.divisions == Some(0) {
-            return Err("divisions must be at least 1".into());
-        }
-        if self.offspring == 0 {
-            return Err("offspring must be at least 1".into());
-        }
-        if self.population.is_some_and(|population| population < 2) {
-            return Err("population must be at least 2".into());
-        }
-        self.variation().check()
-    }
-
     /// The numbers of the parents of the study's next children; none before the first population is full.
     pub fn parents(&self, study: &Study) -> Vec<u32> {
         let mut generations: Generations<Niches> = Generations::default();
@@ -149,7 +108,7 @@ impl Nsga3 {
     }
 
     fn advance(&self, generations: &mut Generations<Niches>, study: &Study) {
-        let sizes = Sizes::of(study, self.population, self.offspring);
+        let sizes = self.breeding.sizes(study);
         let objectives = study.metrics().objectives.len();
         generations.advance(study, sizes, || Niches::new(self.directions(objectives, sizes.population)));
     }
@@ -173,16 +132,6 @@ impl Nsga3 {
             directions.extend(das_dennis_inside(objectives, inside, 0.5));
         }
         directions
-    }
-
-    fn variation(&self) -> Variation {
-        Variation {
-            crossover_rate: self.crossover_rate,
-            crossover_eta: self.crossover_eta,
-            swap_rate: self.swap_rate,
-            mutation_rate: self.mutation_rate,
-            mutation_eta: self.mutation_eta,
-        }
     }
 }
 

@@ -8,16 +8,20 @@
 //!    stand for;
 //! 3. those that break a constraint of the metrics, by how much;
 //! 4. failed ones.
+//!
+//! With several objectives, losses are compared by fronts, and within a front whoever has more room to its neighbours is better
+//! (the crowded comparison of NSGA-II).
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 
-use super::sequence;
+use super::{expectation, sequence};
 use crate::observation::{Observation, Observations, Standing};
 use crate::pareto;
 use crate::rng::Rng;
 use crate::sobol::scrambled;
-use crate::space::{Point, Space};
+use crate::space::Point;
 use crate::study::Study;
 
 /// A finished trial as evolution sees it.
@@ -81,6 +85,17 @@ impl Member {
         self.class(other).then(loss(self).total_cmp(&loss(other)))
     }
 
+    /// Whether it is better in its class or, where losses count, dominates the other; less is better, equal is neither.
+    pub(super) fn dominance(&self, other: &Self) -> Ordering {
+        let by_losses = || {
+            let better = |a: &Self, b: &Self| {
+                self.group < Group::Infeasible && pareto::dominates(&a.losses, &b.losses)
+            };
+            better(other, self).cmp(&better(self, other))
+        };
+        self.class(other).then_with(by_losses)
+    }
+
     /// [`Member::merit`], with the lower number before the higher of equal ones: a strict order.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         self.merit(other).then(self.trial.cmp(&other.trial))
@@ -88,13 +103,14 @@ impl Member {
 }
 
 /// The front of each member, from 0: a class of members comes after all fronts of the class before it.
-pub(super) fn fronts(members: &[Member]) -> Vec<u32> {
+pub(super) fn fronts<M: Borrow<Member>>(members: &[M]) -> Vec<u32> {
+    let member = |k: usize| members[k].borrow();
     let mut order: Vec<usize> = (0..members.len()).collect();
-    order.sort_by(|a, b| members[*a].class(&members[*b]).then(a.cmp(b)));
+    order.sort_by(|a, b| member(*a).class(member(*b)).then(a.cmp(b)));
     let (mut fronts, mut from) = (vec![0; members.len()], 0);
-    for class in order.chunk_by(|a, b| members[*a].class(&members[*b]).is_eq()) {
-        let losses: Vec<&[f64]> = class.iter().map(|k| &*members[*k].losses).collect();
-        let by_losses = members[class[0]].group < Group::Infeasible;
+    for class in order.chunk_by(|a, b| member(*a).class(member(*b)).is_eq()) {
+        let losses: Vec<&[f64]> = class.iter().map(|k| &*member(*k).losses).collect();
+        let by_losses = member(class[0]).group < Group::Infeasible;
         let ranks = if by_losses { pareto::ranks(&losses) } else { vec![0; class.len()] };
         for (k, rank) in class.iter().zip(&ranks) {
             fronts[*k] = from + rank;
@@ -102,6 +118,50 @@ pub(super) fn fronts(members: &[Member]) -> Vec<u32> {
         from += 1 + ranks.into_iter().max().unwrap_or(0);
     }
     fronts
+}
+
+/// Where a member stands among others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Its front, from 0.
+    pub(super) front: u32,
+    /// Its crowding distance within the front: larger is better.
+    pub(super) room: f64,
+}
+
+impl Place {
+    /// The crowded comparison (Deb et al. 2002, section III-B).
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        self.front.cmp(&other.front).then(other.room.total_cmp(&self.room))
+    }
+}
+
+/// The place of each member.
+pub(super) fn places<M: Borrow<Member>>(members: &[M]) -> Vec<Place> {
+    let fronts = fronts(members);
+    let mut places: Vec<Place> = fronts.iter().map(|front| Place { front: *front, room: 0.0 }).collect();
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    order.sort_by_key(|k| (fronts[*k], *k));
+    for front in order.chunk_by(|a, b| fronts[*a] == fronts[*b]) {
+        let losses: Vec<&[f64]> = front.iter().map(|k| &*members[*k].borrow().losses).collect();
+        for (k, room) in front.iter().zip(pareto::crowding_distances(&losses)) {
+            places[*k].room = room;
+        }
+    }
+    places
+}
+
+/// Indices of members, the best first: with one objective by [`Member::order`], with several by their places and then their numbers.
+pub(super) fn ranked<M: Borrow<Member>>(members: &[M]) -> Vec<usize> {
+    let member = |k: usize| members[k].borrow();
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    if members.first().is_none_or(|first| first.borrow().losses.len() < 2) {
+        order.sort_by(|a, b| member(*a).order(member(*b)));
+    } else {
+        let places = places(members);
+        order.sort_by(|a, b| places[*a].order(&places[*b]).then(member(*a).trial.cmp(&member(*b).trial)));
+    }
+    order
 }
 
 /// Finished trials in the order in which they finished, each handed out once.
@@ -141,11 +201,10 @@ pub(super) fn size_by_limit(study: &Study, range: RangeInclusive<usize>, unlimit
 }
 
 /// The point with which trial number `trial` fills a population that is not yet full: a point of the scrambled Sobol
-/// sequence, pushed through the priors; an independent draw if the engine asks again.
+/// sequence, pushed through the priors as long as they stand; an independent draw if the engine asks again.
 pub(super) fn founder(study: &Study, trial: u32, draw: u64, rng: &mut Rng) -> Point {
-    let space: &Space = study.space();
     if draw > 0 {
-        return space.draw(&rng.uniforms(space.len()));
+        return expectation::drawn(study, rng);
     }
-    sequence::point(scrambled, study, trial)
+    expectation::placed(study, &sequence::coordinates(scrambled, study, trial))
 }

@@ -2,15 +2,15 @@
 //! good the older ones were; the best of a few drawn at random has a child, which differs from it in one parameter.
 //!
 //! Made for spaces of choices, such as architectures. A choice becomes another one, a level or a number a near one or, one time
-//! in five, a new draw from its prior; what a new choice opens is drawn from its prior. The first metric is what counts;
-//! failed and pruned trials and broken constraints are ordered as told in `population`. Trials that run are not looked at,
-//! so workers are never idle.
+//! in five, a new draw from its prior; what a new choice opens is drawn from its prior. Several metrics, failed and pruned
+//! trials and broken constraints are ordered as told in `population`: with several metrics, the best of the drawn ones is the first
+//! that is on the lowest front. Trials that run are not looked at, so workers are never idle.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::population::{Finished, Member, founder};
+use super::population::{Finished, Member, founder, fronts, ranked};
 use super::variation::{mutated, novel};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
@@ -72,12 +72,12 @@ impl Sampler for RegularizedEvolution {
             return Proposal::Point(founder(study, request.trial, request.draw, rng));
         }
         let space = study.space();
-        let known = alive.members.iter().map(|member| &*member.unit);
+        let members = alive.members.make_contiguous();
+        let standings = standings(members);
+        let known = members.iter().map(|member| &*member.unit);
         Proposal::Point(novel(space, known, |_| {
-            let mut drawn = || &alive.members[rng.below(alive.members.len() as u64) as usize];
-            let first = drawn();
-            let best =
-                (1..self.sample).fold(first, |best, _| std::cmp::min_by(best, drawn(), |a, b| a.order(b)));
+            let drawn = (0..self.sample).map(|_| rng.below(members.len() as u64) as usize);
+            let best = &members[drawn.min_by_key(|k| standings[*k]).unwrap_or(0)];
             self.child(space, &study.trials()[best.trial as usize].point, rng)
         }))
     }
@@ -122,6 +122,19 @@ impl RegularizedEvolution {
         }
         mutated(space, k, own, self.mutation_eta, rng)
     }
+}
+
+/// Where each member stands, from 0: its place with one objective, its front with several, on which all are equal so that none
+/// of its ends is preferred.
+fn standings(members: &[Member]) -> Vec<u32> {
+    if members[0].losses.len() > 1 {
+        return fronts(members);
+    }
+    let mut standings = vec![0; members.len()];
+    for (place, k) in (0..).zip(ranked(members)) {
+        standings[k] = place;
+    }
+    standings
 }
 
 /// The memo: the latest trials to finish, oldest first.

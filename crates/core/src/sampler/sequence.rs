@@ -30,11 +30,15 @@ pub(super) fn propose(
 }
 
 /// Point `index` of `sequence` in the study's space, pushed through the priors.
-pub(super) fn point(sequence: Sequence, study: &Study, index: u32) -> Point {
-    let (space, seed) = (study.space(), study.spec().seed);
+fn point(sequence: Sequence, study: &Study, index: u32) -> Point {
+    study.space().draw(&coordinates(sequence, study, index))
+}
+
+/// Point `index` of `sequence` in the unit cube of the study's space.
+pub(super) fn coordinates(sequence: Sequence, study: &Study, index: u32) -> Vec<f64> {
+    let seed = study.spec().seed;
     let key = |k: usize| Rng::stream(seed, k as u64, Purpose::Study, 0).bits();
-    let cube: Vec<f64> = (0..space.len()).map(|k| sequence(k, index, key(k))).collect();
-    space.draw(&cube)
+    (0..study.space().len()).map(|k| sequence(k, index, key(k))).collect()
 }
 
 /// The first allowed point from index `from` on, with its index; the last one looked at if none is.
@@ -81,7 +85,7 @@ impl Place {
             match trial.origin {
                 Origin::Sampler | Origin::Fallback if unconstrained => self.next += 1,
                 Origin::Sampler | Origin::Fallback => self.next = search(sequence, study, self.next).0 + 1,
-                Origin::Default | Origin::Enqueued | Origin::Scheduler => {}
+                Origin::Default | Origin::Enqueued | Origin::Scheduler | Origin::Steered => {}
             }
         }
         self.seen = study.trials().len();

@@ -14,7 +14,7 @@ use super::wrapped::{Inner, Wrapped};
 use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, with_sibling};
 use crate::event::{Decision, Outcome, Work};
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, configure, written};
 use crate::rng::Rng;
 use crate::spec::Spec;
 use crate::study::Study;
@@ -47,7 +47,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
         }
         let (inner, scheduler) = forecast.scheduler.build()?;
         forecast.scheduler = scheduler;
-        let complete = super::wrapped::complete(&forecast)?;
+        let complete = written(&forecast)?;
         Ok((Box::new(Forecaster { options: forecast, inner }), complete))
     },
 };

@@ -3,6 +3,7 @@
 //! To add one: write a file with an `ENTRY`, and name it in [`SCHEDULERS`]. A pruner is a scheduler that only judges.
 
 mod asha;
+mod babysit;
 mod brackets;
 pub mod forecast;
 mod fronts;
@@ -24,13 +25,13 @@ mod wrapped;
 
 use std::sync::Arc;
 
-use crate::event::{Decision, Outcome, Work};
+use crate::event::{Decision, Origin, Outcome, Work};
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
 use crate::space::Point;
 use crate::study::Study;
-use crate::trial::{CurvePoint, Piece};
+use crate::trial::{CurvePoint, Piece, Trial};
 
 /// Every scheduler there is.
 pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
@@ -46,6 +47,7 @@ pub static SCHEDULERS: &[Entry<dyn Scheduler>] = &[
     race::ENTRY,
     pbt::ENTRY,
     pb2::ENTRY,
+    babysit::ENTRY,
     forecast::ENTRY,
 ];
 
@@ -83,12 +85,14 @@ pub enum Assignment {
     },
     /// A new trial from another's checkpoint: in place of the one that makes way ([`Study::exploiting`]) if there is one.
     Branch {
-        /// The trial and step whose checkpoint it begins with.
+        /// The trial and step whose checkpoint it begins with; at step 0 it begins anew.
         from: (u32, u64),
         /// Its params.
         point: Point,
         /// Up to this step; none means to its end.
         budget: Option<u64>,
+        /// On whose word: that of the scheduler, or of a user who steers.
+        why: Origin,
     },
     /// Nothing now; ask again when something running has reported.
     Wait,
@@ -109,6 +113,11 @@ impl Verdict {
     /// Go on.
     pub fn go_on() -> Self {
         Self { decision: Decision::Continue, why: "".into() }
+    }
+
+    /// Save a checkpoint and make room for the next decision, because of `why`.
+    pub fn pause(why: impl Into<Arc<str>>) -> Self {
+        Self { decision: Decision::Pause, why: why.into() }
     }
 
     /// End for good, because of `why`.
@@ -136,6 +145,16 @@ pub trait Scheduler: Send + Sync {
 
     /// Whether it lets trials begin with the checkpoints of others: then those of every pause are kept.
     fn branches(&self) -> bool {
+        false
+    }
+
+    /// Whether `trial` may still be asked for what it had at its pause at `step`, beyond its latest pause.
+    fn keeps(&self, _study: &Study, _trial: &Trial, _step: u64) -> bool {
+        false
+    }
+
+    /// Whether users may steer the model that it watches.
+    fn is_steered(&self) -> bool {
         false
     }
 

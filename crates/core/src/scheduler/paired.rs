@@ -19,6 +19,36 @@ pub(super) struct Noise {
     pub(super) freedom: f64,
 }
 
+/// A loss by what it was measured on: a replicate, or a step of one. Ascending.
+pub(super) type Measured<K> = (K, f64);
+
+/// How much worse each of `own` losses is than that of another trial on the same, as far as both have one.
+pub(super) fn differences<K: Ord>(own: &[Measured<K>], others: &[Measured<K>]) -> Vec<f64> {
+    let behind = |(on, loss): &Measured<K>| {
+        let at = others.binary_search_by(|other| other.0.cmp(on)).ok()?;
+        Some(loss - others[at].1)
+    };
+    own.iter().filter_map(behind).collect()
+}
+
+/// The mean loss.
+pub(super) fn mean<K>(losses: &[Measured<K>]) -> f64 {
+    losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64
+}
+
+/// The p-value of [`signed_rank`] if `own` losses are worse than others by that test and in the mean: below `risk`, on
+/// `least` common ones or more.
+pub(super) fn worse_by_ranks<K: Ord>(
+    own: &[Measured<K>],
+    others: &[Measured<K>],
+    least: usize,
+    risk: f64,
+) -> Option<f64> {
+    let differences = differences(own, others);
+    let is_worse = differences.len() >= least && mean(own) > mean(others);
+    signed_rank(&differences).filter(|p| is_worse && *p < risk)
+}
+
 /// The chance that the mean difference over all `of` replicates comes out below 0, given those of the first few.
 ///
 /// The differences are taken for independent normal draws around an unknown mean, about which nothing is known before; their
@@ -75,7 +105,7 @@ pub(super) fn student_tail(t: f64, freedom: f64) -> f64 {
 /// Exact for up to 50 differences without ties and zeros, and for up to 13 with any; else by the normal approximation with
 /// correction for ties: the choices of `SciPy` 1.17's `wilcoxon(alternative="greater", zero_method="zsplit")`, which Optuna's
 /// `WilcoxonPruner` asks.
-pub(super) fn signed_rank(differences: &[f64]) -> Option<f64> {
+fn signed_rank(differences: &[f64]) -> Option<f64> {
     let n = differences.len();
     if n == 0 {
         return None;

@@ -4,12 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::wrapped::{Inner, Wrapped, complete};
+use super::wrapped::{Inner, Wrapped};
 use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, run_to_end, with_sibling};
 use crate::event::{Decision, Work};
 use crate::memo::Memo;
 use crate::metric::Direction;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, configure, written};
 use crate::rng::Rng;
 use crate::spec::Spec;
 use crate::study::Study;
@@ -43,7 +43,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
             let (built, complete) = wrapped.build()?;
             (inner, patience.scheduler) = (Some(built), Some(complete));
         }
-        let complete = complete(&patience)?;
+        let complete = written(&patience)?;
         Ok((Box::new(Patient { options: patience, inner }), complete))
     },
 };

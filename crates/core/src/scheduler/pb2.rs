@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::population::{Child, Ledger, Rules};
+use super::population::{BURN_IN, CHANGE, Child, INTERVAL, Ledger, QUANTILE, Rules, SYNCHRONOUS};
 use super::{Allowance, Assignment, Scheduler, Verdict};
 use crate::acquisition::Worth;
 use crate::acquisition::confidence_bound::ConfidenceBound;
@@ -25,24 +25,11 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
     summary: "as pbt, but new params are those that a model of the improvements believes in; small populations",
     options: &[
         OptionDoc { name: "population", doc: "how many members train side by side; from 2, default 4" },
-        OptionDoc {
-            name: "interval",
-            doc: "steps between two pauses, at which members are compared; default a twentieth of max_budget",
-        },
-        OptionDoc { name: "burn_in", doc: "nobody makes way before this step; default 0" },
-        OptionDoc {
-            name: "quantile",
-            doc: "the share that makes way, for as many of the best; above 0, at most 0.5, default 0.25",
-        },
-        OptionDoc {
-            name: "synchronous",
-            doc: "true: members wait for each other at each pause; false (default): nobody waits",
-        },
-        OptionDoc {
-            name: "change",
-            doc: "names of the parameters that can change while a trial trains; the others stay as they are along a \
-                  lineage; default all (in a study file of a network: all that can)",
-        },
+        INTERVAL,
+        BURN_IN,
+        QUANTILE,
+        SYNCHRONOUS,
+        CHANGE,
     ],
     build: |options| {
         let (pb2, complete) = configure::<Pb2>(options)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::population::{Child, Ledger, Rules};
+use super::population::{BURN_IN, CHANGE, Child, INTERVAL, Ledger, QUANTILE, Rules, SYNCHRONOUS};
 use super::{Allowance, Assignment, Scheduler, Verdict};
 use crate::event::Work;
 use crate::memo::Memo;
@@ -20,15 +20,9 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
     summary: "a population trains side by side; its worst take over weights of its best and vary their params",
     options: &[
         OptionDoc { name: "population", doc: "how many members train side by side; from 2, default 16" },
-        OptionDoc {
-            name: "interval",
-            doc: "steps between two pauses, at which members are compared; default a twentieth of max_budget",
-        },
-        OptionDoc { name: "burn_in", doc: "nobody makes way before this step; default 0" },
-        OptionDoc {
-            name: "quantile",
-            doc: "the share that makes way, for as many of the best; above 0, at most 0.5, default 0.25",
-        },
+        INTERVAL,
+        BURN_IN,
+        QUANTILE,
         OptionDoc {
             name: "resample_probability",
             doc: "how likely a parameter is drawn anew instead of varied; 0 to 1, default 0.25",
@@ -37,20 +31,13 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
             name: "factors",
             doc: "one of these, by lot, multiplies a parameter on its scale; default [0.8, 1.2]",
         },
-        OptionDoc {
-            name: "synchronous",
-            doc: "true: members wait for each other at each pause; false (default): nobody waits",
-        },
+        SYNCHRONOUS,
         OptionDoc {
             name: "frequencies",
             doc: "the population has one part for each, compared every so many intervals; more than one, such as \
                   [1, 4], against short-sightedness; default [1]",
         },
-        OptionDoc {
-            name: "change",
-            doc: "names of the parameters that can change while a trial trains; the others stay as they are along a \
-                  lineage; default all (in a study file of a network: all that can)",
-        },
+        CHANGE,
     ],
     build: |options| {
         let (pbt, complete) = configure::<Pbt>(options)?;

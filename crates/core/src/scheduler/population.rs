@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::ranking::Ranked;
 use super::{Allowance, Assignment, figure, run_to_end};
 use crate::event::{Origin, Outcome, Work};
+use crate::registry::OptionDoc;
 use crate::rng::Rng;
 use crate::space::{Point, Space};
 use crate::spec::Spec;
@@ -17,6 +18,31 @@ use crate::trial::{Piece, Trial, WorkState};
 
 /// Draws of a child's params before those of the donor are taken, where a space has constraints.
 const ATTEMPTS: usize = 64;
+
+/// What the options that populations share are for; how many members there are by default is each one's own.
+pub(super) const INTERVAL: OptionDoc = OptionDoc {
+    name: "interval",
+    doc: "steps between two pauses, at which members are compared; default a twentieth of max_budget",
+};
+/// See [`INTERVAL`].
+pub(super) const BURN_IN: OptionDoc =
+    OptionDoc { name: "burn_in", doc: "nobody makes way before this step; default 0" };
+/// See [`INTERVAL`].
+pub(super) const QUANTILE: OptionDoc = OptionDoc {
+    name: "quantile",
+    doc: "the share that makes way, for as many of the best; above 0, at most 0.5, default 0.25",
+};
+/// See [`INTERVAL`].
+pub(super) const SYNCHRONOUS: OptionDoc = OptionDoc {
+    name: "synchronous",
+    doc: "true: members wait for each other at each pause; false (default): nobody waits",
+};
+/// See [`INTERVAL`].
+pub(super) const CHANGE: OptionDoc = OptionDoc {
+    name: "change",
+    doc: "names of the parameters that can change while a trial trains; the others stay as they are along a lineage; default \
+          all (in a study file of a network: all that can)",
+};
 
 /// How a population lives.
 pub(super) struct Rules<'a> {
@@ -248,7 +274,7 @@ impl Rules<'_> {
         ledger.advance(study, self);
         let branch = |(donor, step): (u32, u64), point: Point| {
             let budget = Some(self.end_after(study, step));
-            Assignment::Branch { from: (donor, step), point, budget }
+            Assignment::Branch { from: (donor, step), point, budget, why: Origin::Scheduler }
         };
         if let Some((number, from)) = study.exploiting() {
             let point = self.successor(study, ledger, number, from, rng, &params);

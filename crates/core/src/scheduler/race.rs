@@ -7,13 +7,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::paired::{Noise, chance_ahead, chance_better, signed_rank};
-use super::{Allowance, Assignment, SCHEDULERS, Scheduler, Verdict, figure, with_sibling};
+use super::paired::{Noise, chance_ahead, chance_better, differences, mean, worse_by_ranks};
+use super::wrapped::Wrapped;
+use super::{Allowance, Assignment, Scheduler, Verdict, figure, with_sibling};
 use crate::event::{Outcome, Work};
 use crate::memo::Memo;
-use crate::registry::{self, Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, configure, written};
 use crate::rng::Rng;
-use crate::spec::{Component, Spec};
+use crate::spec::Spec;
 use crate::study::Study;
 use crate::trial::{Trial, TrialState, WorkState};
 
@@ -43,27 +44,19 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
         },
     ],
     build: |options| {
-        let (mut race, mut complete) = configure::<Race>(options)?;
+        let (mut race, _) = configure::<Race>(options)?;
         race.check_options()?;
-        complete.insert("risk".into(), race.risk().into());
         race.risk = Some(race.risk());
-        if let Some(component) = &race.pruner {
-            let (pruner, resolved) =
-                registry::build("scheduler", SCHEDULERS, component).map_err(|e| e.to_string())?;
+        if let Some(wrapped) = &race.pruner {
+            let (pruner, complete) = wrapped.build()?;
             if !pruner.only_judges() {
-                return Err(format!(
-                    "the pruner {:?} pauses trials or holds parts of them, which the race does itself; take one that only stops, \
-                     such as median, threshold, or asha in mode \"stop\"",
-                    component.name
-                ));
+                return Err("its pruner pauses trials or holds parts of them, which the race does itself; take one that only \
+                            stops, such as median, threshold, or asha in mode \"stop\""
+                    .into());
             }
-            race.built = Some(pruner);
-            race.pruner = Some(resolved);
-            complete = match serde_json::to_value(&race) {
-                Ok(serde_json::Value::Object(complete)) => complete,
-                other => return Err(format!("the configuration cannot be written: {other:?}")),
-            };
+            (race.built, race.pruner) = (Some(pruner), Some(complete));
         }
+        let complete = written(&race)?;
         Ok((Box::new(race), complete))
     },
 };
@@ -90,8 +83,7 @@ struct Race {
     first: u16,
     risk: Option<f64>,
     finalists: usize,
-    #[serde(deserialize_with = "flat", serialize_with = "flattened")]
-    pruner: Option<Component>,
+    pruner: Option<Wrapped>,
     #[serde(skip)]
     built: Option<Box<dyn Scheduler>>,
 }
@@ -108,33 +100,6 @@ impl Default for Race {
     fn default() -> Self {
         Self { rule: Rule::Interval, first: 1, risk: None, finalists: 3, pruner: None, built: None }
     }
-}
-
-/// A component as study files have it: its name among its options, or nothing but its name.
-fn flat<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Component>, D::Error> {
-    use serde::de::Error;
-    use serde_json::Value;
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(name) => Ok(Some(Component::named(&name))),
-        Value::Object(mut options) => match options.remove("name") {
-            Some(Value::String(name)) => Ok(Some(Component { name: name.into(), options })),
-            _ => Err(D::Error::custom(
-                "the pruner has no name; write { name = \"median\" }, and its options beside it",
-            )),
-        },
-        other => Err(D::Error::custom(format!("the pruner is {other}, not a name or a table with a name"))),
-    }
-}
-
-#[allow(clippy::ref_option, reason = "serde hands out references")]
-fn flattened<S: serde::Serializer>(pruner: &Option<Component>, serializer: S) -> Result<S::Ok, S::Error> {
-    let table = pruner.as_ref().map(|component| {
-        let mut options = component.options.clone();
-        options.insert("name".into(), (*component.name).into());
-        options
-    });
-    table.serialize(serializer)
 }
 
 /// A trial is measured again unless the chance that it is better than the first is below this.
@@ -251,8 +216,6 @@ impl Race {
         if differences.is_empty() {
             return None;
         }
-        let mean =
-            |losses: &[(u16, f64)]| losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64;
         let told = |loss: f64| figure(metrics.objectives[0].direction.turn(loss));
         let so_far = format!("after {} of {} replicates", own.len(), others.len());
         match self.rule {
@@ -274,14 +237,12 @@ impl Race {
                 })
             }
             Rule::Wilcoxon => {
-                let p = signed_rank(&differences).filter(|_| differences.len() >= 2)?;
-                (p < self.risk() && mean(&own) > mean(&others)).then(|| {
-                    format!(
-                        "{so_far}: worse than trial {} with p = {} (signed ranks)",
-                        best.number,
-                        figure(p)
-                    )
-                })
+                let p = worse_by_ranks(&own, &others, 2, self.risk())?;
+                Some(format!(
+                    "{so_far}: worse than trial {} with p = {} (signed ranks)",
+                    best.number,
+                    figure(p)
+                ))
             }
             Rule::Forgiving => {
                 let worst = others.iter().map(|(_, loss)| *loss).fold(f64::NEG_INFINITY, f64::max);
@@ -338,12 +299,6 @@ impl Race {
         let level = ranked.iter().take_while(|rank| rank.0 <= violation.max(0.0));
         level.map(|rank| rank.2).take(self.finalists).filter(|number| may_be_better(*number)).collect()
     }
-}
-
-/// How much worse each of `own` replicates is than the same one of another trial.
-fn differences(own: &[(u16, f64)], others: &[(u16, f64)]) -> Vec<f64> {
-    let other = |replicate: u16| others.iter().find(|(k, _)| *k == replicate).map(|(_, loss)| *loss);
-    own.iter().filter_map(|(replicate, loss)| Some(loss - other(*replicate)?)).collect()
 }
 
 /// The noise of a difference between two trials: twice that of one.

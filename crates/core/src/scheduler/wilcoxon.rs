@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::paired::signed_rank;
+use super::paired::{differences, worse_by_ranks};
 use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, run_to_end, with_sibling};
 use crate::event::Work;
 use crate::memo::Memo;
@@ -76,21 +76,14 @@ impl Scheduler for Wilcoxon {
             return Verdict::go_on();
         };
         let (own, of_best) = (instances(trial), instances(best));
-        let behind = |&(instance, loss): &((u16, u64), f64)| {
-            let at = of_best.binary_search_by_key(&instance, |other| other.0).ok()?;
-            Some(loss - of_best[at].1)
-        };
-        let differences: Vec<f64> = own.iter().filter_map(behind).collect();
-        if differences.len() < self.startup_steps.max(2) || mean(&own) <= mean(&of_best) {
-            return Verdict::go_on();
-        }
-        let Some(p) = signed_rank(&differences).filter(|p| *p < self.p_threshold) else {
+        let least = self.startup_steps.max(2);
+        let Some(p) = worse_by_ranks(&own, &of_best, least, self.p_threshold) else {
             return Verdict::go_on();
         };
         Verdict::stop(format!(
             "worse than trial {} on {} common instances, by chance with p = {}",
             best.number,
-            differences.len(),
+            differences(&own, &of_best).len(),
             figure(p)
         ))
     }
@@ -102,8 +95,4 @@ fn instances(trial: &Trial) -> Vec<((u16, u64), f64)> {
         .pieces()
         .flat_map(|(work, piece)| piece.curve.iter().map(move |at| ((work.replicate, at.step), at.loss)));
     reports.filter(|(_, loss)| !loss.is_nan()).collect()
-}
-
-fn mean(instances: &[((u16, u64), f64)]) -> f64 {
-    instances.iter().map(|(_, loss)| loss).sum::<f64>() / instances.len() as f64
 }

@@ -10,30 +10,44 @@ use crate::spec::Component;
 
 /// A scheduler as users write it: `"median"` or `{ name = "median", startup_trials = 3 }`.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "Value")]
 pub(super) enum Wrapped {
     Name(String),
+    /// One of the keys is `name`, which is text.
     Table(Map<String, Value>),
+}
+
+impl TryFrom<Value> for Wrapped {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        const ADVICE: &str = "write { name = \"median\" }, with its options beside the name";
+        match value {
+            Value::String(name) => Ok(Self::Name(name)),
+            Value::Object(table) if table.get("name").is_some_and(Value::is_string) => Ok(Self::Table(table)),
+            Value::Object(_) => Err(format!("the scheduler inside it is a table without a name; {ADVICE}")),
+            other => Err(format!("the scheduler inside it is {other}; {ADVICE}")),
+        }
+    }
 }
 
 impl Wrapped {
     /// What it names, and the same with every option spelled out.
     pub(super) fn build(&self) -> Result<(Box<dyn Scheduler>, Self), String> {
-        let component = self.component()?;
         let (inner, Component { name, options: mut table }) =
-            registry::build("scheduler", SCHEDULERS, &component).map_err(|error| error.to_string())?;
+            registry::build("scheduler", SCHEDULERS, &self.component()).map_err(|error| error.to_string())?;
         table.insert("name".into(), name.to_string().into());
         Ok((inner, Self::Table(table)))
     }
 
-    fn component(&self) -> Result<Component, String> {
+    fn component(&self) -> Component {
         match self {
-            Self::Name(name) => Ok(Component::named(name)),
+            Self::Name(name) => Component::named(name),
             Self::Table(table) => {
                 let mut options = table.clone();
-                let name = options.remove("name").and_then(|name| name.as_str().map(str::to_owned));
-                let name = name.ok_or("scheduler is a table without a name; write { name = \"median\" }")?;
-                Ok(Component { name: name.as_str().into(), options })
+                let name = options.remove("name");
+                let name = name.as_ref().and_then(Value::as_str).unwrap_or_default().into();
+                Component { name, options }
             }
         }
     }
@@ -42,11 +56,3 @@ impl Wrapped {
 /// The wrapped scheduler's memo, a part of the other's.
 #[derive(Default)]
 pub(super) struct Inner(pub(super) Memo);
-
-/// Options as they are written down.
-pub(super) fn complete(options: &impl Serialize) -> Result<Map<String, Value>, String> {
-    match serde_json::to_value(options) {
-        Ok(Value::Object(complete)) => Ok(complete),
-        other => Err(format!("the configuration is not a table: {other:?}")),
-    }
-}

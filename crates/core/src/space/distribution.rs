@@ -380,6 +380,16 @@ impl Distribution {
         self.cells() == Some(1)
     }
 
+    /// The value of the range that is nearest to `x` times a coded value: plain multiplication, on any scale. Choices and levels
+    /// stay as they are.
+    pub fn scaled(&self, coded: f64, factor: f64) -> f64 {
+        match self {
+            Self::Float { low, high, .. } => self.nearest((coded * factor).clamp(*low, *high)),
+            Self::Int { low, high, .. } => self.nearest((coded * factor).clamp(*low as f64, *high as f64)),
+            Self::Categorical { .. } | Self::Ordinal { .. } => coded,
+        }
+    }
+
     fn nearest(&self, x: f64) -> f64 {
         match self {
             Self::Float { low, step: Some(step), .. } => {

@@ -312,9 +312,36 @@ impl Space {
 
     /// The point at uniform coordinates pushed through the priors: uniform draws become draws from the priors.
     ///
-    /// Without priors this is [`Space::from_unit`].
+    /// One draw in five ignores all priors at once, so that any region is found at a fifth of the rate that it has without
+    /// them, however many priors are wrong: the coordinate of the first parameter with a prior decides. Each parameter by itself is
+    /// distributed as [`Space::draw_one`] has it. Without priors this is [`Space::from_unit`].
     pub fn draw(&self, uniform: &[f64]) -> Point {
-        self.complete(|k| self.draw_one(k, uniform[k]))
+        let Some(first) = self.parameters.iter().position(|parameter| parameter.prior.is_some()) else {
+            return self.from_unit(uniform);
+        };
+        let (doubts, rest) = prior::toss(uniform[first]);
+        self.complete(|k| {
+            let Parameter { distribution, prior, .. } = &self.parameters[k];
+            let u = if k == first { rest } else { uniform[k] };
+            let expected = prior.as_ref().filter(|_| !doubts);
+            distribution.from_unit(expected.map_or(u, |prior| prior.expected_quantile(distribution, u)))
+        })
+    }
+
+    /// Whether [`Space::draw`] ignores all priors, given the uniform coordinate of the first parameter with a prior.
+    pub fn draws_despite_priors(&self, uniform: f64) -> bool {
+        prior::toss(uniform).0
+    }
+
+    /// ln of how much likelier a point is under the priors than among uniform draws, doubt left aside: the sum over its active
+    /// parameters with a prior. 0 without priors, −∞ where one of them rules the point out.
+    pub fn log_expectation(&self, point: &Point) -> f64 {
+        let log_ratio = |(k, parameter): (usize, &Parameter)| {
+            let (prior, coded) = (parameter.prior.as_ref()?, point.get(k)?);
+            let unit = parameter.distribution.to_unit(coded);
+            Some(prior.expected_density(&parameter.distribution, unit).ln())
+        };
+        self.parameters.iter().enumerate().filter_map(log_ratio).sum()
     }
 
     /// The coded value of one parameter at a uniform coordinate pushed through its prior.

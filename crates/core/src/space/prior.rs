@@ -67,28 +67,42 @@ impl Prior {
 
     /// The density at `unit` ∈ [0, 1] relative to the uniform one, doubt included; integrates to 1.
     pub fn density(&self, distribution: &Distribution, unit: f64) -> f64 {
+        DOUBT + (1.0 - DOUBT) * self.expected_density(distribution, unit)
+    }
+
+    /// The same without doubt: of what the user expects alone.
+    pub(super) fn expected_density(&self, distribution: &Distribution, unit: f64) -> f64 {
         match self {
             Self::Center { spread, .. } => {
                 let z = (unit - self.mode(distribution)) / spread;
                 let bell = (-0.5 * z * z).exp() / (spread * (2.0 * std::f64::consts::PI).sqrt());
-                DOUBT + (1.0 - DOUBT) * bell / self.bell_mass(distribution)
+                bell / self.bell_mass(distribution)
             }
             Self::Weights { weights } => {
                 let k = distribution.cell_of(distribution.from_unit(unit)) as usize;
-                let sum: f64 = weights.iter().sum();
-                DOUBT + (1.0 - DOUBT) * weights[k] / sum * weights.len() as f64
+                weights[k] / weights.iter().sum::<f64>() * weights.len() as f64
             }
         }
     }
 
     /// The unit coordinate below which the share `u` of the prior lies, doubt included.
     pub fn quantile(&self, distribution: &Distribution, u: f64) -> f64 {
+        self.quantile_under(DOUBT, distribution, u)
+    }
+
+    /// The same without doubt: of what the user expects alone.
+    pub(super) fn expected_quantile(&self, distribution: &Distribution, u: f64) -> f64 {
+        self.quantile_under(0.0, distribution, u)
+    }
+
+    fn quantile_under(&self, doubt: f64, distribution: &Distribution, u: f64) -> f64 {
         match self {
             Self::Center { .. } => {
                 let (mut low, mut high) = (0.0, 1.0);
                 for _ in 0..52 {
                     let middle = f64::midpoint(low, high);
-                    if self.cumulative(distribution, middle) < u { low = middle } else { high = middle }
+                    let below = self.cumulative_under(doubt, distribution, middle);
+                    if below < u { low = middle } else { high = middle }
                 }
                 f64::midpoint(low, high)
             }
@@ -97,7 +111,7 @@ impl Prior {
                 let n = weights.len() as f64;
                 let mut below = 0.0;
                 for (k, weight) in weights.iter().enumerate() {
-                    let share = DOUBT / n + (1.0 - DOUBT) * weight / sum;
+                    let share = doubt / n + (1.0 - doubt) * weight / sum;
                     if u < below + share || k + 1 == weights.len() {
                         return (k as f64 + ((u - below) / share.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)) / n;
                     }
@@ -124,16 +138,20 @@ impl Prior {
 
     /// The share of the prior below `unit` ∈ [0, 1], doubt included: what [`Prior::quantile`] turns back.
     pub fn cumulative(&self, distribution: &Distribution, unit: f64) -> f64 {
+        self.cumulative_under(DOUBT, distribution, unit)
+    }
+
+    fn cumulative_under(&self, doubt: f64, distribution: &Distribution, unit: f64) -> f64 {
         match self {
             Self::Center { spread, .. } => {
                 let mode = self.mode(distribution);
                 let mass = normal_cdf((unit - mode) / spread) - normal_cdf(-mode / spread);
-                DOUBT * unit + (1.0 - DOUBT) * mass / self.bell_mass(distribution)
+                doubt * unit + (1.0 - doubt) * mass / self.bell_mass(distribution)
             }
             Self::Weights { weights } => {
                 let (n, sum) = (weights.len() as f64, weights.iter().sum::<f64>());
                 let covered = |k: usize| (unit * n - k as f64).clamp(0.0, 1.0);
-                let share = |k: usize| DOUBT / n + (1.0 - DOUBT) * weights[k] / sum;
+                let share = |k: usize| doubt / n + (1.0 - doubt) * weights[k] / sum;
                 (0..weights.len()).map(|k| share(k) * covered(k)).sum()
             }
         }
@@ -143,6 +161,17 @@ impl Prior {
         let Self::Center { spread, .. } = self else { return 1.0 };
         let mode = self.mode(distribution);
         normal_cdf((1.0 - mode) / spread) - normal_cdf(-mode / spread)
+    }
+}
+
+/// A uniform number as a coin and another uniform number: whether the draw ignores priors. One half stays where it is.
+pub(super) fn toss(u: f64) -> (bool, f64) {
+    if u < DOUBT / 2.0 {
+        (true, u / DOUBT)
+    } else if u >= 1.0 - DOUBT / 2.0 {
+        (true, (u - (1.0 - DOUBT)) / DOUBT)
+    } else {
+        (false, (u - DOUBT / 2.0) / (1.0 - DOUBT))
     }
 }
 

@@ -55,6 +55,14 @@ pub(crate) fn failed() -> Outcome {
     Outcome::Failed { reason: Failure::ExitCode { code: 1 }, detail: "".into() }
 }
 
+/// Whether values are even draws from 0 to 1, by the test of Kolmogorov and Smirnov at 0.001.
+pub(crate) fn are_uniform(mut values: Vec<f64>) -> bool {
+    values.sort_by(f64::total_cmp);
+    let n = values.len() as f64;
+    let gap = |(k, x): (usize, &f64)| (x - k as f64 / n).abs().max(((k + 1) as f64 / n - x).abs());
+    values.iter().enumerate().map(gap).fold(0.0, f64::max) < 1.9495 / n.sqrt()
+}
+
 /// A study under way with everything that happened in it.
 pub(crate) struct Play {
     pub(crate) events: Vec<Event>,

@@ -3,13 +3,15 @@
 
 use std::f64::consts::PI;
 
-use luthier_core::engine::{Engine, Next, resolve};
-use luthier_core::event::{Event, Outcome};
+use luthier_core::engine::resolve;
+use luthier_core::event::Outcome;
 use luthier_core::metric::{Direction, Metric, Metrics};
 use luthier_core::pareto::hypervolume;
 use luthier_core::space::{Distribution, Parameter, Scale, Space};
 use luthier_core::spec::{Component, Spec};
 use luthier_core::study::Study;
+
+use crate::functions::live;
 
 /// Losses over the unit cube, with the corner from which their volume is measured.
 #[derive(Clone, Copy)]
@@ -185,20 +187,5 @@ pub(crate) fn study_of(problem: &Problem, sampler: Component, seed: u64, trials:
     spec.seed = seed;
     spec.limits.trials = Some(trials as u64);
     spec.policy = resolve(&spec).expect("the policy is valid");
-    let mut study = Study::new(spec);
-    let mut engine = Engine::new(&study).expect("the policy is valid");
-    while study.finished().len() < trials {
-        match engine.next(&study).expect("the policy is valid") {
-            Next::Decide(event) => study.apply(&event).expect("a decision follows"),
-            Next::Claim(work) => {
-                let values = (problem.losses)(&study.trials()[work.trial as usize].point.0);
-                let outcome = Outcome::Completed { values };
-                let ended = Event::Ended { work, outcome, seconds: 0.0, used: None };
-                study.apply(&Event::Claimed { work, attempt: 1 }).expect("the work is free");
-                study.apply(&ended).expect("the work runs");
-            }
-            Next::Wait | Next::Done(_) => break,
-        }
-    }
-    study
+    live(spec, trials, |point| Outcome::Completed { values: (problem.losses)(point) })
 }

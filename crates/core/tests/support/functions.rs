@@ -1,9 +1,10 @@
 //! Functions with known optima, as studies: for comparing samplers on equal terms.
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
 use luthier_core::engine::{Engine, Next};
-use luthier_core::event::{Event, Outcome};
+use luthier_core::event::{Event, Origin, Outcome};
 use luthier_core::metric::{Direction, Metrics};
-use luthier_core::space::{Condition, Distribution, Parameter, Scale, Space};
+use luthier_core::space::{Condition, Distribution, Parameter, Prior, Scale, Space, Value};
 use luthier_core::spec::{Component, Spec};
 use luthier_core::study::Study;
 
@@ -179,15 +180,19 @@ pub(crate) fn study_of(function: &Function, sampler: Component, seed: u64, trial
 }
 
 /// Runs a study of `spec`, one trial at a time.
-pub(crate) fn run(spec: Spec, trials: usize, loss: fn(&[f64]) -> f64) -> Study {
+pub(crate) fn run(spec: Spec, trials: usize, loss: impl Fn(&[f64]) -> f64) -> Study {
+    live(spec, trials, |point| Outcome::Completed { values: vec![loss(point)] })
+}
+
+/// Runs a study of `spec`, one trial at a time, each of which ends as `outcome` says of its coded point.
+pub(crate) fn live(spec: Spec, trials: usize, outcome: impl Fn(&[f64]) -> Outcome) -> Study {
     let mut study = Study::new(spec);
     let mut engine = Engine::new(&study).expect("the policy is valid");
     while study.finished().len() < trials {
         match engine.next(&study).expect("the policy is valid") {
             Next::Decide(event) => study.apply(&event).expect("a decision follows"),
             Next::Claim(work) => {
-                let values = vec![loss(&study.trials()[work.trial as usize].point.0)];
-                let outcome = Outcome::Completed { values };
+                let outcome = outcome(&study.trials()[work.trial as usize].point.0);
                 let ended = Event::Ended { work, outcome, seconds: 0.0, used: None };
                 study.apply(&Event::Claimed { work, attempt: 1 }).expect("the work is free");
                 study.apply(&ended).expect("the work runs");
@@ -196,6 +201,26 @@ pub(crate) fn run(spec: Spec, trials: usize, loss: fn(&[f64]) -> f64) -> Study {
         }
     }
     study
+}
+
+/// The trial `trial` of a study begins at these params, and nobody has claimed it yet.
+pub(crate) fn started(study: &Study, trial: u32, params: Vec<Option<Value>>, why: Origin) -> Event {
+    let space = study.space_version();
+    Event::Started { trial, space, params, budget: None, replicates: None, parent: None, why, by: None }
+}
+
+/// Half a unit off the optimum of [`SPHERE`] in each direction, in a range of ten.
+pub(crate) const RIGHT: [f64; 5] = [1.8, -1.6, 0.9, 2.5, -1.2];
+/// At the other side.
+pub(crate) const WRONG: [f64; 5] = [-3.7, 2.9, -4.6, -2.0, 4.3];
+
+/// The space of [`SPHERE`] with what a user expects of it.
+pub(crate) fn expecting(center: Option<[f64; 5]>) -> Space {
+    let mut parameters = (SPHERE.space)().parameters().to_vec();
+    for (k, parameter) in parameters.iter_mut().enumerate() {
+        parameter.prior = center.map(|center| Prior::Center { center: center[k].into(), spread: 0.1 });
+    }
+    made(parameters)
 }
 
 /// The smallest loss of a study.

@@ -187,18 +187,23 @@ impl Simulation<'_> {
         self.add(Event::Reported { work, step, values, seconds: 1.0 });
         match self.ask(|engine, study| engine.judge(study, work).unwrap()) {
             Some(judged) => {
-                assert!(matches!(judged, Event::Judged { decision: Decision::Stop, .. }), "{judged:?}");
-                self.add(judged);
-                self.end(work, Outcome::Pruned);
+                self.add(judged.clone());
+                match judged {
+                    Event::Judged { decision: Decision::Stop, .. } => self.end(work, Outcome::Pruned),
+                    Event::Judged { decision: Decision::Pause, .. } => self.pause(work, step),
+                    other => panic!("{other:?}"),
+                }
             }
             None if step >= self.world.last => self.end(work, Outcome::Completed { values: all }),
-            None if budget.is_some_and(|budget| budget <= step) => {
-                self.saved.insert(work, step);
-                self.idle += 1;
-                self.add(Event::Paused { work, step, seconds: 0.0 });
-            }
+            None if budget.is_some_and(|budget| budget <= step) => self.pause(work, step),
             None => self.plan(work, step),
         }
+    }
+
+    fn pause(&mut self, work: Work, step: u64) {
+        self.saved.insert(work, step);
+        self.idle += 1;
+        self.add(Event::Paused { work, step, seconds: 0.0 });
     }
 
     fn end(&mut self, work: Work, outcome: Outcome) {

@@ -68,8 +68,8 @@ impl Retention {
         }
     }
 
-    /// Lets go of what trials had at pauses with which no trial can begin any more.
-    pub(super) fn tidy_kept(&self, study: &Study, settled: &[Work]) {
+    /// Lets go of what trials had at pauses with which no trial can begin any more; of what the scheduler `keeps`, nothing.
+    pub(super) fn tidy_kept(&self, study: &Study, settled: &[Work], keeps: &dyn Fn(&Trial, u64) -> bool) {
         if self.keep == Keep::All {
             return;
         }
@@ -80,7 +80,7 @@ impl Retention {
         for trial in related.collect::<BTreeSet<u32>>().into_iter().filter_map(|number| study.trial(number)) {
             let folder = trial_folder(&self.folder, Work::of(trial.number));
             for step in kept::steps(&folder) {
-                if !may_be_taken(study, trial, step) {
+                if !keeps(trial, step) && !may_be_taken(study, trial, step) {
                     kept::forget(&folder, step);
                 }
             }
@@ -88,13 +88,13 @@ impl Retention {
     }
 
     /// At the end of a study nobody begins with a finished trial's checkpoint any more.
-    pub(super) fn tidy_all(&self, study: &Study) {
+    pub(super) fn tidy_all(&self, study: &Study, keeps: &dyn Fn(&Trial, u64) -> bool) {
         if self.keep == Keep::All {
             return;
         }
         for trial in study.trials().iter().filter(|trial| trial.is_finished()) {
             let folder = trial_folder(&self.folder, Work::of(trial.number));
-            for step in kept::steps(&folder) {
+            for step in kept::steps(&folder).into_iter().filter(|step| !keeps(trial, *step)) {
                 kept::forget(&folder, step);
             }
         }

@@ -125,7 +125,8 @@ impl<'a> Run<'a> {
             match &self.end {
                 Some(end) if self.currents().next().is_none() => {
                     if matches!(end, End::Done(_)) && self.session.branches() {
-                        self.retention.tidy_all(self.session.study());
+                        let session = &*self.session;
+                        self.retention.tidy_all(session.study(), &|trial, step| session.keeps(trial, step));
                     }
                     return Ok(end.clone());
                 }
@@ -257,7 +258,8 @@ impl<'a> Run<'a> {
     /// Removes checkpoints that nobody needs any more.
     fn tidy(&mut self, settled: &[Work]) {
         if self.session.branches() {
-            self.retention.tidy_kept(self.session.study(), settled);
+            let session = &*self.session;
+            self.retention.tidy_kept(session.study(), settled, &|trial, step| session.keeps(trial, step));
         }
         let busy: BTreeSet<u32> = self.slots.iter().flatten().map(|current| current.work.trial).collect();
         self.retention.tidy(self.session.study(), &busy);

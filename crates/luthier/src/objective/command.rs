@@ -2,6 +2,7 @@
 //! lines, by patterns, or in a file. The program runs under supervision and nothing it started outlives it.
 
 mod capture;
+mod knobs;
 mod template;
 
 use std::collections::BTreeMap;
@@ -22,9 +23,11 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use self::capture::{Capture, Reading, Results, Tail};
+pub use self::knobs::KnobsBy;
+use self::knobs::{Wire, home, move_in, put_by};
 pub use self::template::PLACEHOLDERS;
 use self::template::Template;
-use super::{Failed, Flow, Objective, Running};
+use super::{Failed, Flow, Next, Objective, Pool, Running};
 use crate::process::{Ended, Exit, Launch, Process, thread_environment};
 
 /// How often a running command is looked at when it says nothing.
@@ -35,7 +38,8 @@ const TICK: Duration = Duration::from_millis(50);
 #[serde(deny_unknown_fields)]
 pub struct CommandSpec {
     /// The program and its arguments, with placeholders in braces: a parameter's name, or `budget`, `step`, `trial`,
-    /// `replicate`, `fold`, `folds`, `seed`, `attempt`, `params` (a JSON file), `checkpoint` and `folder` (directories). `{{` is a brace.
+    /// `replicate`, `fold`, `folds`, `outer_fold`, `outer_folds`, `outer_part`, `seed`, `attempt`, `params` (a JSON file), `checkpoint` and
+    /// `folder` (directories). `{{` is a brace.
     ///
     /// An argument whose parameter is inactive is left out; if it is nothing but the placeholder, a flag before it
     /// (`--momentum {momentum}`) is left out too.
@@ -49,6 +53,9 @@ pub struct CommandSpec {
     /// placeholders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// How the command hears of knobs that are turned while it runs. Without it, it is started again from its checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knobs: Option<KnobsBy>,
     /// Seconds after which the command is ended and the trial fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<f64>,
@@ -64,6 +71,39 @@ pub struct CommandSpec {
     /// Where the command runs, relative to the study file's folder; default that folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<PathBuf>,
+    /// Which fold of an outer cross-validation no trial may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outer: Option<OuterFold>,
+}
+
+/// Which fold of an outer cross-validation a command leaves out: `{outer_fold}` of `{outer_folds}`. Without one these are 1 and 1, so that a
+/// row's number modulo `{outer_folds}` is never `{outer_fold}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OuterFold {
+    /// Which one, from 0.
+    pub fold: u16,
+    /// How many there are, from 2.
+    pub folds: u16,
+}
+
+/// What a command is to score on: `{outer_part}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OuterPart {
+    /// As ever, on rows that are not of the outer fold: `validation`.
+    #[default]
+    Validation,
+    /// On the rows of the outer fold, trained on all others: `test`.
+    Test,
+}
+
+impl OuterPart {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
 }
 
 impl CommandSpec {
@@ -176,6 +216,7 @@ pub struct Command {
     working_dir: PathBuf,
     threads: Vec<(String, String)>,
     supervisor: Option<PathBuf>,
+    part: OuterPart,
 }
 
 impl Command {
@@ -206,14 +247,20 @@ impl Command {
         let result = spec.result.as_deref().map(|text| Template::parse(text, space)).transpose()?;
         let reading = Reading::new(&spec.pattern, metrics, spec.result.is_some())?;
         let working_dir = spec.working_dir.as_ref().map_or_else(|| base.to_owned(), |dir| base.join(dir));
-        let (threads, supervisor) = (Vec::new(), None);
-        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor })
+        let (threads, supervisor, part) = (Vec::new(), None, OuterPart::default());
+        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor, part })
     }
 
     /// The same for `parallel` commands at once on `cores` cores: numerical libraries in the commands get their share
     /// of the cores and wait passively, unless the user's environment already says otherwise.
     pub fn sharing(mut self, cores: usize, parallel: usize) -> Self {
         self.threads = thread_environment(cores, parallel);
+        self
+    }
+
+    /// The same, scoring on another part of the data.
+    pub fn scoring_on(mut self, part: OuterPart) -> Self {
+        self.part = part;
         self
     }
 
@@ -227,10 +274,14 @@ impl Command {
         let folder = absolute(running.folder())?;
         let checkpoint = folder.join("checkpoint");
         let params_file = folder.join("params.json");
-        let prepared =
-            fs::create_dir_all(&checkpoint).and_then(|()| write_params(&params_file, running.params()));
+        let prepared = fs::create_dir_all(&checkpoint)
+            .and_then(|()| write_params(&params_file, running.params()))
+            .and_then(|()| if self.is_live() { move_in(&home(&folder), &checkpoint) } else { Ok(()) });
         prepared.map_err(|e| not_started(format!("{}: {e}", folder.display())))?;
-        let fill = Filling::new(running, &folder);
+        let mut fill = self.filling(running, &folder);
+        if let Some(by) = self.spec.knobs {
+            fill.live_on(running, &folder, by);
+        }
         let mut arguments = template::fill_all(&self.arguments, &fill).into_iter();
         let program = arguments.next().unwrap_or_default();
         let mut launch = Launch::new(self.program(&program));
@@ -238,6 +289,7 @@ impl Command {
         launch.env = self.variables(running, &fill);
         launch.working_dir = Some(self.working_dir.clone());
         launch.memory_limit = self.spec.memory_limit.map(|megabytes| (megabytes * 1e6) as u64);
+        launch.pipe_stdin = self.spec.knobs == Some(KnobsBy::Stdin);
         launch.grace = Duration::from_secs_f64(self.spec.grace);
         launch.supervisor.clone_from(&self.supervisor);
         Ok(launch)
@@ -271,16 +323,89 @@ impl Command {
 
 impl Objective for Command {
     fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
+        let (result, held) = self.attend(running, None);
+        if let Some(held) = held {
+            held.end();
+        }
+        result
+    }
+
+    /// What a live command changes in place is not what its trials keep.
+    fn replaces_files(&self) -> bool {
+        self.is_live()
+    }
+
+    /// One trial after the other. A live command that is paused waits for what comes next, and serves that if it goes on where
+    /// the command stands.
+    fn evaluate_batch(&self, pool: &mut Pool<'_>) -> Result<(), Failed> {
+        let mut held = None;
+        while let Next::Trial(mut running) = pool.refill() {
+            let result;
+            (result, held) = self.attend(&mut running, held.take());
+            running.finish(result);
+        }
+        if let Some(held) = held {
+            held.end();
+        }
+        Ok(())
+    }
+}
+
+impl Command {
+    /// Whether it can take other params while it runs.
+    fn is_live(&self) -> bool {
+        self.spec.knobs.is_some()
+    }
+
+    /// Sees a trial to its end or its pause, by the command that is `held` if that stands where the trial begins; what is left of
+    /// the command comes back.
+    fn attend(&self, running: &mut Running<'_>, held: Option<Program>) -> (Result<(), Failed>, Option<Program>) {
+        let mut program = match held {
+            Some(mut program) if program.stands_where(running) => {
+                inherit_count(running);
+                let shift = u64::from(counts_from_zero(running.folder()).exists());
+                program.hear(running.step() - shift.min(running.step()), running.params());
+                program
+            }
+            other => {
+                if let Some(other) = other {
+                    other.end();
+                }
+                match self.start(running) {
+                    Ok(program) => program,
+                    Err(failed) => return (Err(failed), None),
+                }
+            }
+        };
+        let mut watch = Watch::new(self, running, &mut program);
+        let last = watch.follow();
+        let (is_held, flow) = (watch.is_held, watch.ended_by);
+        if !is_held {
+            return (self.conclude(running, program, last, flow), None);
+        }
+        program.last.extend(last);
+        program.stands = (running.trial(), running.step());
+        match self.put_by(running, &program) {
+            Ok(()) => (Ok(()), Some(program)),
+            Err(failed) => {
+                program.end();
+                (Err(failed), None)
+            }
+        }
+    }
+
+    fn start(&self, running: &Running<'_>) -> Result<Program, Failed> {
         let launch = self.launch(running)?;
         let process = launch.start().map_err(|e| not_started(e.to_string()))?;
+        let folder = absolute(running.folder())?;
+        let wire = self.spec.knobs.and_then(|by| Wire::new(by, process.take_stdin(), &folder));
         // A program that prints faster than reports are written down waits, as at any full pipe.
         let (sender, results) = sync_channel(1024);
         let outputs = [
             ("stdout.log", process.take_stdout().map(|pipe| Box::new(pipe) as Box<dyn io::Read + Send>)),
             ("stderr.log", process.take_stderr().map(|pipe| Box::new(pipe) as Box<dyn io::Read + Send>)),
         ];
-        let mut tails = Vec::new();
-        let mut readers = Vec::new();
+        let (mut tails, mut readers) = (Vec::new(), Vec::new());
         for (name, pipe) in outputs {
             let Some(pipe) = pipe else { continue };
             let tail = Tail::default();
@@ -289,16 +414,107 @@ impl Objective for Command {
             let sender = sender.clone();
             readers.push(thread::spawn(move || capture.read(pipe, &sender)));
         }
-        drop(sender);
-        let mut watch = Watch::new(self, running, &process);
-        let mut last = watch.follow(&results);
-        let ended = process.wait();
-        for reader in readers {
+        let mut program = Program {
+            process,
+            results,
+            tails,
+            readers,
+            wire,
+            home: self.is_live().then(|| home(&folder)),
+            begun: Instant::now(),
+            has_spoken: false,
+            stands: (running.trial(), running.step()),
+            last: BTreeMap::new(),
+        };
+        // A file is there before anybody reads it; a line would be taken for the answer to a report.
+        if matches!(program.wire, Some(Wire::File(_))) {
+            program.hear(running.step(), running.params());
+        }
+        Ok(program)
+    }
+
+    /// Keeps what a live command has at home as the checkpoint of its trial.
+    fn put_by(&self, running: &Running<'_>, program: &Program) -> Result<(), Failed> {
+        let Some(home) = &program.home else { return Ok(()) };
+        let kept = absolute(running.folder()).map(|folder| put_by(home, &folder.join("checkpoint")))?;
+        kept.map_err(|error| Failure::error(format!("its checkpoint cannot be kept: {error}")).into())
+    }
+
+    fn conclude(
+        &self,
+        running: &mut Running<'_>,
+        program: Program,
+        last: BTreeMap<Arc<str>, f64>,
+        ended_by: Option<EndedBy>,
+    ) -> Result<(), Failed> {
+        let ended = program.process.wait();
+        let mut program = program;
+        for reader in program.readers.drain(..) {
             // A reader that panicked has lost its output and nothing else.
             let _lost = reader.join();
         }
-        last.extend(results.try_iter().filter_map(|found| watch.pass_on(found)).flatten());
-        watch.conclude(&ended, last, &tails)
+        let mut all = std::mem::take(&mut program.last);
+        all.extend(last);
+        let rest: Vec<Results> = program.results.try_iter().collect();
+        let tails = program.tails.clone();
+        let mut watch = Watch::new(self, running, &mut program);
+        watch.ended_by = ended_by;
+        all.extend(rest.into_iter().filter_map(|found| watch.pass_on(found)).flatten());
+        let result = watch.conclude(&ended, all, &tails);
+        if let Some(home) = program.home.take() {
+            let kept = if result.is_ok() && ended_by.is_none() { put_by(&home, &running.checkpoint_folder()) } else { Ok(()) };
+            // What is left of it only takes room.
+            let _left = fs::remove_dir_all(&home);
+            kept.map_err(|error| Failed::from(Failure::error(format!("its checkpoint cannot be kept: {error}"))))?;
+        }
+        result
+    }
+}
+
+/// A command that has been started.
+struct Program {
+    process: Process,
+    results: Receiver<Results>,
+    tails: Vec<Tail>,
+    readers: Vec<thread::JoinHandle<()>>,
+    /// How it hears of its knobs, if it does.
+    wire: Option<Wire>,
+    /// What a live command takes for its checkpoint folder.
+    home: Option<PathBuf>,
+    begun: Instant,
+    /// Whether it has reported anything.
+    has_spoken: bool,
+    /// The trial that it has served last, and the step it came to.
+    stands: (u32, u64),
+    /// Values that it gave without a step.
+    last: BTreeMap<Arc<str>, f64>,
+}
+
+impl Program {
+    /// Whether a trial begins where the program stands.
+    fn stands_where(&self, running: &Running<'_>) -> bool {
+        let goes_on = self.stands == (running.trial(), running.step());
+        goes_on || (running.parent() == Some(self.stands) && running.step() == self.stands.1)
+    }
+
+    fn hear(&mut self, step: u64, params: &Params) {
+        if let Some(wire) = &mut self.wire {
+            wire.say(step, params);
+        }
+    }
+
+    /// Ends it, since nobody needs it any more.
+    fn end(mut self) {
+        self.wire = None;
+        self.process.terminate();
+        self.process.wait();
+        for reader in self.readers.drain(..) {
+            let _lost = reader.join();
+        }
+        if let Some(home) = &self.home {
+            // What is left of it only takes room.
+            let _left = fs::remove_dir_all(home);
+        }
     }
 }
 
@@ -311,39 +527,43 @@ enum EndedBy {
     TimeLimit,
 }
 
-/// A command while it runs.
+/// A command while it serves a trial.
 struct Watch<'a, 'b> {
     command: &'a Command,
     running: &'a mut Running<'b>,
-    process: &'a Process,
-    begun: Instant,
+    program: &'a mut Program,
     ended_by: Option<EndedBy>,
-    /// Whether this attempt has reported anything.
-    has_spoken: bool,
+    /// Whether a live command waits for what comes next.
+    is_held: bool,
     /// 1 for a command that counts its steps from 0, so that its n-th step is step n.
     shift: u64,
 }
 
 impl<'a, 'b> Watch<'a, 'b> {
-    fn new(command: &'a Command, running: &'a mut Running<'b>, process: &'a Process) -> Self {
+    fn new(command: &'a Command, running: &'a mut Running<'b>, program: &'a mut Program) -> Self {
         inherit_count(running);
         let shift = u64::from(counts_from_zero(running.folder()).exists());
-        let (begun, ended_by) = (Instant::now(), None);
-        Self { command, running, process, begun, ended_by, has_spoken: false, shift }
+        Self { command, running, program, ended_by: None, is_held: false, shift }
     }
 
-    /// Passes results on until the command has ended; returns the values given without a step.
-    fn follow(&mut self, results: &Receiver<Results>) -> BTreeMap<Arc<str>, f64> {
+    /// Passes results on until the command has ended or is held; returns the values given without a step.
+    fn follow(&mut self) -> BTreeMap<Arc<str>, f64> {
         let mut last = BTreeMap::new();
         loop {
-            match results.recv_timeout(TICK) {
+            let found = self.program.results.recv_timeout(TICK);
+            // Of a live command that ran ahead and has ended, the next trial may want the rest.
+            let is_rest = found.is_ok() && self.command.is_live();
+            match found {
                 Ok(found) => last.extend(self.pass_on(found).into_iter().flatten()),
                 Err(RecvTimeoutError::Timeout) => {}
                 // A command may close its outputs and run on.
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(TICK),
             }
+            if self.is_held {
+                return last;
+            }
             self.check_limits();
-            if self.process.try_wait().is_some() {
+            if !is_rest && self.program.process.try_wait().is_some() {
                 return last;
             }
         }
@@ -356,14 +576,14 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
         if self.running.is_interrupted() {
             self.end(EndedBy::Interrupt);
-        } else if limit.is_some_and(|limit| self.begun.elapsed().as_secs_f64() > limit) {
+        } else if limit.is_some_and(|limit| self.program.begun.elapsed().as_secs_f64() > limit) {
             self.end(EndedBy::TimeLimit);
         }
     }
 
     fn end(&mut self, by: EndedBy) {
         self.ended_by = Some(by);
-        self.process.terminate();
+        self.program.process.terminate();
     }
 
     /// Reports values that have a step; gives back those that have none.
@@ -374,9 +594,10 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
         self.notice_zero(step);
         match self.running.report_named(step + self.shift, found.values) {
-            Flow::Continue => {}
+            Flow::Continue => self.program.hear(step, self.running.params()),
+            Flow::Pause if self.command.is_live() => self.is_held = true,
             // A command that was told its budget stops there by itself, and saves what it needs.
-            Flow::Pause if self.command.knows_budget() => {}
+            Flow::Pause if self.command.knows_budget() && self.is_at_budget() => {}
             Flow::Pause | Flow::Stop => self.end(EndedBy::Report),
         }
         None
@@ -384,12 +605,12 @@ impl<'a, 'b> Watch<'a, 'b> {
 
     /// A command whose first step is 0 counts from 0 for good, also when it is resumed.
     fn notice_zero(&mut self, step: u64) {
-        if !self.has_spoken && step == 0 && self.running.step() == 0 && self.shift == 0 {
+        if !self.program.has_spoken && step == 0 && self.running.step() == 0 && self.shift == 0 {
             self.shift = 1;
             // Without the mark only a resumed command is one step off.
             let _full = fs::write(counts_from_zero(self.running.folder()), "");
         }
-        self.has_spoken = true;
+        self.program.has_spoken = true;
     }
 
     fn conclude(
@@ -421,23 +642,24 @@ impl<'a, 'b> Watch<'a, 'b> {
         }
         if !last.is_empty() {
             self.running.conclude(last.into_iter().collect());
-        } else if self.running.ended().is_none() && !self.has_spoken && !self.is_at_budget() {
+        } else if self.running.ended().is_none() && !self.program.has_spoken && !self.is_at_budget() {
             let metric = self.command.reading.first_metric();
             return failed(Failure::NoResult { metric });
         }
         Ok(())
     }
 
-    /// A resumed command may find that it had already got where it was sent.
+    /// A resumed command may find that it had already got where it was sent, or as far as it goes where nobody has said how far.
     fn is_at_budget(&self) -> bool {
-        let end = self.running.budget().or(self.running.max_budget());
-        end.is_some_and(|end| self.running.step() >= end)
+        let has_end = self.running.max_budget().is_some();
+        let end = if has_end { self.running.budget().or(self.running.max_budget()) } else { None };
+        end.map_or(!has_end && self.running.step() > 0, |end| self.running.step() >= end)
     }
 
     fn read_result_file(&mut self, last: &mut BTreeMap<Arc<str>, f64>) -> Result<(), String> {
         let Some(template) = &self.command.result else { return Ok(()) };
         let folder = absolute(self.running.folder()).map_err(|failed| failed.reason.to_string())?;
-        let fill = Filling::new(self.running, &folder);
+        let fill = self.command.filling(self.running, &folder);
         let path = folder.join(template.fill(&fill).unwrap_or_default());
         let text = fs::read_to_string(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => {
@@ -454,6 +676,30 @@ impl<'a, 'b> Watch<'a, 'b> {
 }
 
 impl Command {
+    /// `folder` is the trial's, absolute: the command may run elsewhere.
+    fn filling(&self, running: &Running<'_>, folder: &Path) -> Filling {
+        let end = running.budget().or(running.max_budget());
+        // Without an outer cross-validation, a fold that no row is of: the remainder by 1 is never 1.
+        let outer = self.spec.outer.unwrap_or(OuterFold { fold: 1, folds: 1 });
+        let mut fixed = vec![
+            ("step", running.step().to_string()),
+            ("trial", running.trial().to_string()),
+            ("replicate", running.replicate().to_string()),
+            ("fold", running.fold().to_string()),
+            ("folds", running.folds().to_string()),
+            ("outer_fold", outer.fold.to_string()),
+            ("outer_folds", outer.folds.to_string()),
+            ("outer_part", self.part.name().to_owned()),
+            ("seed", running.seed().to_string()),
+            ("attempt", running.attempt().to_string()),
+            ("params", folder.join("params.json").display().to_string()),
+            ("checkpoint", folder.join("checkpoint").display().to_string()),
+            ("folder", folder.display().to_string()),
+        ];
+        fixed.extend(end.map(|budget| ("budget", budget.to_string())));
+        Filling { params: running.params().clone(), fixed }
+    }
+
     fn knows_budget(&self) -> bool {
         self.arguments.iter().any(|argument| argument.mentions("budget"))
             || self.environment.iter().any(|(_, value)| value.mentions("budget"))
@@ -480,23 +726,12 @@ struct Filling {
 }
 
 impl Filling {
-    /// `folder` is the trial's, absolute: the command may run elsewhere.
-    fn new(running: &Running<'_>, folder: &Path) -> Self {
-        let end = running.budget().or(running.max_budget());
-        let mut fixed = vec![
-            ("step", running.step().to_string()),
-            ("trial", running.trial().to_string()),
-            ("replicate", running.replicate().to_string()),
-            ("fold", running.fold().to_string()),
-            ("folds", running.folds().to_string()),
-            ("seed", running.seed().to_string()),
-            ("attempt", running.attempt().to_string()),
-            ("params", folder.join("params.json").display().to_string()),
-            ("checkpoint", folder.join("checkpoint").display().to_string()),
-            ("folder", folder.display().to_string()),
-        ];
-        fixed.extend(end.map(|budget| ("budget", budget.to_string())));
-        Self { params: running.params().clone(), fixed }
+    /// A live command lives at its own place, and goes on to the end whatever pauses there are.
+    fn live_on(&mut self, running: &Running<'_>, folder: &Path, by: KnobsBy) {
+        self.fixed.retain(|(name, _)| !matches!(*name, "checkpoint" | "budget"));
+        self.fixed.push(("checkpoint", home(folder).display().to_string()));
+        self.fixed.push(("knobs", by.variable(folder)));
+        self.fixed.extend(running.max_budget().map(|budget| ("budget", budget.to_string())));
     }
 
     /// The text of a placeholder; `None` where the parameter is inactive.

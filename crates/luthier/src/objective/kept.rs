@@ -35,6 +35,16 @@ pub(crate) fn keep(folder: &Path, checkpoint: &Path, step: u64, sharing: Sharing
     copy_whole(checkpoint, &to, sharing)
 }
 
+/// Puts a copy of a folder, of an absent one an empty folder, in the place of another.
+pub(crate) fn replace(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let new = to.with_file_name(format!("{UNFINISHED}new-{name}"));
+    remove(&new)?;
+    copy_whole(from, &new, sharing)?;
+    remove(to)?;
+    fs::rename(new, to)
+}
+
 /// Lets a new trial begin with the checkpoint that another had at `step`, unless it has one of its own already.
 pub(crate) fn adopt(parent: &Path, step: u64, checkpoint: &Path, sharing: Sharing) -> io::Result<()> {
     if checkpoint.is_dir() {

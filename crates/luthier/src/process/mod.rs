@@ -39,6 +39,7 @@ mod system;
 #[cfg(unix)]
 mod unix;
 
+mod keys;
 pub mod supervisor;
 mod tag;
 mod threads;
@@ -52,6 +53,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use keys::Keys;
 pub use tag::{ProcessTag, is_alive};
 pub use threads::thread_environment;
 

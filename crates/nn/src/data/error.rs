@@ -87,6 +87,10 @@ pub enum DataError {
     TooFewGroups { groups: usize, validation: f64, test: f64, part: &'static str },
     #[error("{folds} folds cannot be made of {of}: choose from 2 to as many as there are")]
     Folds { folds: usize, of: String },
+    #[error(
+        "outer folds are of the rows of `file`, but these data have test rows of their own: leave out `test_file`, or the outer folds"
+    )]
+    OuterTest,
     #[error("folds in order of time are always the same: they cannot be repeated with other shuffles")]
     RepeatedTime,
     #[error("`{name}` is {value}, but must be {expected}")]

@@ -21,7 +21,7 @@ use problem::PartTargets;
 pub use problem::{KnownTargets, Part, Problem};
 pub use spec::{
     Categories, Channels, ColumnRef, ColumnType, DataSpec, ExampleKind, Fill, Format, MissingCategory,
-    NetworkSpec, SplitKind, TargetColumns, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
+    NetworkSpec, OuterFold, SplitKind, TargetColumns, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
 };
 pub use split::Fold;
 use table::Table;

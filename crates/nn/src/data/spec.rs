@@ -196,9 +196,24 @@ pub struct DataSpec {
     /// Fraction of the rows held out for the final test; default 0.2. 0 means none.
     #[serde(default = "one_fifth")]
     pub test: f64,
+    /// One fold of an outer cross-validation is held out for the final test instead of the fraction `test`, and `validation` is a
+    /// fraction of the rows of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outer: Option<OuterFold>,
     /// Which split; default 0. The same for all trials of a study.
     #[serde(default)]
     pub seed: u64,
+}
+
+/// Which fold of an outer cross-validation is held out. The folds divide all rows as the data are split, the same whichever of them
+/// it is; in order of time, the rows after the fold are not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OuterFold {
+    /// Which one, from 0.
+    pub fold: usize,
+    /// How many there are, from 2.
+    pub folds: usize,
 }
 
 impl DataSpec {
@@ -235,6 +250,7 @@ impl DataSpec {
             time: None,
             validation: one_fifth(),
             test: one_fifth(),
+            outer: None,
             seed: 0,
         }
     }

@@ -2,7 +2,7 @@
 //! by group or in order of time. Row numbers only; no data here.
 
 use super::examples::Examples;
-use super::{DataError, DataSpec, SplitKind};
+use super::{DataError, DataSpec, OuterFold, SplitKind};
 use crate::rng::{Purpose, Stream, seed_from_u64};
 
 /// Numbers of the examples of each part, ascending.
@@ -53,6 +53,9 @@ impl Examples {
 
     /// The three parts; the last examples are the test part if they came from a test file.
     pub(super) fn parts(&self) -> Result<Split, DataError> {
+        if let Some(outer) = self.spec.outer {
+            return self.outer_parts(outer);
+        }
         let own = (self.rows - self.test) as u32;
         let test = if self.test > 0 { 0.0 } else { self.spec.test };
         let fractions = Fractions { validation: self.spec.validation, test };
@@ -62,6 +65,23 @@ impl Examples {
             parts.test = (own..self.rows as u32).collect();
         }
         Ok(parts)
+    }
+}
+
+impl Examples {
+    /// An outer fold is the test part; the rows that it does not score are divided into the others.
+    fn outer_parts(&self, OuterFold { fold, folds }: OuterFold) -> Result<Split, DataError> {
+        if self.test > 0 {
+            return Err(DataError::OuterTest);
+        }
+        let rows: Vec<u32> = (0..self.rows as u32).collect();
+        let all = self.division().folds(&rows, folds, 1, self.spec.seed)?;
+        let expected = "below the number of outer folds, for they count from 0";
+        let setting = || DataError::Setting { name: "outer.fold", value: fold.to_string(), expected };
+        let Fold { train, validation } = all.get(fold).ok_or_else(setting)?;
+        let fractions = Fractions { validation: self.spec.validation, test: 0.0 };
+        let parts = self.division().split(train, fractions, &seed_from_u64(self.spec.seed))?;
+        Ok(Split { test: validation.clone(), ..parts })
     }
 }
 
@@ -290,7 +310,7 @@ pub(super) fn derived_seed(purpose: &str, seed: u64, index: u64) -> [u8; 32] {
 /// Refuses fractions that cannot be, and data with fewer rows than parts.
 pub(super) fn check(spec: &DataSpec, rows: usize) -> Result<(), DataError> {
     check_fractions(spec)?;
-    let test = if spec.test_file.is_some() { 0.0 } else { spec.test };
+    let test = if spec.test_file.is_some() || spec.outer.is_some() { 0.0 } else { spec.test };
     if rows < 2 + usize::from(test > 0.0) {
         return Err(DataError::TooFewRows { rows, validation: spec.validation, test, part: "training" });
     }
@@ -305,7 +325,7 @@ fn check_fractions(spec: &DataSpec) -> Result<(), DataError> {
     if !(0.0..1.0).contains(&spec.test) {
         return bad("test", spec.test, "at least 0 and below 1");
     }
-    if spec.validation + spec.test >= 1.0 {
+    if spec.outer.is_none() && spec.validation + spec.test >= 1.0 {
         return bad("validation", spec.validation, "such that validation + test stays below 1");
     }
     Ok(())

@@ -359,6 +359,12 @@ impl Settings {
         fields::FIELDS.iter().map(|field| field.name)
     }
 
+    /// The name that a setting is listed under: `learning_rate` for `lr`; `dropout[1]` stays as it is.
+    pub fn full_name(name: &str) -> Result<String, SettingsError> {
+        let (field, layer) = field_named(name)?;
+        Ok(layer.map_or_else(|| field.name.to_owned(), |_| name.to_owned()))
+    }
+
     /// Whether the setting called `name` can change while a network trains, as [`Trainer::branch`](crate::Trainer::branch)
     /// lets it: not those that say what is trained, by which optimiser, on which rows, how far, or how it is measured.
     ///

@@ -3,15 +3,17 @@
 //! The idea is Hyperopt's (`atpe`): parameters that matter less are locked to values of good trials, the history is
 //! filtered, and how strongly is decided from features of the history. What decides here is not Hyperopt's cascade of
 //! models but one linear model of our own: for each setting, a row of numbers per choice (`table.rs`), fitted to what the choices
-//! gained in simulated studies. `examples/train_adaptive_tpe.rs` simulates, fits and writes the table.
+//! gained in studies of the benchmark's development tasks. `examples/train_adaptive_tpe.rs` runs these, fits and writes the table.
+//! Wherever the table promises nothing beyond the plain estimator's choices, the proposal is that of [`super::tpe`].
 //!
 //! # One proposal
 //!
 //! 1. *Settings*: the features of the history ([`features`]) go into the table; of each setting the choice with the
-//!    highest expected gain is taken, the plain estimator's unless another promises clearly more.
+//!    highest expected gain is taken, the plain estimator's unless another promises clearly more. With several objectives
+//!    the plain estimator's are taken: the table has seen none.
 //! 2. *Locking*: parameters are ordered by how much the good trials' values differ from all trials' (PED-ANOVA's
-//!    divergence; Watanabe et al. 2023, arXiv:2304.10255). Those beyond the ones that hold most of the sum are locked, each with
-//!    probability `lock`, to the value of one of the best trials.
+//!    divergence; Watanabe et al. 2023, arXiv:2304.10255; here over the values' ranks, and beyond what chance gives). Those beyond the ones that hold most of the sum are locked, each with
+//!    probability `lock`, to the value of one of the good trials.
 //! 3. *Filter*: bad trials are kept by age, by rank or by chance, or all.
 //! 4. The others' values come from the estimator's `l / g`, all at once or one by one.
 //!
@@ -22,20 +24,17 @@ pub mod features;
 mod settings;
 mod table;
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-pub use self::settings::{Filter, SETTINGS, Settings};
-use super::tpe::ledger::{Group, Ledger, Standing};
-use super::tpe::{Grouping, best_of, candidates};
+pub use self::settings::{Filter, SETTING_COUNT, SETTINGS, Settings};
+use super::tpe::ledger::{self, Ledger, Standing};
+use super::tpe::models::Group;
+use super::tpe::{Grouping, Tpe};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
-use crate::space::{Point, Space};
 use crate::study::Study;
-use crate::surrogate::parzen::{Axis, Located, Parzen};
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "adaptive_tpe",
@@ -59,6 +58,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             doc: "smallest bandwidth as a share of the range, in [0, 1); none: by the history",
         },
         OptionDoc {
+            name: "bad_width",
+            doc: "smallest bandwidth of the bad trials' model, as that of tpe; none: by the history",
+        },
+        OptionDoc {
             name: "prior_weight",
             doc: "weight of the prior, in trials, above 0; none: by the history",
         },
@@ -72,7 +75,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "grouping",
-            doc: "joint (all parameters at once) or single (one by one); none: by the history",
+            doc: "as that of tpe: auto, joint (all parameters at once) or single (one by one); none: by the history",
         },
     ],
     build: |options| {
@@ -84,8 +87,6 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 
 /// Trials that `g` looks back on.
 const WINDOW: usize = 1_000;
-/// The most trials that count as good; four times as many with several objectives.
-const MOST_GOOD: usize = 25;
 /// Parameters with this share of all importance are not locked.
 const PRIMARY: f64 = 0.7;
 
@@ -103,6 +104,8 @@ pub struct AdaptiveTpe {
     pub n_candidates: Option<usize>,
     /// The smallest bandwidth, as a share of the range.
     pub width: Option<f64>,
+    /// The smallest bandwidth of the bad trials' model, as that of [`super::tpe`].
+    pub bad_width: Option<f64>,
     /// Weight of the prior, in trials.
     pub prior_weight: Option<f64>,
     /// Probability with which a parameter that matters less is locked.
@@ -121,6 +124,7 @@ impl Default for AdaptiveTpe {
             gamma: None,
             n_candidates: None,
             width: None,
+            bad_width: None,
             prior_weight: None,
             lock: None,
             filter: None,
@@ -140,25 +144,28 @@ impl AdaptiveTpe {
         if self.width.is_some_and(|width| !(0.0..1.0).contains(&width)) {
             return Err("width is a share of the range in [0, 1)".into());
         }
+        if self.bad_width.is_some_and(|width| !(width >= 0.0 && width.is_finite())) {
+            return Err("bad_width must be 0 or more".into());
+        }
         if self.prior_weight.is_some_and(|weight| !(weight > 0.0 && weight.is_finite())) {
             return Err("prior_weight must be above 0".into());
         }
         if self.lock.is_some_and(|lock| !(0.0..=1.0).contains(&lock)) {
             return Err("lock is a probability in [0, 1]".into());
         }
-        if matches!(self.grouping, Some(Grouping::Auto | Grouping::Group)) {
-            return Err("grouping is joint or single here; the sampler \"tpe\" knows groups".into());
+        if self.grouping == Some(Grouping::Group) {
+            return Err("grouping is auto, joint or single here; the sampler \"tpe\" knows groups".into());
         }
         Ok(())
     }
 
     /// What the history suggests, but for settings that are given.
-    fn settings(&self, features: &features::Features) -> Settings {
-        let free = Settings::by(features);
+    fn settings(&self, free: Settings) -> Settings {
         Settings {
             gamma: self.gamma.unwrap_or(free.gamma),
             n_candidates: self.n_candidates.unwrap_or(free.n_candidates),
             width: self.width.unwrap_or(free.width),
+            bad_width: self.bad_width.unwrap_or(free.bad_width),
             prior_weight: self.prior_weight.unwrap_or(free.prior_weight),
             lock: self.lock.unwrap_or(free.lock),
             filter: self.filter.unwrap_or(free.filter),
@@ -167,71 +174,37 @@ impl AdaptiveTpe {
     }
 }
 
-/// The fold of a study that proposals need.
-#[derive(Default)]
-struct History {
-    ledger: Ledger,
-    axes: Arc<[Axis]>,
-    expecting: Arc<[Axis]>,
-}
-
-impl History {
-    fn advance(&mut self, study: &Study, constant_liar: bool) {
-        let (_, anew) = self.ledger.advance(study, constant_liar, most_good(study));
-        if anew {
-            let parameters = || study.space().parameters().iter();
-            self.axes = parameters().map(|parameter| Axis::new(parameter, false)).collect();
-            self.expecting = parameters().map(|parameter| Axis::new(parameter, true)).collect();
-        }
-    }
-
-    /// Trials of the window that are not among the `good` ones, by number.
-    fn bad(&self, study: &Study, good: &[u32]) -> Vec<u32> {
-        let start = study.trials().len().saturating_sub(WINDOW) as u32;
-        let says = |number: &u32| self.ledger.standing(*number) != Standing::Silent;
-        (start..study.trials().len() as u32)
-            .filter(|number| says(number) && good.binary_search(number).is_err())
-            .collect()
-    }
-}
-
-fn most_good(study: &Study) -> usize {
-    if study.metrics().objectives.len() > 1 { 4 * MOST_GOOD } else { MOST_GOOD }
+/// Trials of the window that are not among the `good` ones, by number.
+fn bad(ledger: &Ledger, study: &Study, good: &[u32]) -> Vec<u32> {
+    let start = study.trials().len().saturating_sub(WINDOW) as u32;
+    let says = |number: &u32| ledger.standing(*number) != Standing::Silent;
+    (start..study.trials().len() as u32)
+        .filter(|number| says(number) && good.binary_search(number).is_err())
+        .collect()
 }
 
 impl Sampler for AdaptiveTpe {
     fn propose(&self, study: &Study, _: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let space = study.space();
-        let history: &mut History = memo.get();
-        history.advance(study, self.constant_liar);
-        if history.ledger.ranked() < self.n_startup.max(1) {
+        let ledger: &mut Ledger = memo.get();
+        ledger.advance(study, self.constant_liar, Tpe::default().most_good(study));
+        if ledger.ranked() < self.n_startup.max(1) {
             return Proposal::Point(space.draw(&rng.uniforms(space.len())));
         }
-        let seen = features::observe(study, &history.ledger);
-        let settings = self.settings(&seen.features);
-        let count = ((settings.gamma * history.ledger.ranked() as f64).ceil() as usize).min(most_good(study));
-        let good = history.ledger.best(study, count);
-        let bad = filtered(&history.ledger, history.bad(study, &good), settings.filter, rng);
-        let mut pair = Pair {
-            good: model(&history.expecting, study, &good, &settings),
-            bad: model(&history.axes, study, &bad, &settings),
-        };
+        let seen = features::observe(study, ledger);
+        let is_known = study.metrics().objectives.len() < 2;
+        let settings = self.settings(if is_known {
+            Settings::by(&seen.features)
+        } else {
+            Settings::of([0; SETTING_COUNT])
+        });
+        let tpe = settings.estimator();
+        let good = ledger.best(study, tpe.good_count_of(study, ledger.ranked()));
+        let bad = filtered(ledger, bad(ledger, study, &good), settings.filter, rng);
         let locked = locked(study, &good, &seen.importance, settings.lock, rng);
-        Proposal::Point(match settings.grouping {
-            Grouping::Single => pair.one_by_one(space, locked, settings.n_candidates, rng),
-            Grouping::Auto | Grouping::Joint | Grouping::Group => {
-                pair.at_once(space, &locked, settings.n_candidates, rng)
-            }
-        })
+        let mut groups = Group::afresh(study, &tpe, ledger, settings.width, &good, &bad);
+        Proposal::Point(tpe.choose(space, &mut groups, &locked, rng))
     }
-}
-
-fn model(axes: &Arc<[Axis]>, study: &Study, numbers: &[u32], settings: &Settings) -> Parzen {
-    let points = numbers.iter().map(|number| &study.trials()[*number as usize].point);
-    let mut model = Parzen::new(axes.clone(), settings.prior_weight);
-    model.widen(settings.width);
-    model.update(&[], &(0..).zip(points).collect::<Vec<(u32, &Point)>>());
-    model
 }
 
 /// Half of the bad trials: the young, the better or any with the higher probability; those without a rank are all kept.
@@ -282,48 +255,7 @@ fn locked(study: &Study, good: &[u32], importance: &[f64], lock: f64, rng: &mut 
     locked
 }
 
-/// Densities of good and of bad trials.
-struct Pair {
-    good: Parzen,
-    bad: Parzen,
-}
-
-impl Pair {
-    fn best(&mut self, located: &[Located]) -> usize {
-        best_of(located, &mut self.good, &mut self.bad)
-    }
-
-    fn at_once(&mut self, space: &Space, given: &[Option<f64>], count: usize, rng: &mut Rng) -> Point {
-        let mut points = candidates(space, &self.good, given, count, rng);
-        let located = self.good.locate(&points);
-        points.swap_remove(self.best(&located))
-    }
-
-    /// Each parameter's value by the densities of that parameter alone.
-    fn one_by_one(
-        &mut self,
-        space: &Space,
-        mut given: Vec<Option<f64>>,
-        count: usize,
-        rng: &mut Rng,
-    ) -> Point {
-        for &k in space.order() {
-            if given[k].is_some() {
-                continue;
-            }
-            let points: Vec<Point> = (0..count).map(|_| self.good.draw_around(space, &given, rng)).collect();
-            if points[0].get(k).is_none() {
-                continue;
-            }
-            let located: Vec<Located> =
-                self.good.locate(&points).into_iter().map(|located| located.only(k)).collect();
-            given[k] = points[self.best(&located)].get(k);
-        }
-        self.good.draw_around(space, &given, rng)
-    }
-}
-
 /// Whether a trial's rank is that of a completed, feasible one.
 fn is_completed(standing: Standing) -> bool {
-    matches!(standing, Standing::Ranked(rank) if rank.group == Group::Completed)
+    matches!(standing, Standing::Ranked(rank) if rank.group == ledger::Group::Completed)
 }

@@ -5,7 +5,8 @@
 //!   100 times, and then moved to the nearest end.
 //! * **Integers, steps and levels** are cells of the unit interval. The distribution always keeps a margin of
 //!   probability outside the mean's cell, so that it never freezes on one (`CatCMA` with margin: Hamano et al. 2025,
-//!   arXiv:2504.07884).
+//!   arXiv:2504.07884, which adds centring on cells to CMA-ES with margin, Hamano et al. 2022, arXiv:2205.13482, and takes the margin
+//!   1 − 0.73^(1/n) for n discrete parameters where that takes 1 / (d λ)).
 //! * **Choices**, and parameters with two values, have probabilities of their own, which learn beside the normal
 //!   distribution and never fall to 0 (`CatCMA`: Hamano et al. 2024, arXiv:2405.09962).
 //! * **Conditional parameters** are always drawn. A trial in which one was inactive moves neither its mean nor its

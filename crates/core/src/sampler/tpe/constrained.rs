@@ -32,7 +32,7 @@ pub(super) fn propose(study: &Study, tpe: &Tpe, ledger: &Ledger, rng: &mut Rng) 
     let mut factors = factors(study, tpe, ledger);
     let mut points = Vec::new();
     for factor in &factors {
-        points.extend(candidates(space, &factor.good, &[], tpe.n_candidates, rng));
+        points.extend(candidates(space, tpe.n_candidates, || factor.good.draw(space, rng)));
     }
     let mut scores = vec![0.0; points.len()];
     for factor in &mut factors {

@@ -62,11 +62,11 @@
 
 mod constrained;
 pub(crate) mod ledger;
-mod models;
+pub(crate) mod models;
 
 use serde::{Deserialize, Serialize};
 
-use self::models::History;
+use self::models::{Group, History};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -217,43 +217,46 @@ impl Sampler for Tpe {
         if self.constraints == Constraints::Ratio && !study.metrics().constraints.is_empty() {
             return Proposal::Point(constrained::propose(study, self, &history.ledger, rng));
         }
-        Proposal::Point(self.choose(space, history, rng))
+        Proposal::Point(self.choose(space, history.groups(), &[], rng))
     }
 }
 
 impl Tpe {
-    /// Group by group, the best of some candidates; again where the whole breaks a constraint of the space.
-    fn choose(&self, space: &Space, history: &mut History, rng: &mut Rng) -> Point {
-        if let [group] = history.groups() {
-            let (good, bad) = group.models();
-            return self.best_candidate(space, good, bad, rng);
+    /// Around the values that are given, group by group, the best of some candidates; again where the whole breaks a constraint
+    /// of the space.
+    pub(crate) fn choose(
+        &self,
+        space: &Space,
+        groups: &mut [Group],
+        given: &[Option<f64>],
+        rng: &mut Rng,
+    ) -> Point {
+        if let [group] = groups {
+            let mut points = candidates(space, self.n_candidates, || group.draw(space, given, rng));
+            let best = group.best_of(&points);
+            return points.swap_remove(best);
         }
         let mut point = space.default_point();
         for _ in 0..PATIENCE {
-            let mut given = vec![None; space.len()];
-            for group in history.groups() {
-                let candidates = self.of_group(space, group.models().0, &given, rng);
-                let (good, bad) = group.models();
-                let best = &candidates[best_of(&good.locate(&candidates), good, bad)];
+            let mut values = vec![None; space.len()];
+            values[..given.len()].copy_from_slice(given);
+            for group in &mut *groups {
+                if group.members.iter().all(|k| values[*k].is_some()) {
+                    continue;
+                }
+                let drawn = (0..self.n_candidates).map(|_| group.draw(space, &values, rng));
+                let points: Vec<Point> = drawn.collect();
+                let best = &points[group.best_of(&points)];
                 for &k in &group.members {
-                    given[k] = best.get(k);
+                    values[k] = best.get(k);
                 }
             }
-            point = space.complete(|k| given[k].unwrap_or_else(|| space.draw_one(k, rng.uniform())));
+            point = space.complete(|k| values[k].unwrap_or_else(|| space.draw_one(k, rng.uniform())));
             if space.allows(&point.0) {
                 break;
             }
         }
         point
-    }
-
-    fn of_group(&self, space: &Space, good: &Parzen, given: &[Option<f64>], rng: &mut Rng) -> Vec<Point> {
-        (0..self.n_candidates).map(|_| good.draw_around(space, given, rng)).collect()
-    }
-
-    fn best_candidate(&self, space: &Space, good: &mut Parzen, bad: &mut Parzen, rng: &mut Rng) -> Point {
-        let mut candidates = candidates(space, good, &[], self.n_candidates, rng);
-        candidates.swap_remove(best_of(&good.locate(&candidates), good, bad))
     }
 
     fn check_options(&self) -> Result<(), String> {
@@ -284,12 +287,12 @@ impl Tpe {
     }
 
     /// The same in `study`.
-    fn good_count_of(&self, study: &Study, n: usize) -> usize {
+    pub(crate) fn good_count_of(&self, study: &Study, n: usize) -> usize {
         ((self.gamma * n as f64).ceil() as usize).min(self.most_good(study))
     }
 
     /// The most trials that count as good in `study`: a front of several objectives needs more.
-    fn most_good(&self, study: &Study) -> usize {
+    pub(crate) fn most_good(&self, study: &Study) -> usize {
         if study.metrics().objectives.len() > 1 { FRONT * self.max_good } else { self.max_good }
     }
 
@@ -319,18 +322,12 @@ impl Tpe {
     }
 }
 
-/// Points of `good` with some values given that keep the constraints; one that does not where there is no other.
-pub(crate) fn candidates(
-    space: &Space,
-    good: &Parzen,
-    given: &[Option<f64>],
-    count: usize,
-    rng: &mut Rng,
-) -> Vec<Point> {
+/// So many of the points that `draw` gives as keep the constraints; one that does not where there is no other.
+pub(crate) fn candidates(space: &Space, count: usize, mut draw: impl FnMut() -> Point) -> Vec<Point> {
     let mut candidates = Vec::with_capacity(count);
     let mut refused = None;
     for _ in 0..count * PATIENCE {
-        let point = good.draw_around(space, given, rng);
+        let point = draw();
         if space.allows(&point.0) {
             candidates.push(point);
         } else {

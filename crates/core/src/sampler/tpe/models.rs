@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ledger::{Ledger, Move, Standing};
-use super::{Grouping, Tpe, WINDOW};
+use super::{Grouping, Tpe, WINDOW, best_of};
+use crate::rng::Rng;
 use crate::space::{Point, Space};
 use crate::study::Study;
 use crate::surrogate::parzen::{Axis, Parzen};
@@ -34,6 +35,58 @@ impl Group {
         };
         let (bad, expecting) = (Parzen::new(axes(false), tpe.prior_weight), axes(true));
         Self { members, expecting, is_whole: grouping != Grouping::Joint, good: None, bad }
+    }
+
+    /// The groups of a study's space with models of these trials, made afresh. No bandwidth is smaller than `least`.
+    pub(crate) fn afresh(
+        study: &Study,
+        tpe: &Tpe,
+        ledger: &Ledger,
+        least: f64,
+        good: &[u32],
+        bad: &[u32],
+    ) -> Vec<Self> {
+        let grouping = tpe.grouping.in_study(study);
+        let members = partition(study.space(), &BTreeSet::new(), grouping).into_iter();
+        let mut groups: Vec<Self> =
+            members.map(|members| Self::new(study.space(), members, grouping, tpe)).collect();
+        for group in &mut groups {
+            let point = |number: &u32| &study.trials()[*number as usize].point;
+            let fitting = bad.iter().map(point).filter(|point| group.fits(point));
+            let fitting: Vec<(u32, &Point)> = (0..).zip(fitting).collect();
+            group.bad.update(&[], &fitting);
+            group.learn_good(study, tpe, good);
+            group.widen(study, tpe, ledger, least);
+        }
+        groups
+    }
+
+    fn learn_good(&mut self, study: &Study, tpe: &Tpe, numbers: &[u32]) {
+        let points = numbers.iter().map(|number| &study.trials()[*number as usize].point);
+        let fitting: Vec<(u32, &Point)> = (0..).zip(points.filter(|point| self.fits(point))).collect();
+        let mut model = Parzen::new(self.expecting.clone(), tpe.prior_weight);
+        model.update(&[], &fitting);
+        self.good = Some(if study.metrics().objectives.len() > 1 { model.evenly() } else { model });
+    }
+
+    /// Where losses are noisy, near trials cannot be told apart: a quadratic's minimum is known to the root of the noise.
+    fn widen(&mut self, study: &Study, tpe: &Tpe, ledger: &Ledger, least: f64) {
+        let least = least.max(tpe.noise_width * ledger.noise().sqrt());
+        let parameters = self.members.len();
+        let (good, bad) = self.models();
+        good.widen(notched(least));
+        bad.widen(notched(least.max(tpe.bad_width_of(study, bad.len(), parameters))));
+    }
+
+    /// A candidate with some values given.
+    pub(crate) fn draw(&mut self, space: &Space, given: &[Option<f64>], rng: &mut Rng) -> Point {
+        self.models().0.draw_around(space, given, rng)
+    }
+
+    /// The index of the first point where the good trials are denser than the bad ones most.
+    pub(crate) fn best_of(&mut self, points: &[Point]) -> usize {
+        let (good, bad) = self.models();
+        best_of(&good.locate(points), good, bad)
     }
 
     fn fits(&self, point: &Point) -> bool {
@@ -86,7 +139,9 @@ impl History {
         } else if !moves.is_empty() || start != self.start {
             self.sort_out(study, tpe, &moves, &before, start);
         }
-        self.widen(study, tpe);
+        for group in &mut self.groups {
+            group.widen(study, tpe, &self.ledger, 0.0);
+        }
     }
 
     /// Whether a finished trial had parameters active together that no other had.
@@ -117,7 +172,7 @@ impl History {
             moves.iter().filter(|one| one.elsewhere).map(|one| one.number).collect();
         let other_good = self.good != before || elsewhere.iter().any(|number| self.good.contains(number));
         let bad: BTreeSet<u32> = changed.iter().copied().filter(|number| self.is_bad(*number)).collect();
-        let (first, even) = (self.first, study.metrics().objectives.len() > 1);
+        let first = self.first;
         for group in &mut self.groups {
             let point = |number: u32| &study.trials()[number as usize].point;
             let holds = |number: u32| number >= first && group.bad.holds(number - first);
@@ -129,11 +184,7 @@ impl History {
             let enter: Vec<(u32, &Point)> = enter.map(|number| (number - first, point(*number))).collect();
             group.bad.update(&leave, &enter);
             if other_good || group.good.is_none() {
-                let good = self.good.iter().map(|number| point(*number)).filter(|point| group.fits(point));
-                let good: Vec<(u32, &Point)> = (0..).zip(good).collect();
-                let mut model = Parzen::new(group.expecting.clone(), tpe.prior_weight);
-                model.update(&[], &good);
-                group.good = Some(if even { model.evenly() } else { model });
+                group.learn_good(study, tpe, &self.good);
             }
         }
         // Seldom, so that moving the slots costs nothing in the mean.
@@ -142,18 +193,6 @@ impl History {
                 group.bad.drop_front(start - self.first);
             }
             self.first = start;
-        }
-    }
-
-    /// Where losses are noisy, near trials cannot be told apart: a quadratic's minimum is known to the root of the noise.
-    fn widen(&mut self, study: &Study, tpe: &Tpe) {
-        let noise = tpe.noise_width * self.ledger.noise().sqrt();
-        for group in &mut self.groups {
-            let parameters = group.members.len();
-            let (good, bad) = group.models();
-            good.widen(notched(noise));
-            let width = tpe.bad_width_of(study, bad.len(), parameters);
-            bad.widen(notched(noise.max(width)));
         }
     }
 

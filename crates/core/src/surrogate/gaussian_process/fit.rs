@@ -1,14 +1,12 @@
 //! The lengths, signal, noise and warps that make the losses most plausible: the maximum of the posterior density.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 
-use basin::{BoxBounds, ConstraintDescription, ConstraintSet, Constraints};
-use basin::{CostFunction, Executor, FirstOrderState, Gradient, Lbfgsb};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::inverse::{inverse, inverse_scratch};
 use faer::{MatMut, MatRef, Par};
 
+use super::ascent::{self, Hill, Patience};
 use super::factor::{Scratch, factorise};
 use super::kernel::{Warp, lanes, matern_with_slope};
 use super::{MEAN_VARIANCE, Rows, Scales, thin};
@@ -39,7 +37,7 @@ const EXPONENTS: (f64, f64) = (0.1, 10.0);
 const FEW: usize = 100;
 
 /// Warps are kept if they raise ln of the posterior density, with that of the priors of no warp left out, by as much.
-const WORTH: f64 = 3.0;
+const WORTH: f64 = 5.0;
 
 /// The place of each quantity in a vector of logarithms: lengths, signal, noise, then two exponents per warp.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -165,7 +163,7 @@ fn climb_straight(rows: &Rows, prior: Prior) -> Found {
         return best(starts.into_iter().map(|start| climb(rows, prior, start, FINE)));
     }
     let few = rows.chosen(&thin::chosen(rows.targets.iter().copied(), FEW));
-    let hill = Hill::new(rows, prior, 0);
+    let hill = Likelihood::new(rows, prior, 0);
     let promising = starts.into_iter().map(|start| {
         let logs = climb(&few, prior, start, COARSE).logs;
         let density = hill.at(&logs).0;
@@ -207,31 +205,19 @@ fn starts(features: usize, prior: Prior) -> [Vec<f64>; 2] {
     [mode.logarithms(), smooth.logarithms()]
 }
 
-/// When a climb ends: at a slope, or at a rise relative to the height, below.
-struct Patience {
-    slope: f64,
-    rise: f64,
-}
-
-const FINE: Patience = Patience { slope: 1e-3, rise: 1e-7 };
-const COARSE: Patience = Patience { slope: 1e-2, rise: 1e-5 };
+const FINE: Patience = Patience { slope: 1e-3, rise: 1e-7, steps: 100 };
+const COARSE: Patience = Patience { slope: 1e-2, rise: 1e-5, steps: 100 };
 
 fn climb(rows: &Rows, prior: Prior, start: Vec<f64>, patience: Patience) -> Found {
-    let hill = Hill::new(rows, prior, start.len() - rows.kernel.len() - 2);
-    let solver = Lbfgsb::new()
-        .with_absolute_projected_gradient_tolerance(patience.slope)
-        .with_relative_cost_reduction_tolerance(patience.rise);
-    match Executor::new(hill, solver, FirstOrderState::new(start.clone())).max_iter(100).run() {
-        // Each accepted step goes up, so the last place is the best.
-        Ok(result) if result.cost().is_finite() => {
-            Found { logs: result.param().clone(), density: -result.cost() }
-        }
-        Ok(_) | Err(_) => Found { logs: start, density: f64::NEG_INFINITY },
+    let hill = Likelihood::new(rows, prior, start.len() - rows.kernel.len() - 2);
+    match ascent::climb(&hill, start.clone(), patience) {
+        Some((logs, density)) => Found { logs, density },
+        None => Found { logs: start, density: f64::NEG_INFINITY },
     }
 }
 
 /// ln of likelihood times prior as a function of the logarithms of the scales.
-struct Hill<'a> {
+struct Likelihood<'a> {
     rows: &'a Rows,
     prior: Prior,
     lower: Vec<f64>,
@@ -253,7 +239,7 @@ pub(super) struct Work {
     room: MemBuffer,
 }
 
-impl<'a> Hill<'a> {
+impl<'a> Likelihood<'a> {
     /// With so many logarithms of exponents.
     fn new(rows: &'a Rows, prior: Prior, exponents: usize) -> Self {
         let features = rows.kernel.len();
@@ -267,7 +253,9 @@ impl<'a> Hill<'a> {
             work: RefCell::new(Work::new(rows.len())),
         }
     }
+}
 
+impl Hill for Likelihood<'_> {
     /// The height there and its slopes; −∞ where the covariance matrix has no factor.
     fn at(&self, logs: &[f64]) -> (f64, Vec<f64>) {
         let (rows, features, n) = (self.rows, self.rows.kernel.len(), self.rows.len());
@@ -290,6 +278,10 @@ impl<'a> Hill<'a> {
             slopes[k] += slope;
         }
         (height, slopes)
+    }
+
+    fn bounds(&self) -> (&Vec<f64>, &Vec<f64>) {
+        (&self.lower, &self.upper)
     }
 }
 
@@ -430,37 +422,6 @@ fn warp_slopes(rows: &Rows, scales: &Scales, pulls: &[Vec<f64>]) -> Vec<f64> {
     lines.zip(&scales.warps).zip(pulls).flat_map(slopes).collect()
 }
 
-impl Constraints for Hill<'_> {
-    type Set = ConstraintSet<BoxBounds<Vec<f64>>>;
-
-    fn constraints(&self) -> <Self::Set as ConstraintDescription>::Borrowed<'_> {
-        ConstraintSet::new().with_bounds(BoxBounds::new(Some(&self.lower), Some(&self.upper)))
-    }
-}
-
-impl CostFunction for Hill<'_> {
-    type Param = Vec<f64>;
-    type Output = f64;
-    type Error = Infallible;
-
-    fn cost(&self, logs: &Vec<f64>) -> Result<f64, Infallible> {
-        Ok(-self.at(logs).0)
-    }
-}
-
-impl Gradient for Hill<'_> {
-    type Gradient = Vec<f64>;
-
-    fn gradient(&self, logs: &Vec<f64>) -> Result<Vec<f64>, Infallible> {
-        Ok(self.cost_and_gradient(logs)?.1)
-    }
-
-    fn cost_and_gradient(&self, logs: &Vec<f64>) -> Result<(f64, Vec<f64>), Infallible> {
-        let (height, slopes) = self.at(logs);
-        Ok((-height, slopes.into_iter().map(|slope| -slope).collect()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -486,7 +447,7 @@ mod tests {
         let losses: Vec<Row> =
             units.iter().map(|unit| Row { unit, loss: row(unit), error: 0.1 * unit[0] }).collect();
         let rows = Rows::of(&Arc::new(Kernel::of(&space)), &losses, &Outputs::identity());
-        let hill = Hill::new(&rows, rows.prior(), 4);
+        let hill = Likelihood::new(&rows, rows.prior(), 4);
         let logs = [-0.4, 0.3, 0.1, -0.2, 0.5, -3.0, 0.4, -0.3, -0.2, 0.6];
         let slopes = hill.at(&logs).1;
         for k in 0..logs.len() {

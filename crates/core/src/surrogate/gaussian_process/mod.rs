@@ -9,6 +9,7 @@
 //! It knows nothing of trials: which rows to show it, when to fit it anew and what to do with failures is a sampler's
 //! business. Several objectives or constraints are several models.
 
+mod ascent;
 mod factor;
 mod fit;
 mod kernel;

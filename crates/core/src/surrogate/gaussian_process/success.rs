@@ -12,14 +12,11 @@
 //! be smooth along it; a regression on the labels themselves would take the jump for a short length.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::sync::Arc;
-
-use basin::{BoxBounds, ConstraintDescription, ConstraintSet, Constraints};
-use basin::{CostFunction, Executor, FirstOrderState, Gradient, Lbfgsb};
 
 use super::super::normal::{LN_SQRT_2PI, log_tail};
 use super::super::{Belief, Surrogate};
+use super::ascent::{self, Hill, Patience};
 use super::factor::{Factor, factorise};
 use super::fit::{Prior, Work};
 use super::kernel::lanes;
@@ -238,16 +235,11 @@ impl Mode {
 /// The scales with the highest bound of the posterior density; noise is that of the probit.
 fn most_plausible(rows: &Rows, prior: Prior) -> Scales {
     let features = rows.kernel.len();
-    let hill = Hill::new(rows, prior);
+    let hill = Bound::new(rows, prior);
     let mut start: Vec<f64> = prior.mode(features).lengths.iter().map(|length| length.ln()).collect();
     start.push(SIGNAL.0);
-    let solver = Lbfgsb::new()
-        .with_absolute_projected_gradient_tolerance(1e-2)
-        .with_relative_cost_reduction_tolerance(1e-5);
-    match Executor::new(hill, solver, FirstOrderState::new(start.clone())).max_iter(50).run() {
-        Ok(result) if result.cost().is_finite() => scales_of(result.param()),
-        Ok(_) | Err(_) => scales_of(&start),
-    }
+    let found = ascent::climb(&hill, start.clone(), Patience { slope: 1e-2, rise: 1e-5, steps: 50 });
+    scales_of(&found.map_or(start, |(logs, _)| logs))
 }
 
 /// From logarithms of lengths and signal.
@@ -258,7 +250,7 @@ fn scales_of(logs: &[f64]) -> Scales {
 }
 
 /// ln of the bound times the prior as a function of the logarithms of lengths and signal.
-struct Hill<'a> {
+struct Bound<'a> {
     rows: &'a Rows,
     prior: Prior,
     lower: Vec<f64>,
@@ -267,7 +259,7 @@ struct Hill<'a> {
     work: RefCell<(Work, Vec<f64>)>,
 }
 
-impl<'a> Hill<'a> {
+impl<'a> Bound<'a> {
     fn new(rows: &'a Rows, prior: Prior) -> Self {
         let bounds = |of: fn((f64, f64)) -> f64| {
             let mut bounds = vec![of(LENGTHS).ln(); rows.kernel.len()];
@@ -277,7 +269,9 @@ impl<'a> Hill<'a> {
         let work = RefCell::new((Work::new(rows.len()), vec![0.0; rows.len()]));
         Self { rows, prior, lower: bounds(|ends| ends.0), upper: bounds(|ends| ends.1), work }
     }
+}
 
+impl Hill for Bound<'_> {
     /// The height there and its slopes. At the mode the bound does not change with m, so its slopes are those of the
     /// regression's likelihood at fixed targets.
     fn at(&self, logs: &[f64]) -> (f64, Vec<f64>) {
@@ -303,43 +297,16 @@ impl<'a> Hill<'a> {
         }
         (height, slopes)
     }
+
+    fn bounds(&self) -> (&Vec<f64>, &Vec<f64>) {
+        (&self.lower, &self.upper)
+    }
 }
 
 /// ln of the density of a signal's logarithm, and its slope.
 fn of_signal(log: f64) -> (f64, f64) {
     let z = (log - SIGNAL.0) / SIGNAL.1;
     (-0.5 * z * z, -z / SIGNAL.1)
-}
-
-impl Constraints for Hill<'_> {
-    type Set = ConstraintSet<BoxBounds<Vec<f64>>>;
-
-    fn constraints(&self) -> <Self::Set as ConstraintDescription>::Borrowed<'_> {
-        ConstraintSet::new().with_bounds(BoxBounds::new(Some(&self.lower), Some(&self.upper)))
-    }
-}
-
-impl CostFunction for Hill<'_> {
-    type Param = Vec<f64>;
-    type Output = f64;
-    type Error = Infallible;
-
-    fn cost(&self, logs: &Vec<f64>) -> Result<f64, Infallible> {
-        Ok(-self.at(logs).0)
-    }
-}
-
-impl Gradient for Hill<'_> {
-    type Gradient = Vec<f64>;
-
-    fn gradient(&self, logs: &Vec<f64>) -> Result<Vec<f64>, Infallible> {
-        Ok(self.cost_and_gradient(logs)?.1)
-    }
-
-    fn cost_and_gradient(&self, logs: &Vec<f64>) -> Result<(f64, Vec<f64>), Infallible> {
-        let (height, slopes) = self.at(logs);
-        Ok((-height, slopes.into_iter().map(|slope| -slope).collect()))
-    }
 }
 
 #[cfg(test)]
@@ -359,7 +326,7 @@ mod tests {
             outcomes.iter().map(|(unit, ok)| Row { unit, loss: label(*ok), error: f64::NAN }).collect();
         let kernel = Arc::new(Kernel::of(&space));
         let rows = Rows::of(&kernel, &rows, &Outputs::identity());
-        let hill = Hill::new(&rows, rows.prior());
+        let hill = Bound::new(&rows, rows.prior());
         let logs = [-0.7, 0.3, 2.0];
         let slopes = hill.at(&logs).1;
         for k in 0..logs.len() {

@@ -58,19 +58,6 @@ const DENSE: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Located(Box<[Option<Coordinate>]>);
 
-impl Located {
-    /// The same of one axis alone.
-    #[must_use]
-    pub fn only(mut self, axis: usize) -> Self {
-        for (k, coordinate) in self.0.iter_mut().enumerate() {
-            if k != axis {
-                *coordinate = None;
-            }
-        }
-        self
-    }
-}
-
 /// The weights of `n` observations, oldest first: the newest 25 count fully, the others linearly less down to 1 / n.
 pub fn recency_weights(n: usize) -> Vec<f64> {
     (0..n).map(|k| recency_weight(k, n)).collect()

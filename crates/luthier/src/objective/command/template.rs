@@ -5,13 +5,16 @@ use luthier_core::space::Space;
 use super::{CommandError, Filling};
 
 /// Placeholders that are not parameters.
-pub const PLACEHOLDERS: [&str; 11] = [
+pub const PLACEHOLDERS: [&str; 14] = [
     "budget",
     "step",
     "trial",
     "replicate",
     "fold",
     "folds",
+    "outer_fold",
+    "outer_folds",
+    "outer_part",
     "seed",
     "attempt",
     "params",

@@ -1,0 +1,268 @@
+//! What a person sees who watches one model: a line for each report, what becomes of it, and the line they are typing.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use console::{measure_text_width, truncate_str};
+use luthier::core::event::{Origin, Outcome, Work};
+use luthier::core::lineage::losses;
+use luthier::core::steering::standing;
+use luthier::core::study::Study;
+use luthier::core::trial::{Trial, TrialState};
+use luthier::executor::Moment;
+use luthier::session::named_values;
+
+use crate::lineage;
+use crate::report::{number, safe};
+
+/// Metrics beside the objective in a report's line.
+const MOST_OTHERS: usize = 2;
+/// What stands before the line that is typed.
+const PROMPT: &str = "> ";
+
+/// Standard error, with a line at its bottom that somebody is typing; shared by whoever has something to say.
+#[derive(Clone, Default)]
+pub(super) struct Screen(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The line being typed; none where nobody types on a terminal.
+    typed: Option<String>,
+    is_quiet: bool,
+    /// What is to be said after the next report.
+    later: Vec<String>,
+}
+
+impl Screen {
+    pub(super) fn new(is_quiet: bool) -> Self {
+        Self(Arc::new(Mutex::new(State { is_quiet, ..State::default() })))
+    }
+
+    /// Says something once the report that is being written down has been told.
+    pub(super) fn say_later(&self, text: String) {
+        self.state().later.push(text);
+    }
+
+    fn say_what_waited(&self) {
+        let later = std::mem::take(&mut self.state().later);
+        later.iter().for_each(|text| self.say(text));
+    }
+
+    /// Says something, in lines above the one that is typed.
+    pub(super) fn say(&self, text: impl Display) {
+        let state = self.state();
+        if state.is_quiet {
+            return;
+        }
+        self.write(&state, &text.to_string());
+    }
+
+    /// The line that is being typed, as it is now; none takes it away.
+    pub(super) fn typing(&self, typed: Option<&str>) {
+        let mut state = self.state();
+        let was = state.typed.is_some();
+        state.typed = typed.map(str::to_owned);
+        if was || typed.is_some() {
+            self.write(&state, "");
+        }
+    }
+
+    fn write(&self, state: &State, text: &str) {
+        let mut out = String::new();
+        let is_drawn = std::io::stderr().is_terminal();
+        if is_drawn {
+            out.push_str("\r\x1b[K");
+        }
+        for line in text.lines() {
+            out.push_str(line);
+            out.push('\n');
+        }
+        if let Some(typed) = state.typed.as_ref().filter(|_| is_drawn) {
+            let width = usize::from(console::Term::stderr().size().1).max(20) - 3;
+            // Of a line that is too long the end is what is being typed.
+            let skip = measure_text_width(typed).saturating_sub(width);
+            out.push_str(PROMPT);
+            out.extend(typed.chars().skip(skip));
+        }
+        let mut stderr = std::io::stderr().lock();
+        // A terminal that is gone needs no telling.
+        let _gone = stderr.write_all(out.as_bytes()).and_then(|()| stderr.flush());
+    }
+
+    /// Nothing that is done under this lock can leave it half changed.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells what happens to the model.
+pub(super) struct Teller {
+    screen: Screen,
+    /// How many trials have been told of.
+    told: usize,
+    /// How often the model may go back by itself.
+    rollbacks: u64,
+    told_paused: bool,
+    /// For a command: where its trials have their files, and whether it takes knobs while it runs.
+    command: Option<(PathBuf, bool)>,
+    told_empty: bool,
+    /// Knobs of which it has been said that the command says nothing about them.
+    told_deaf: BTreeSet<String>,
+}
+
+impl Teller {
+    pub(super) fn new(screen: Screen, study: &Study, command: Option<(PathBuf, bool)>) -> Self {
+        let options = &study.spec().policy.scheduler.options;
+        let rollbacks = options.get("rollbacks").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        Self {
+            screen,
+            told: study.trials().len(),
+            rollbacks,
+            told_paused: false,
+            command,
+            told_empty: false,
+            told_deaf: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn tell(&mut self, study: &Study, moment: Moment) {
+        for trial in &study.trials()[self.told..] {
+            if let Some(text) = self.turn_of_events(study, trial) {
+                self.screen.say(text);
+            }
+        }
+        self.told = study.trials().len();
+        match moment {
+            Moment::Reported(work) => {
+                if let Some(trial) = study.trial(work.trial) {
+                    self.screen.say(report_line(study, trial, width()));
+                    self.screen.say_what_waited();
+                    self.tell_deafness(study, trial);
+                }
+            }
+            Moment::Ended(work) => self.tell_emptiness(study, work),
+            Moment::Gone(_) => self.screen.say("another process has taken the model over"),
+            Moment::Started(_) | Moment::Idle => {}
+        }
+        self.tell_pause(study);
+    }
+
+    /// A command that takes knobs while it runs says in its reports which it uses; else nobody knows whether it heard.
+    fn tell_deafness(&mut self, study: &Study, trial: &Trial) {
+        let Some((_, true)) = self.command else { return };
+        let ([point], Some(_)) = (trial.curve(), trial.parent) else { return };
+        let said = named_values(study, point);
+        for (name, value) in study.params(trial).iter() {
+            let Some(wanted) = value.as_f64() else { continue };
+            let used = said.iter().find(|(said, _)| **said == *name).map(|(_, value)| *value);
+            let is_heard = used.is_some_and(|used| (used - wanted).abs() <= 1e-9 * wanted.abs());
+            if !is_heard && self.told_deaf.insert(name.to_owned()) {
+                let name = safe(name);
+                self.screen.say(match used {
+                    Some(used) => format!("the command reports {name} {}, although it was told {value}", number(used)),
+                    None => format!(
+                        "the command does not say whether it took {name} {value}: its reports have no {name}; \
+                         let it print {{\"step\": …, \"{name}\": …}}"
+                    ),
+                });
+            }
+        }
+    }
+
+    /// A command that leaves nothing behind cannot go back.
+    fn tell_emptiness(&mut self, study: &Study, work: Work) {
+        let Some((folder, _)) = self.command.as_ref().filter(|_| !self.told_empty) else { return };
+        let Some(step) = study.piece(work).and_then(|piece| piece.paused_at) else { return };
+        let kept = folder.join(format!("{:05}", work.trial)).join("kept").join(step.to_string());
+        if std::fs::read_dir(kept).is_ok_and(|mut entries| entries.next().is_none()) {
+            self.told_empty = true;
+            self.screen.say(
+                "the command leaves nothing in its checkpoint folder (LUTHIER_CHECKPOINT), so whenever it goes back \
+                 or is started again it begins anew",
+            );
+        }
+    }
+
+    fn tell_pause(&mut self, study: &Study) {
+        let is_idle = study.running().is_empty() && study.waiting().is_empty();
+        let is_paused = is_idle && standing(study).is_some_and(|standing| standing.is_paused);
+        if is_paused && !self.told_paused {
+            let step = study.trials().last().map_or(0, Trial::step);
+            let unit = safe(&study.metrics().step);
+            self.screen.say(format!("paused at {unit} {step}; `go` goes on"));
+        }
+        self.told_paused = is_paused;
+    }
+
+    /// Why and how a model went on as another trial.
+    fn turn_of_events(&self, study: &Study, trial: &Trial) -> Option<String> {
+        let (parent, step) = trial.parent?;
+        let (unit, number) = (safe(&study.metrics().step), trial.number);
+        let changes = lineage::changes(study, trial);
+        let place = if step == 0 { "at the beginning".into() } else { format!("at {unit} {step} of trial {parent}") };
+        let as_then = || format!("all knobs as at {unit} {step}");
+        let changes = if changes.is_empty() { as_then() } else { changes };
+        let before = study.trials()[..trial.number as usize].last();
+        if trial.origin != Origin::Scheduler {
+            let moved = before.is_some_and(|before| before.number != parent || before.step() != step);
+            return Some(match moved {
+                true => format!("↩ trial {number} goes on {place}: {changes}"),
+                false => format!("→ trial {number}, from {unit} {step} on: {changes}"),
+            });
+        }
+        let why = before.map(reason).unwrap_or_default();
+        let by_itself = |other: &&Trial| other.origin == Origin::Scheduler && other.number <= trial.number;
+        let count = study.trials().iter().filter(by_itself).count();
+        let rollbacks = self.rollbacks;
+        Some(format!("↩ {why}: trial {number} goes on {place} with {changes} (rollback {count} of {rollbacks})"))
+    }
+}
+
+/// What a trial got into.
+pub(super) fn reason(trial: &Trial) -> String {
+    match trial.outcome() {
+        Some(Outcome::Failed { reason, .. }) => safe(&reason.to_string()),
+        Some(_) | None => safe(trial.piece(0).and_then(|piece| piece.why.as_deref()).unwrap_or_default()),
+    }
+}
+
+/// `epoch 12  val_loss 0.18  best 0.17 at 11  train_loss 0.12 …  | learning_rate 0.01`.
+fn report_line(study: &Study, trial: &Trial, width: usize) -> String {
+    let metrics = study.metrics();
+    let Some(point) = trial.curve().last() else { return String::new() };
+    let objective = &metrics.objectives[0];
+    let values = named_values(study, point);
+    let main = values.iter().find(|(name, _)| *name == objective.name).map_or(f64::NAN, |(_, value)| *value);
+    let mut text = format!("{} {}  {} {}", safe(&metrics.step), point.step, safe(&objective.name), number(main));
+    let best = losses(study, trial.number, point.step).into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+    if let Some((step, loss)) = best {
+        text.push_str(&if step == point.step {
+            "  the best".into()
+        } else {
+            format!("  best {} at {step}", number(objective.direction.turn(loss)))
+        });
+    }
+    let params = study.params(trial);
+    let is_other = |(name, _): &&(Arc<str>, f64)| *name != objective.name && params.get(name).is_none();
+    let others: Vec<String> = values.iter().filter(is_other).take(MOST_OTHERS).map(|(name, value)| format!("{} {}", safe(name), number(*value))).collect();
+    let knobs = lineage::words(&params);
+    let knobs = format!("  | {knobs}");
+    let room = width.saturating_sub(measure_text_width(&text) + measure_text_width(&knobs) + 2);
+    let others = truncate_str(&others.join(" "), room.max(12), "…").into_owned();
+    if !others.is_empty() {
+        text.push_str(&format!("  {others}"));
+    }
+    text.push_str(&knobs);
+    if trial.state() == TrialState::Failed {
+        text.push_str("  failed");
+    }
+    truncate_str(&text, width.max(40), "…").into_owned()
+}
+
+/// Columns of the terminal; plenty where there is none.
+fn width() -> usize {
+    if std::io::stderr().is_terminal() { usize::from(console::Term::stderr().size().1).max(40) - 1 } else { 400 }
+}

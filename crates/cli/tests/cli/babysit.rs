@@ -1,0 +1,402 @@
+//! One model watched, end to end: scripts, going back, kills, other terminals, commands that hear of their knobs.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Bench, Ended, eventually};
+
+/// Spirals of three classes, which a network does not learn at once.
+fn rings(rows: usize) -> String {
+    let row = |i: usize| {
+        let (angle, radius) = (i as f64 * 0.7, (i % 3) as f64 + 0.3 * (i as f64 * 1.3).sin());
+        format!("{},{},r{}\n", radius * angle.cos(), radius * angle.sin(), i % 3)
+    };
+    format!("x,y,ring\n{}", (0..rows).map(row).collect::<String>())
+}
+
+fn network(epochs: u32) -> Bench {
+    let bench = Bench::with_study(&format!(
+        r#"[network.data]
+file = "rings.csv"
+[network.settings]
+epochs = {epochs}
+batch_size = 32
+units = 16
+[params.learning_rate]
+type = "float"
+low = 1e-5
+high = 10.0
+scale = "log"
+default = 0.01
+"#
+    ));
+    bench.write("rings.csv", &rings(240));
+    bench
+}
+
+/// A run that adds `x` to what it has at each step and says so; `PAUSE` comes before each report. It counts from 1 and goes
+/// to the budget, and reads a line after each report if `$LUTHIER_KNOBS` is a dash.
+const ADDS: &str = r#"step=$LUTHIER_STEP; sum=0; x=$LUTHIER_PARAM_X
+[ -f "$LUTHIER_CHECKPOINT/state" ] && read step sum < "$LUTHIER_CHECKPOINT/state"
+echo "$$" >> processes
+while [ "$step" -lt "$LUTHIER_BUDGET" ]; do
+  case "$LUTHIER_KNOBS" in /*) x=$(sed 's/.*"x":\([0-9]*\).*/\1/' "$LUTHIER_KNOBS");; esac
+  step=$((step + 1)); sum=$((sum + x))
+  PAUSE
+  echo "$step $sum" > "$LUTHIER_CHECKPOINT/state"
+  echo "{\"step\": $step, \"sum\": $sum, \"x\": $x}"
+  if [ "$LUTHIER_KNOBS" = - ]; then
+    read -r line || exit 1
+    x=$(echo "$line" | sed 's/.*"x":\([0-9]*\).*/\1/')
+  fi
+done
+"#;
+
+/// `how` is a line of the command's table.
+fn adding(how: &str, pause: &str) -> Bench {
+    let bench = Bench::with_study(&format!(
+        r#"name = "study"
+[metric]
+name = "sum"
+direction = "maximize"
+[budget]
+max = 20
+[policy]
+scheduler = {{ name = "babysit", spike = 1e9, lower = "x" }}
+[command]
+run = ["sh", "adds.sh"]
+env = {{ LUTHIER_BUDGET = "{{budget}}" }}
+{how}
+[params.x]
+type = "int"
+low = 1
+high = 100
+default = 1
+"#
+    ));
+    bench.write("adds.sh", &ADDS.replace("PAUSE", pause));
+    bench
+}
+
+const LOG: &str = "study.babysit.luthier";
+
+fn shown(bench: &Bench, trial: usize) -> Value {
+    serde_json::from_str(&bench.ok(&["show", LOG, "--trial", &trial.to_string(), "--json"]).out).unwrap()
+}
+
+fn trials(bench: &Bench) -> Vec<Value> {
+    let listed = bench.ok(&["trials", LOG, "--json", "--limit", "0"]).out;
+    let count = listed.lines().count();
+    (0..count).map(|trial| shown(bench, trial)).collect()
+}
+
+/// The last value of an objective by step, along the line of a trial.
+fn curve(trials: &[Value], number: usize, metric: &str) -> Vec<(u64, f64)> {
+    let own = trials[number]["curve"].as_array().unwrap();
+    let own = own.iter().map(|point| (point["step"].as_u64().unwrap(), point[metric].as_f64().unwrap()));
+    let Some(parent) = trials[number]["parent"].as_object() else { return own.collect() };
+    let (of, step) = (parent["trial"].as_u64().unwrap() as usize, parent["step"].as_u64().unwrap());
+    let before = curve(trials, of, metric).into_iter().filter(|(at, _)| *at <= step);
+    before.chain(own).collect()
+}
+
+/// The sums are those that follow from the schedule of a trial: nothing was trained twice or with another knob.
+fn check_sums(bench: &Bench, number: usize) {
+    let all = trials(bench);
+    let schedule = bench.ok(&["replay", LOG, "--trial", &number.to_string(), "--schedule"]).out;
+    let schedule: Value = serde_json::from_str(&schedule).unwrap();
+    let legs = schedule["legs"].as_array().unwrap();
+    let mut sum = 0.0;
+    for (at, (step, found)) in curve(&all, number, "sum").into_iter().enumerate() {
+        assert_eq!(step, at as u64 + 1);
+        let is_in = |leg: &&Value| leg["from"].as_u64().unwrap() < step && step <= leg["to"].as_u64().unwrap();
+        sum += legs.iter().find(is_in).unwrap()["params"]["x"].as_f64().unwrap();
+        assert_eq!(found, sum, "step {step}: {legs:?}");
+    }
+}
+
+fn verify(bench: &Bench) {
+    bench.ok(&["verify", LOG]);
+}
+
+fn best_loss(ended: &Ended) -> f64 {
+    let words = ended.out.lines().next().unwrap().rsplit(' ').next().unwrap();
+    words.parse().unwrap_or_else(|_| panic!("{ended:?}"))
+}
+
+#[test]
+fn a_run_driven_to_divergence_recovers_ends_where_it_would_have_and_replays() {
+    for seed in ["1", "2", "3"] {
+        let bench = network(150);
+        let calm = bench.ok(&["babysit", "--study", "calm.luthier", "-q", "--seed", seed]);
+        bench.write("turns.txt", "# far too much\nat step 10: lr *300\n");
+        let wild = bench.ok(&["babysit", "--script", "turns.txt", "--seed", seed]);
+        let (calm, wild_loss) = (best_loss(&calm), best_loss(&wild));
+        assert!((wild_loss - calm).abs() <= 0.01 * calm, "seed {seed}: {wild_loss} {calm}");
+        assert!(wild.err.contains("learning_rate 0.01 → 3 from the next epoch on"), "{}", wild.err);
+        assert!(wild.err.contains("(rollback 1 of 5)"), "{}", wild.err);
+        let all = trials(&bench);
+        assert_eq!(all.len(), 3);
+        assert_eq!((&all[1]["params"]["learning_rate"], &all[1]["state"]), (&3.0.into(), &"replaced".into()));
+        assert_eq!(all[2]["parent"], serde_json::json!({"trial": 0, "step": 10}));
+        verify(&bench);
+        let replay = bench.ok(&["replay", LOG, "--json"]);
+        let replay: Value = serde_json::from_str(replay.out.lines().last().unwrap()).unwrap();
+        assert_eq!(replay["difference"], 0.0, "bit for bit");
+        assert_eq!(replay["schedule"]["legs"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_gone_back_from_with_a_lower_rate() {
+    let bench = network(12);
+    bench.edit("high = 10.0", "high = 1e30");
+    let ended = bench.ok(&["babysit", "--set", "lr=1e25", "--rule", "factor=1e-7", "--rule", "rollbacks=4"]);
+    let all = trials(&bench);
+    assert_eq!(all[0]["state"], "failed", "{ended:?}");
+    assert_eq!(all[1]["parent"]["step"], 0, "it begins anew");
+    assert!(ended.err.contains("diverged at step") && ended.err.contains("at the beginning"), "{}", ended.err);
+    assert_eq!(all.last().unwrap()["state"], "completed");
+    verify(&bench);
+}
+
+#[test]
+fn knobs_that_nobody_has_declared_are_there_and_those_that_cannot_be_are_refused_while_it_goes_on() {
+    let bench = network(12);
+    bench.write(
+        "turns.txt",
+        "at step 2: dropout 0.2\nat step 3: units 8\nat step 4: lr 99\nat step 5: speed 3\nat step 6: batch_size *2\nat step 7: back 90\nat step 8: lr 1e-3\n",
+    );
+    let said = bench.ok(&["babysit", "--script", "turns.txt"]).err;
+    for words in [
+        "at step 2: dropout 0 → 0.2 from the next epoch on",
+        "at step 3: not done: units cannot change while a network trains; `knobs` lists what can",
+        "at step 4: not done: learning_rate: 99 is outside",
+        "at step 5: not done: there is no knob \"speed\"; `knobs` lists what there is",
+        "at step 6: batch_size 32 → 64",
+        "at step 7: not done: there is no checkpoint of step 90 on this line; there are 0 (the beginning) and 1 … 6",
+        "at step 8: learning_rate 0.01 → 0.001",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let all = trials(&bench);
+    let last = all.last().unwrap();
+    assert_eq!((last["step"].as_u64(), &last["state"]), (Some(12), &"completed".into()));
+    assert_eq!(last["params"]["dropout"], 0.2);
+    let schedule = bench.ok(&["replay", LOG, "--schedule"]).out;
+    let schedule: Value = serde_json::from_str(&schedule).unwrap();
+    let ends: Vec<u64> =
+        schedule["legs"].as_array().unwrap().iter().map(|leg| leg["to"].as_u64().unwrap()).collect();
+    assert_eq!(ends, [2, 6, 8, 12]);
+    assert!(bench.ok(&["replay", LOG]).out.contains("the curve is that of the study"));
+    verify(&bench);
+}
+
+#[test]
+fn commands_hear_of_their_knobs_or_are_started_again_and_train_nothing_twice() {
+    let turns = "at step 4: x 10\nat step 8: x *3\nat step 12: back 6\nat step 15: x 2\n";
+    // How many processes: one for each interval and turn, or one until it goes back.
+    for (how, args, processes, turned) in [
+        ("knobs = \"stdin\"", &[][..], Some(2), [4, 8, 6, 15]),
+        // Started again every other step, it takes a knob there.
+        ("", &[][..], Some(12), [4, 8, 6, 16]),
+        ("", &["--every", "1"], None, [4, 8, 6, 15]),
+    ] {
+        let bench = adding(how, "");
+        bench.write("turns.txt", turns);
+        let ended = bench.ok(&[&["babysit", "--script", "turns.txt"], args].concat());
+        let all = trials(&bench);
+        assert_eq!(all.len(), 5, "{how}: {ended:?}");
+        let parents: Vec<u64> = all[1..].iter().map(|trial| trial["parent"]["step"].as_u64().unwrap()).collect();
+        assert_eq!(parents, turned, "{how}");
+        assert_eq!(all[3]["params"]["x"], 10, "the knobs of then");
+        check_sums(&bench, 4);
+        check_sums(&bench, 2);
+        if let Some(count) = processes {
+            assert_eq!(bench.read("processes").lines().count(), count);
+        }
+        assert!(!ended.err.contains("the command"), "{}", ended.err);
+        verify(&bench);
+        let replay: Value = serde_json::from_str(&bench.ok(&["replay", LOG, "--json"]).out).unwrap();
+        assert_eq!(replay["difference"], 0.0);
+    }
+}
+
+#[test]
+fn a_command_that_reads_its_knobs_from_a_file_takes_them_within_a_step() {
+    let bench = adding("knobs = \"file\"", "sleep 0.1");
+    bench.write("turns.txt", "at step 5: x 50\n");
+    let ended = bench.ok(&["babysit", "--script", "turns.txt"]);
+    let all = trials(&bench);
+    let values = curve(&all, 1, "sum");
+    assert_eq!(values.len(), 20, "{ended:?}");
+    assert_eq!(values[4].1, 5.0);
+    // Five steps with 1, at most one more, then 50 each.
+    let last = values[19].1;
+    assert!(last == 755.0 || last == 706.0, "{last}");
+    assert_eq!(bench.read("processes").lines().count(), 1);
+    verify(&bench);
+}
+
+#[test]
+fn a_command_that_does_not_listen_or_leaves_nothing_is_told_about() {
+    let bench = adding("knobs = \"stdin\"", "");
+    let script = bench.read("adds.sh");
+    bench.write("adds.sh", &script.replace(", \\\"x\\\": $x", "").replace("echo \"$step $sum\" >", "true >"));
+    bench.write("turns.txt", "at step 5: x 3\n");
+    let said = bench.ok(&["babysit", "--script", "turns.txt"]).err;
+    assert!(said.contains("the command does not say whether it took x 3: its reports have no x"), "{said}");
+    let bench = adding("knobs = \"stdin\"", "");
+    let script = bench.read("adds.sh").replace("echo \"$step $sum\" > \"$LUTHIER_CHECKPOINT/state\"", "");
+    bench.write("adds.sh", &script.replace("x=$(echo", "y=$(echo"));
+    bench.write("turns.txt", "at step 5: x 3\n");
+    let said = bench.ok(&["babysit", "--script", "turns.txt"]).err;
+    assert!(said.contains("the command reports x 1, although it was told 3"), "{said}");
+    assert!(said.contains("leaves nothing in its checkpoint folder"), "{said}");
+}
+
+#[test]
+fn another_terminal_steers_a_run_that_goes_on() {
+    let bench = adding("knobs = \"stdin\"", "[ -f go ] || sleep 0.2");
+    let run = bench.start(&["babysit"]);
+    let reported = |step: &str| {
+        let text = run.err();
+        text.contains(&format!("step {step}  sum"))
+    };
+    eventually("it trains", || reported("2"));
+    assert_eq!(bench.ok(&["babysit", "--send", "pause"]).out, "pausing at the end of this step; `go` goes on\n");
+    eventually("it pauses", || run.err().contains("paused at step"));
+    assert!(bench.ok(&["babysit", "--send", "x 7"]).out.contains("x 1 → 7 when it goes on"));
+    let refused = bench.luthier(&["babysit", "--send", "x 700"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.out.contains("not done: x: 700 is outside"), "{refused:?}");
+    assert!(bench.error(&["babysit", "--send", "faster!"]).contains("is not understood"));
+    bench.write("go", "");
+    bench.ok(&["babysit", "--send", "go", "--send", "knobs"]);
+    let ended = run.wait();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let all = trials(&bench);
+    assert_eq!((all.len(), &all[1]["params"]["x"]), (2, &7.into()));
+    check_sums(&bench, 1);
+    verify(&bench);
+    // It is over, but it can be taken back and goes on.
+    assert!(bench.luthier(&["babysit", "--send", "x 9"]).out.contains("the run is over"));
+    bench.ok(&["babysit", "--send", "branch 0@1", "--send", "x 9"]);
+    bench.ok(&["babysit"]);
+    assert_eq!(trials(&bench)[2]["params"]["x"], 9);
+    check_sums(&bench, 2);
+    verify(&bench);
+}
+
+#[test]
+fn stopping_keeps_the_model_as_it_is() {
+    let bench = network(400);
+    bench.write("turns.txt", "at step 6: stop\n");
+    let ended = bench.ok(&["babysit", "--script", "turns.txt"]);
+    let all = trials(&bench);
+    assert_eq!((all.len(), all[0]["step"].as_u64(), &all[0]["state"]), (1, Some(6), &"completed".into()));
+    assert!(ended.out.contains("model  "), "{ended:?}");
+    assert!(bench.ok(&["replay", LOG]).out.contains("the curve is that of the study"));
+    verify(&bench);
+}
+
+#[test]
+fn a_killed_run_goes_on_where_it_was_and_hears_each_line_of_its_script_once() {
+    for how in ["knobs = \"stdin\"", ""] {
+        let bench = adding(how, "sleep 0.05");
+        bench.write("turns.txt", "at step 3: x 10\nat step 9: back 5\nat step 14: x 4\n");
+        let arguments = ["babysit", "--script", "turns.txt", "--every", "1"];
+        let mut killed = 0;
+        for events in [12, 30, 55, 80] {
+            let mut run = bench.start(&arguments);
+            eventually("it has come further", || {
+                let path = bench.path(LOG);
+                let read = path.exists().then(|| luthier::log::SqliteLog::watch(&path).ok()).flatten();
+                let count = read.and_then(|mut log| luthier::log::Log::read(&mut log, 0, 10_000).ok());
+                count.is_some_and(|records| records.len() > events) || !run.is_running()
+            });
+            killed += i32::from(run.is_running());
+            run.kill();
+        }
+        assert!(killed >= 2, "{how}");
+        bench.ok(&arguments);
+        let all = trials(&bench);
+        assert_eq!(all.len(), 4, "{how}");
+        let parents: Vec<u64> = all[1..].iter().map(|trial| trial["parent"]["step"].as_u64().unwrap()).collect();
+        assert_eq!(parents, [3, 5, 14]);
+        check_sums(&bench, 3);
+        verify(&bench);
+        #[cfg(target_os = "linux")]
+        bench.no_process_is_left();
+    }
+}
+
+#[test]
+fn lines_on_standard_input_are_heard() {
+    let bench = network(8);
+    let mut command = bench.command(&["babysit"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let text = "at step 3: lr 0.002\nhelp\nlr what\n";
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), text.as_bytes()).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success() && said.contains("at step 3: noted") && said.contains("turn a knob"), "{said}");
+    assert!(said.contains("not done: learning_rate"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_begins() {
+    let bench = network(5);
+    bench.write("turns.txt", "at step 3: lr\n");
+    let said = bench.error(&["babysit", "--script", "turns.txt"]);
+    assert!(said.contains("line 1 of the script") && said.contains("is not understood"), "{said}");
+    bench.write("turns.txt", "lr 3\n");
+    assert!(bench.error(&["babysit", "--script", "turns.txt"]).contains("does not say when"));
+    assert!(bench.error(&["babysit", "--set", "speed=3"]).contains("is not a network setting"));
+    assert!(bench.error(&["babysit", "--set", "lr=1e9"]).contains("learning_rate"));
+    assert!(bench.error(&["babysit", "--rule", "spike=-1"]).contains("standard deviations"));
+    assert!(bench.error(&["babysit", "--rule", "spork=1"]).contains("spork"));
+    assert!(bench.error(&["babysit", "--send", "pause"]).contains("there is no study at"));
+    assert!(!bench.has(LOG));
+    bench.ok(&["tune", "-q", "-n", "1"]);
+    let tuned = bench.luthier(&["babysit", "study.luthier", "--send", "pause"]);
+    assert!(tuned.out.contains("nothing to steer"), "{tuned:?}");
+}
+
+/// Keys need a terminal; `script` makes one.
+#[cfg(target_os = "linux")]
+#[test]
+fn keys_turn_pause_and_go_back_on_a_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("there is no `script` here to make a terminal with");
+        return;
+    }
+    let bench = adding("knobs = \"stdin\"", "sleep 0.1");
+    let luthier = env!("CARGO_BIN_EXE_luthier");
+    let mut command = Command::new("script");
+    command.args(["-qec", &format!("{luthier} babysit"), "/dev/null"]).current_dir(bench.path("."));
+    command.env("TERM", "xterm").stdin(Stdio::piped());
+    let seen = fs::File::create(bench.path("seen")).unwrap();
+    let mut child = command.stdout(seen).spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    let mut press = |text: &str| {
+        std::io::Write::write_all(&mut keys, text.as_bytes()).unwrap();
+        std::io::Write::flush(&mut keys).unwrap();
+    };
+    eventually("it trains", || bench.read("seen").contains("step 2  sum"));
+    press(" ");
+    eventually("it pauses", || bench.read("seen").contains("paused at step"));
+    press("x 20\u{7f}5\r");
+    eventually("the line is heard", || bench.read("seen").contains("x 1 → 25 when it goes on"));
+    press(" ");
+    eventually("it goes on", || bench.read("seen").contains("| x 25"));
+    press("\u{1b}[D");
+    eventually("it goes back", || bench.read("seen").contains("going back to step"));
+    assert!(child.wait().unwrap().success(), "{}", bench.read("seen"));
+    let all = trials(&bench);
+    assert!(all.len() >= 3 && all[1]["params"]["x"] == 25, "{}", bench.read("seen"));
+    verify(&bench);
+}

@@ -1,0 +1,430 @@
+//! When to stop: the chance that more trials gain more, how much there is left to gain, and whether a study has converged by its rule.
+//!
+//! All of it follows from the course of the best loss alone, whoever proposes the trials: no surrogate is fitted and nothing is drawn, so that
+//! advice costs the same after ten trials and after a hundred thousand. The chance is that of a renewal process in the logarithm of time. For
+//! independent draws the n-th trial is a new best with chance 1/n, so that new bests come evenly in ln n and one of the next k trials is one with
+//! chance 1 − exp(−ln(1 + k/n)) (Rényi 1962). Gains of more than ε under any sampler are such a process with another rate,
+//!
+//! > chance = 1 − exp(−Λ),
+//! > ln Λ = a + b ln ln(1 + k/n) + c ln(G + ½) + d ln(1 + g/ε) + e ln(ε/S) + f ln n
+//!
+//! where G counts the gains of more than ε in the latter half of the trials, g is how much that half gained, and S is the progress: by how much the
+//! best is better than the median of the first values. The coefficients were fitted on recorded runs of many samplers and measured on tasks held
+//! back: `benchmarks/convergence`, whose tables are in `docs/benchmarks.md`.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::event::Outcome;
+use crate::metric::Metrics;
+use crate::pareto::{dominates, hypervolume};
+use crate::sobol::digits;
+use crate::spec::Convergence;
+use crate::study::Study;
+use crate::trial::Trial;
+
+/// How much longer a study goes on of which [`Advice::regret`] is told: ten times its trials in all.
+pub const HORIZON: u64 = 9;
+/// The chance that a study gains more, and what is left to gain.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Advice {
+    /// Trials finished so far, those that failed or were pruned included.
+    pub finished: u64,
+    /// How many more trials `chance` is about.
+    pub trials: u64,
+    /// What counts as a gain: more than this, in units of the metric; of several objectives, of their hypervolume in units of the box
+    /// between the best and the worst of the first values.
+    pub epsilon: f64,
+    /// The standard error of the best trial, where that is what `epsilon` is: gains below the noise are none.
+    pub noise: Option<f64>,
+    /// By how much the best is better than the median of the first values.
+    pub progress: f64,
+    /// The chance that the best gains more than `epsilon` in `trials` more, in [0, 1].
+    pub chance: f64,
+    /// What is to be expected to be gained if the study went on to ten times its trials.
+    pub regret: f64,
+    /// Trials since the best was worse than now by more than `epsilon`.
+    pub stalled: u64,
+}
+
+/// Why a study has converged.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// More trials have too small a chance.
+    Unlikely(Advice),
+    /// For too many trials there has been no gain.
+    Plateau(Advice),
+}
+
+impl Verdict {
+    /// The figures that it rests on.
+    pub fn advice(&self) -> &Advice {
+        match self {
+            Self::Unlikely(advice) | Self::Plateau(advice) => advice,
+        }
+    }
+}
+
+/// `another 50 trials: 12 % chance to gain over 0.0021`.
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "another {} trials: {} chance to gain over {}",
+            self.trials,
+            percent(self.chance),
+            gain(self)
+        )
+    }
+}
+
+/// `another 50 trials had a 4 % chance to gain over 0.0021`.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlikely(advice) => write!(
+                f,
+                "another {} trials had a chance of {} to gain over {}",
+                advice.trials,
+                percent(advice.chance),
+                gain(advice)
+            ),
+            Self::Plateau(advice) => {
+                write!(f, "the last {} trials have gained no more than {}", advice.stalled, gain(advice))
+            }
+        }
+    }
+}
+
+/// The chance of a gain and what is left to gain; none before there is enough to go by: five values, with several objectives twenty.
+///
+/// It looks at all finished trials; whoever asks again and again keeps a [`Course`].
+pub fn advice(study: &Study, rule: &Convergence) -> Option<Advice> {
+    Course::of(study).advice(study, rule)
+}
+
+/// Why the study has converged by `rule`, if it has; [`Course::verdict`] for whoever asks again and again.
+pub fn verdict(study: &Study, rule: &Convergence) -> Option<Verdict> {
+    Course::of(study).verdict(study, rule)
+}
+
+/// The course of a study's best loss: a fold of its finished trials, kept up to date at the price of those that are new.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    /// How many of the study's finished trials it has seen.
+    seen: usize,
+    /// Those that count: all but the ones whose place another has taken.
+    finished: u64,
+    /// The first values.
+    first: Vec<f64>,
+    /// When the best changed, and to what.
+    gains: Vec<(u64, f64)>,
+    volume: Volume,
+}
+
+impl Course {
+    /// The course of a study as it is.
+    pub fn of(study: &Study) -> Self {
+        let mut course = Self::default();
+        course.advance(study);
+        course
+    }
+
+    /// Takes in what has finished since the last call.
+    pub fn advance(&mut self, study: &Study) {
+        if self.seen > study.finished().len() {
+            *self = Self::default();
+        }
+        for number in &study.finished()[self.seen..] {
+            let trial = &study.trials()[*number as usize];
+            if matches!(trial.outcome(), Some(Outcome::Replaced { .. })) {
+                continue;
+            }
+            let losses = losses(study.metrics(), trial).filter(|_| study.violation(trial) <= 0.0);
+            if study.metrics().objectives.len() == 1 {
+                self.add(losses.map(|losses| losses[0]));
+            } else {
+                for volume in self.volume.after(losses) {
+                    self.add(Some(-volume));
+                }
+            }
+        }
+        self.seen = study.finished().len();
+    }
+
+    /// The loss of the next finished trial; none if it has no value.
+    fn add(&mut self, loss: Option<f64>) {
+        self.finished += 1;
+        let Some(loss) = loss else { return };
+        if self.first.len() < FIRST {
+            self.first.push(loss);
+        }
+        if self.gains.last().is_none_or(|(_, best)| loss < *best) {
+            self.gains.push((self.finished, loss));
+        }
+    }
+
+    /// As [`advice`], for the study that this is the course of.
+    pub fn advice(&self, study: &Study, rule: &Convergence) -> Option<Advice> {
+        let progress = self.progress()?;
+        let asked = rule.epsilon.unwrap_or(rule.share * progress);
+        let noise = noise(study).filter(|noise| *noise > asked);
+        let epsilon = noise.unwrap_or(asked);
+        let model = if study.metrics().objectives.len() == 1 { &ONE } else { &SEVERAL };
+        Some(Advice {
+            finished: self.finished,
+            trials: rule.trials,
+            epsilon,
+            noise,
+            progress,
+            chance: self.chance(model, rule.trials, epsilon)?,
+            regret: self.regret(model)?,
+            stalled: self.stalled(epsilon)?,
+        })
+    }
+
+    /// As [`verdict`], for the study that this is the course of.
+    pub fn verdict(&self, study: &Study, rule: &Convergence) -> Option<Verdict> {
+        if self.finished < rule.min_trials || since_change(study) < rule.min_trials {
+            return None;
+        }
+        let advice = self.advice(study, rule)?;
+        if rule.patience.is_some_and(|patience| advice.stalled >= patience) {
+            return Some(Verdict::Plateau(advice));
+        }
+        (advice.chance < rule.chance).then_some(Verdict::Unlikely(advice))
+    }
+
+    fn best(&self) -> Option<f64> {
+        self.gains.last().map(|(_, loss)| *loss)
+    }
+
+    /// By how much the best is better than the median of the first values.
+    fn progress(&self) -> Option<f64> {
+        let best = self.best().filter(|_| self.first.len() >= LEAST)?;
+        Some((median(&self.first) - best).max(0.0))
+    }
+
+    /// The best loss after so many trials; the typical early one before the first.
+    fn best_after(&self, trials: u64) -> f64 {
+        match self.gains.partition_point(|(at, _)| *at <= trials) {
+            0 => median(&self.first),
+            k => self.gains[k - 1].1,
+        }
+    }
+
+    /// Trials since the best was worse than now by more than `epsilon`.
+    fn stalled(&self, epsilon: f64) -> Option<u64> {
+        let best = self.best()?;
+        let reached = self.gains.iter().find(|(_, loss)| loss - best <= epsilon)?;
+        Some(self.finished - reached.0)
+    }
+
+    /// How often the best has gained more than `epsilon` since it was last counted: in the latter half of the trials, and in the quarter
+    /// before it by a weight that rises from 0 to 1, so that nothing drops out at once.
+    fn gains_over(&self, epsilon: f64) -> f64 {
+        let since = self.finished / 4;
+        let from = self.gains.partition_point(|(at, _)| *at <= since);
+        let (mut reference, mut count) = (self.best_after(since), 0.0);
+        for (at, loss) in &self.gains[from..] {
+            if reference - loss > epsilon {
+                reference = *loss;
+                count += (2.0 + (*at as f64 / self.finished as f64).log2()).clamp(0.0, 1.0);
+            }
+        }
+        count
+    }
+
+    /// The chance to gain over `epsilon` in `trials` more. Where nothing has been gained yet, any gain is as large as all progress so far.
+    fn chance(&self, model: &Coefficients, trials: u64, epsilon: f64) -> Option<f64> {
+        let progress = self.progress()?;
+        let epsilon = epsilon.max(LEAST_SHARE * progress);
+        let (n, half) = (self.finished as f64, self.finished / 2);
+        let gained = (self.best_after(half) - self.best()?).clamp(0.0, progress);
+        let size = if gained > 0.0 { (gained / epsilon).ln_1p() } else { 0.0 };
+        let share = if progress > 0.0 { (epsilon / progress).ln() } else { 0.0 };
+        let rate = model.one
+            + model.time * (trials as f64 / n).ln_1p().ln()
+            + model.gains * (self.gains_over(epsilon) + 0.5).ln()
+            + model.size * size
+            + model.share * share
+            + model.finished * n.ln();
+        Some(-(-rate.min(50.0).exp()).exp_m1())
+    }
+
+    /// What is to be expected to be gained in [`HORIZON`] times as many trials more: the integral of the chance of each gain.
+    fn regret(&self, model: &Coefficients) -> Option<f64> {
+        let progress = self.progress()?;
+        let at = |k: u32| {
+            let gain = progress * LEAST_SHARE.powf(1.0 - f64::from(k) / f64::from(GRID - 1));
+            Some((gain, self.chance(model, HORIZON * self.finished, gain)?))
+        };
+        let (mut x, mut p) = at(0)?;
+        let mut total = x * p;
+        for k in 1..GRID {
+            let (next, chance) = at(k)?;
+            total += (next - x) * (p + chance) / 2.0;
+            (x, p) = (next, chance);
+        }
+        Some(total)
+    }
+}
+
+/// Values by which a typical early trial is known, and how few will do.
+const FIRST: usize = 20;
+const LEAST: usize = 5;
+/// The smallest share of the progress that the model tells from any gain at all.
+const LEAST_SHARE: f64 = 0.001;
+/// Points of the integral of the regret left, between the least share and all of the progress.
+const GRID: u32 = 25;
+/// By how much the box of hypervolumes is larger than the first values reach, as a share of its sides.
+const MARGIN: f64 = 0.1;
+/// Objectives up to which volumes are exact. With more, a share of this many places is counted, in a box that begins so far below the best of
+/// the first values; what lies still lower gains nothing more.
+const EXACT: usize = 3;
+const PLACES: u32 = 4096;
+const BEYOND: f64 = 0.25;
+
+struct Coefficients {
+    one: f64,
+    time: f64,
+    gains: f64,
+    size: f64,
+    share: f64,
+    finished: f64,
+}
+
+/// Printed by `benchmarks/convergence/run.py fit`.
+const ONE: Coefficients =
+    Coefficients { one: -0.517, time: 0.780, gains: 0.728, size: -0.119, share: -0.322, finished: -0.348 };
+/// The same for hypervolumes, which gain in more places.
+const SEVERAL: Coefficients =
+    Coefficients { one: 1.865, time: 0.843, gains: 0.710, size: -0.165, share: -0.278, finished: -0.637 };
+
+/// The hypervolume of all trials so far, in units of the box that the first values span.
+#[derive(Clone, Debug, Default)]
+struct Volume {
+    /// Losses of the first trials, until there are enough values to know the box.
+    early: Vec<Option<Vec<f64>>>,
+    /// The best and the worst of the first values, by objective.
+    span: Option<(Vec<f64>, Vec<f64>)>,
+    /// Points that no other dominates, in units of the box; kept up to [`EXACT`] objectives.
+    front: Vec<Vec<f64>>,
+    /// Places that no point covers, with more objectives.
+    open: Option<Vec<Vec<f64>>>,
+    covered: f64,
+}
+
+impl Volume {
+    /// The volume after this trial; after the one that makes the box known, the volumes after all so far.
+    fn after(&mut self, losses: Option<Vec<f64>>) -> Vec<f64> {
+        if self.span.is_some() {
+            return vec![self.grow(losses)];
+        }
+        self.early.push(losses);
+        let known: Vec<&Vec<f64>> = self.early.iter().flatten().collect();
+        if known.len() < FIRST {
+            return Vec::new();
+        }
+        let extreme = |pick: fn(f64, f64) -> f64| {
+            let fold = |a: Vec<f64>, b: &&Vec<f64>| a.iter().zip(*b).map(|(a, b)| pick(*a, *b)).collect();
+            known.iter().fold(known[0].clone(), fold)
+        };
+        self.span = Some((extreme(f64::min), extreme(f64::max)));
+        std::mem::take(&mut self.early).into_iter().map(|losses| self.grow(losses)).collect()
+    }
+
+    fn grow(&mut self, losses: Option<Vec<f64>>) -> f64 {
+        let (Some(losses), Some((low, high))) = (losses, &self.span) else { return self.covered };
+        let sides = low.iter().zip(high).map(|(low, high)| if high > low { high - low } else { 1.0 });
+        let point: Vec<f64> =
+            losses.iter().zip(low).zip(sides).map(|((x, low), side)| (x - low) / side).collect();
+        if point.len() <= EXACT {
+            self.grow_exactly(point);
+        } else {
+            self.grow_about(&point);
+        }
+        self.covered
+    }
+
+    fn grow_exactly(&mut self, point: Vec<f64>) {
+        if self.front.iter().any(|other| *other == point || dominates(other, &point)) {
+            return;
+        }
+        self.front.retain(|other| !dominates(&point, other));
+        let reference = vec![1.0 + MARGIN; point.len()];
+        self.front.push(point);
+        self.covered = hypervolume(&self.front, &reference);
+    }
+
+    /// By how many of evenly spread places are covered: exact volumes take too long with many objectives.
+    fn grow_about(&mut self, point: &[f64]) {
+        let (low, high) = (-BEYOND, 1.0 + MARGIN);
+        let open = self.open.get_or_insert_with(|| {
+            let place = |k| {
+                (0..point.len())
+                    .map(|j| low + (high - low) * f64::from(digits(j, k)) / 2.0_f64.powi(32))
+                    .collect()
+            };
+            (1..=PLACES).map(place).collect()
+        });
+        open.retain(|place| point.iter().zip(place).any(|(x, at)| x > at));
+        let share = 1.0 - open.len() as f64 / f64::from(PLACES);
+        self.covered = share * (high - low).powi(point.len() as i32);
+    }
+}
+
+/// The losses of a completed trial.
+fn losses(metrics: &Metrics, trial: &Trial) -> Option<Vec<f64>> {
+    (0..metrics.objectives.len()).map(|k| trial.loss(metrics, k)).collect()
+}
+
+/// The standard error of the best trial, where there is one objective and replicates tell it.
+fn noise(study: &Study) -> Option<f64> {
+    let best = study.incumbent().filter(|_| study.metrics().objectives.len() == 1)?;
+    best.standard_error(0)
+}
+
+/// Trials that have finished, and perhaps a few more, under the current space and policy: what was before says little.
+fn since_change(study: &Study) -> u64 {
+    let trials = study.trials();
+    let space = trials.partition_point(|trial| trial.space < study.space_version());
+    let from = space.max(study.policy_from() as usize);
+    ((trials.len() - from.min(trials.len())) as u64).saturating_sub(study.unfinished())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[half] } else { f64::midpoint(sorted[half - 1], sorted[half]) }
+}
+
+/// `0.0021 (1.0 % of what has been gained so far)`, or the noise that it is.
+fn gain(advice: &Advice) -> String {
+    let amount = short(advice.epsilon);
+    match advice.noise {
+        Some(_) => format!("{amount}, the noise of the best trial"),
+        None if advice.progress > 0.0 => {
+            format!("{amount} ({} of the gain so far)", percent(advice.epsilon / advice.progress))
+        }
+        None => amount,
+    }
+}
+
+fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    match percent {
+        x if x < 0.1 => "under 0.1 %".into(),
+        x if x < 9.95 => format!("{} %", (x * 10.0).round() / 10.0),
+        x => format!("{x:.0} %"),
+    }
+}
+
+/// Two significant digits.
+fn short(x: f64) -> String {
+    let rounded: f64 = format!("{x:.1e}").parse().unwrap_or(x);
+    if x != 0.0 && !(1e-4..1e6).contains(&x.abs()) { format!("{rounded:e}") } else { rounded.to_string() }
+}

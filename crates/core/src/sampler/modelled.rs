@@ -1,0 +1,108 @@
+//! What samplers with a surrogate share: which trials say something, when there are enough, and which of them are the best.
+//!
+//! The surrogates themselves, and what is maximised over them, differ from sampler to sampler and are not here.
+
+use super::comparable::comparable_losses;
+use super::sequence::Place;
+use crate::acquisition::Acquisition;
+use crate::acquisition::search::Search;
+use crate::coverage::Coverage;
+use crate::observation::{Observation, Observations, Standing};
+use crate::rng::Rng;
+use crate::space::{Point, Space};
+use crate::study::Study;
+
+/// The fold of a study that proposals need, whatever the surrogate.
+#[derive(Default)]
+pub(super) struct Seen {
+    space: Option<u32>,
+    pub(super) observations: Observations,
+    pub(super) coverage: Coverage,
+    pub(super) place: Place,
+}
+
+impl Seen {
+    /// Takes in what is new. False if it had to begin anew, so that no model of earlier rows holds.
+    pub(super) fn advance(&mut self, study: &Study) -> bool {
+        let version = Some(study.space_version());
+        let mut holds = self.space == version;
+        if !holds {
+            *self = Self { space: version, ..Self::default() };
+        }
+        let before = self.observations.finished().len();
+        self.observations.advance(study);
+        if self.observations.finished().len() < before {
+            *self = Self { space: version, ..Self::default() };
+            self.observations.advance(study);
+            holds = false;
+        }
+        self.coverage.advance(study);
+        holds
+    }
+
+    /// Whether `wanted` trials have a loss; half as many do if the others failed.
+    pub(super) fn suffices(&self, wanted: usize) -> bool {
+        let rows = self.observations.finished();
+        let with_loss = rows.iter().filter(|row| speaks(row)).count();
+        let failed = rows.iter().filter(|row| row.standing == Standing::Failed).count();
+        with_loss >= wanted.max(1) || (with_loss >= 2 && with_loss + failed >= 2 * wanted)
+    }
+}
+
+/// How many parameters have more than one value.
+pub(super) fn free_parameters(space: &Space) -> usize {
+    space.parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed()).count()
+}
+
+/// Whether a row has losses for the model.
+pub(super) fn speaks(row: &Observation) -> bool {
+    let complete = row.losses.iter().all(|loss| !loss.is_nan());
+    complete
+        && match row.standing {
+            Standing::Completed | Standing::Raced => true,
+            Standing::Partial => row.losses.len() == 1,
+            Standing::Failed | Standing::Pending => false,
+        }
+}
+
+/// The first objective's comparable loss of the last of `rows`; NaN if it has none.
+pub(super) fn latest_loss(study: &Study, rows: &[Observation]) -> f64 {
+    match rows.last().map(|row| (row.standing, row.losses[0])) {
+        Some((Standing::Completed | Standing::Raced, loss)) => loss,
+        Some((Standing::Partial, _)) => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
+        Some((Standing::Failed | Standing::Pending, _)) | None => f64::NAN,
+    }
+}
+
+/// A feasible trial with its losses, the first made comparable.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) unit: Vec<f64>,
+    pub(super) losses: Vec<f64>,
+}
+
+impl Known {
+    /// The trial of a row whose first comparable loss is `loss`; none if it says nothing or breaks a constraint.
+    pub(super) fn of(row: &Observation, loss: f64) -> Option<Self> {
+        if !speaks(row) || row.violation > 0.0 {
+            return None;
+        }
+        let mut losses = row.losses.to_vec();
+        losses[0] = loss;
+        Some(Self { unit: row.unit.to_vec(), losses })
+    }
+}
+
+/// Trials front by front.
+pub(super) fn on_fronts(known: &[Known]) -> Vec<&Known> {
+    let losses: Vec<&[f64]> = known.iter().map(|known| &*known.losses).collect();
+    let ranks = crate::pareto::ranks(&losses);
+    let mut order: Vec<usize> = (0..known.len()).collect();
+    order.sort_by_key(|k| (ranks[*k], *k));
+    order.into_iter().map(|k| &known[k]).collect()
+}
+
+/// The best point that a search finds, if it finds any.
+pub(super) fn best_found(search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
+    search.maximise(acquisition, rng).into_iter().next().map(|found| found.candidate.point)
+}

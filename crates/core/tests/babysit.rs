@@ -1,0 +1,292 @@
+//! One model watched: what counts as trouble, where it goes back to, what users can ask, and that all of it is derived again.
+
+#[allow(dead_code, reason = "the tests of schedulers use the rest")]
+#[path = "support/simulate.rs"]
+mod simulate;
+
+#[allow(dead_code, reason = "the contract of samplers uses the rest")]
+mod play;
+
+use luthier_core::engine::{Done, verify};
+use luthier_core::event::{Event, Failure, Origin, Outcome, Steer, Wish, Work};
+use luthier_core::lineage::{checkpoints, losses, schedule};
+use luthier_core::space::{Distribution, Parameter, Params, Scale, Space};
+use luthier_core::spec::{Component, Spec};
+use luthier_core::steering::{SteerError, check, standing};
+use luthier_core::study::Study;
+use luthier_core::trial::TrialState;
+use play::{choice, float, on_scale, space};
+use simulate::{Mishap, Moment, Run, World, simulate};
+
+fn rate() -> Parameter {
+    on_scale("lr", 1e-6, 10.0, Scale::Log)
+}
+
+fn spec(space: Space, last: u64, scheduler: Component) -> Spec {
+    let mut spec = play::spec(space, "random");
+    spec.policy.sampler = Component::named("manual");
+    spec.policy.scheduler = scheduler;
+    spec.max_budget = Some(last);
+    spec.limits.trials = Some(1);
+    play::resolved(spec)
+}
+
+fn babysit() -> Component {
+    Component::named("babysit")
+}
+
+fn params(lr: f64) -> Params {
+    Params::new().with("lr", lr)
+}
+
+/// Begins with this rate, and hears these wishes after so many events.
+fn begun(lr: f64, mut wishes: Vec<(usize, Event)>) -> Vec<(usize, Event)> {
+    wishes.insert(0, (1, Event::Enqueued(Wish { params: params(lr), within: vec![] })));
+    wishes
+}
+
+fn turn(lr: f64) -> Event {
+    Event::Steered(Steer::Turn(params(lr)))
+}
+
+/// A loss that falls as 1/step, and leaps up where the rate is above 1.
+fn falling(params: &[f64], moment: Moment) -> f64 {
+    if params[0] > 1.0 { 50.0 } else { 1.0 + 1.0 / moment.step as f64 }
+}
+
+fn check_log(run: &Run) {
+    let found = verify(&run.events).unwrap();
+    assert_eq!((found.disagreements, found.other_version), (vec![], 0));
+}
+
+fn rates(study: &Study) -> Vec<f64> {
+    study.trials().iter().map(|trial| trial.point.0[0]).collect()
+}
+
+fn parents(study: &Study) -> Vec<Option<(u32, u64)>> {
+    study.trials().iter().map(|trial| trial.parent).collect()
+}
+
+fn close(a: &[f64], b: &[f64]) {
+    assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12), "{a:?} {b:?}");
+}
+
+/// The number of events that there are once `step` of the first trial has been reported, without wishes and with interval 1.
+fn events_at(step: usize) -> usize {
+    // Created and enqueued, started and claimed; then a report, a pause, a decision and a claim for each step.
+    4 + 4 * (step - 1) + 1
+}
+
+#[test]
+fn a_model_that_is_well_trains_to_its_end_as_one_trial() {
+    let world = World { wishes: begun(0.1, vec![]), ..World::new(20, &falling) };
+    let run = simulate(spec(space(vec![rate()]), 20, babysit()), world);
+    assert_eq!(run.study.trials().len(), 1);
+    assert_eq!(run.study.tally().completed, 1);
+    assert!(matches!(run.done, Some(Done::Trials(1))));
+    assert_eq!(run.study.trials()[0].piece(0).unwrap().pauses, (1..20).collect::<Vec<u64>>());
+    check_log(&run);
+}
+
+#[test]
+fn a_rate_that_drives_it_away_is_taken_back() {
+    let wishes = begun(0.1, vec![(events_at(10), turn(5.0))]);
+    let run = simulate(spec(space(vec![rate()]), 20, babysit()), World { wishes, ..World::new(20, &falling) });
+    let study = &run.study;
+    close(&rates(study), &[0.1, 5.0, 0.1]);
+    let from = study.trials()[1].parent.unwrap().1;
+    // The same checkpoint, but it is the first trial's.
+    assert_eq!(parents(study)[2], Some((0, from)));
+    assert_eq!(study.trials()[1].origin, Origin::Steered);
+    assert_eq!(study.trials()[2].origin, Origin::Scheduler);
+    let why = study.trials()[1].piece(0).unwrap().why.clone().unwrap();
+    assert!(why.starts_with("50 at step 11 is worse than "), "{why}");
+    assert_eq!(study.trials()[1].outcome(), Some(&Outcome::Replaced { by: 2 }));
+    assert_eq!(study.incumbent().unwrap().number, 2);
+    let legs = schedule(study, 2);
+    assert_eq!(legs.iter().map(|leg| (leg.trial, leg.from, leg.to)).collect::<Vec<_>>(), [(0, 0, from), (2, from, 20)]);
+    check_log(&run);
+}
+
+#[test]
+fn what_cannot_be_reported_is_trouble_too() {
+    let fails = |moment: Moment| (moment.work.trial == 0 && moment.step == 8).then_some(Mishap::Fails);
+    let world = World { wishes: begun(0.1, vec![]), mishap: &fails, ..World::new(20, &falling) };
+    let run = simulate(spec(space(vec![rate()]), 20, babysit()), world);
+    assert_eq!(parents(&run.study), [None, Some((0, 7))]);
+    close(&rates(&run.study), &[0.1, 0.05]);
+    assert_eq!(run.study.trials()[0].state(), TrialState::Failed);
+    assert_eq!(run.study.incumbent().unwrap().number, 1);
+    check_log(&run);
+}
+
+#[test]
+fn a_failure_that_has_nothing_to_do_with_training_is_no_trouble() {
+    for (reason, goes_back) in [
+        (Failure::NonFinite { metric: "loss".into(), value: "nan".into() }, true),
+        (Failure::error("diverged"), true),
+        (Failure::ExitCode { code: 1 }, false),
+        (Failure::NotStarted { problem: "no such file".into() }, false),
+        (Failure::Memory { bytes: 1 }, false),
+        (Failure::NoResult { metric: "loss".into() }, false),
+    ] {
+        let mut play = play::Play::new(spec(space(vec![rate()]), 20, babysit()));
+        play.add(Event::Enqueued(Wish { params: params(0.1), within: vec![] }));
+        let work = play.claim().unwrap();
+        play.end(work, Outcome::Failed { reason: reason.clone(), detail: "".into() });
+        let again = play.claim();
+        assert_eq!(again.is_ok(), goes_back, "{reason}");
+        if goes_back {
+            let trial = &play.study.trials()[1];
+            assert_eq!(trial.parent, Some((0, 0)), "it begins anew");
+            close(&rates(&play.study), &[0.1, 0.05]);
+            assert_eq!(schedule(&play.study, 1).len(), 1);
+        }
+        assert!(play.verified().disagreements.is_empty());
+    }
+}
+
+#[test]
+fn if_going_back_does_not_help_it_goes_further_back_and_in_the_end_stops() {
+    // Whatever is tried, step 12 is a leap.
+    let wall = |_: &[f64], moment: Moment| if moment.step >= 12 { 90.0 } else { 1.0 + 1.0 / moment.step as f64 };
+    let world = World { wishes: begun(0.8, vec![]), ..World::new(20, &wall) };
+    let run = simulate(spec(space(vec![rate()]), 20, babysit()), world);
+    let steps: Vec<u64> = run.study.trials()[1..].iter().map(|trial| trial.parent.unwrap().1).collect();
+    assert_eq!(steps, [11, 10, 8, 4, 0], "one further back, then three, then seven, then at the beginning");
+    close(&rates(&run.study), &[0.8, 0.4, 0.2, 0.1, 0.05, 0.025]);
+    let last = run.study.trials().last().unwrap();
+    assert_eq!(last.state(), TrialState::Pruned);
+    let why = last.piece(0).unwrap().why.clone().unwrap();
+    assert!(why.ends_with("it has gone back 5 times"), "{why}");
+    assert!(run.study.incumbent().is_none());
+    check_log(&run);
+}
+
+#[test]
+fn slow_divergence_goes_back_to_the_best() {
+    // No step is a leap, but it climbs from step 11 on.
+    let climbs = |x: &[f64], moment: Moment| {
+        let t = moment.step as f64;
+        if x[0] > 0.5 && t > 10.0 { 1.1 + 0.1 * (t - 10.0) } else { 1.0 + 1.0 / t }
+    };
+    let rules = babysit().with("patience", 4);
+    let world = World { wishes: begun(0.8, vec![]), ..World::new(30, &climbs) };
+    let run = simulate(spec(space(vec![rate()]), 30, rules), world);
+    assert_eq!(run.study.trials()[1].parent, Some((0, 10)));
+    let why = run.study.trials()[0].piece(0).unwrap().why.clone().unwrap();
+    assert!(why.starts_with("the last 4 reports are worse than "), "{why}");
+    close(&rates(&run.study), &[0.8, 0.4]);
+    check_log(&run);
+}
+
+#[test]
+fn noise_overfitting_and_a_rough_beginning_are_no_trouble() {
+    let noisy = |_: &[f64], moment: Moment| 0.4 + 0.1 * ((moment.step * 7919 % 13) as f64 / 13.0);
+    let overfits = |_: &[f64], moment: Moment| {
+        let t = moment.step as f64;
+        if t < 15.0 { 2.0 / t } else { 0.13 + 0.001 * (t - 15.0) }
+    };
+    let rough = |_: &[f64], moment: Moment| if moment.step < 4 { 1e6 } else { 0.5 };
+    let accuracy = |_: &[f64], moment: Moment| -(0.9 - 0.5 / moment.step as f64);
+    let values: [&dyn Fn(&[f64], Moment) -> f64; 4] = [&noisy, &overfits, &rough, &accuracy];
+    for (k, value) in values.into_iter().enumerate() {
+        let run = simulate(spec(space(vec![rate()]), 60, babysit()), World { wishes: begun(0.1, vec![]), ..World::new(60, value) });
+        assert_eq!(run.study.trials().len(), 1, "curve {k}: {:?}", run.study.trials()[0].piece(0).unwrap().why);
+    }
+}
+
+#[test]
+fn a_pause_holds_until_told_to_go_on_and_what_is_asked_meanwhile_is_heard() {
+    let mut play = play::Play::new(spec(space(vec![rate()]), 20, babysit()));
+    play.add(Event::Enqueued(Wish { params: params(0.1), within: vec![] }));
+    let work = play.claim().unwrap();
+    play.add(Event::Steered(Steer::Pause));
+    play.add(Event::Reported { work, step: 1, values: vec![("loss".into(), 2.0)], seconds: 0.0 });
+    let judged = luthier_core::engine::Engine::new(&play.study).unwrap().judge(&play.study, work).unwrap().unwrap();
+    play.add(judged);
+    play.add(Event::Paused { work, step: 1, seconds: 0.0 });
+    assert!(play.claim().is_err() && standing(&play.study).unwrap().is_paused);
+    play.add(turn(0.3));
+    assert!(play.claim().is_err());
+    play.add(Event::Steered(Steer::Go));
+    assert_eq!(play.claim().unwrap(), Work::of(1));
+    close(&rates(&play.study), &[0.1, 0.3]);
+    assert!(play.study.steers().is_empty());
+    assert!(play.verified().disagreements.is_empty());
+}
+
+#[test]
+fn users_go_back_with_the_knobs_of_then_and_branch_from_any_trial() {
+    let back = |trial, step| Event::Steered(Steer::Back { trial, step });
+    let wishes = begun(0.1, vec![(events_at(6), turn(0.2)), (events_at(12), back(0, 3)), (events_at(18), back(1, 8))]);
+    let run = simulate(spec(space(vec![rate()]), 20, babysit()), World { wishes, ..World::new(20, &falling) });
+    close(&rates(&run.study), &[0.1, 0.2, 0.1, 0.2]);
+    let parents = parents(&run.study);
+    assert_eq!((parents[2], parents[3]), (Some((0, 3)), Some((1, 8))));
+    assert!(run.study.trials().iter().skip(1).all(|trial| trial.origin == Origin::Steered));
+    // The line of the last: its own steps, then those of trial 1, then those of the first.
+    let turned = parents[1].unwrap().1;
+    let found = checkpoints(&run.study, 3);
+    assert_eq!(found.first(), Some(&(3, 19)));
+    assert!(found.contains(&(1, 8)) && !found.contains(&(1, 9)) && found.contains(&(0, turned)) && !found.contains(&(2, 4)));
+    assert_eq!(losses(&run.study, 3, 20).iter().map(|(step, _)| *step).collect::<Vec<_>>(), (1..=20).collect::<Vec<u64>>());
+    check_log(&run);
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_words() {
+    let small = Parameter::new("units", Distribution::Int { low: 1, high: 9, scale: Scale::Linear, step: 1 });
+    let with_choice = space(vec![rate(), small, choice("optimizer", ["sgd", "adam"])]);
+    let mut play = play::Play::new(spec(with_choice, 20, babysit()));
+    let said = |play: &play::Play, steer: Steer| check(&play.study, &steer, |_, _| true).map_err(|e| e.to_string());
+    assert!(said(&play, Steer::Pause).unwrap_err().contains("has not begun"));
+    play.add(Event::Enqueued(Wish { params: params(0.1), within: vec![] }));
+    let work = play.claim().unwrap();
+    assert!(said(&play, Steer::Turn(params(99.0))).unwrap_err().contains("lr"));
+    assert!(said(&play, Steer::Turn(Params::new().with("dropout", 0.1))).unwrap_err().contains("there is no such knob; there are lr, units, optimizer"));
+    assert!(said(&play, Steer::Back { trial: 0, step: 4 }).unwrap_err().contains("trial 0 has no checkpoint of step 4; it has none"));
+    assert_eq!(said(&play, Steer::Back { trial: 3, step: 4 }).unwrap_err(), SteerError::NoTrial(3).to_string());
+    assert_eq!(said(&play, Steer::Go).unwrap_err(), SteerError::NotPaused.to_string());
+    assert!(said(&play, Steer::Turn(params(0.2))).is_ok() && said(&play, Steer::Back { trial: 0, step: 0 }).is_ok());
+    play.end(work, play::completed(1.0));
+    assert_eq!(said(&play, Steer::Turn(params(0.2))).unwrap_err(), SteerError::Over.to_string());
+    assert!(said(&play, Steer::Back { trial: 0, step: 0 }).is_ok());
+    let many = play::Play::new(play::spec(space(vec![float("x", 0.0, 1.0)]), "random"));
+    assert_eq!(said(&many, Steer::Pause).unwrap_err(), SteerError::NotWatched.to_string());
+}
+
+#[test]
+fn rules_that_make_no_sense_are_refused() {
+    for (option, value, word) in [
+        ("interval", serde_json::json!(0), "interval"),
+        ("spike", serde_json::json!(-1.0), "standard deviations"),
+        ("patience", serde_json::json!(0), "patience"),
+        ("window", serde_json::json!(2), "at least 3"),
+        ("factor", serde_json::json!(1.5), "lowers nothing"),
+        ("keep", serde_json::json!(0), "keep"),
+        ("lower", serde_json::json!("rate"), "the space has lr"),
+    ] {
+        let mut spec = play::spec(space(vec![rate()]), "random");
+        spec.policy.scheduler = babysit().with(option, value);
+        let said = luthier_core::engine::resolve(&spec).unwrap_err().to_string();
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn every_trial_of_a_study_that_tunes_is_watched() {
+    let value = |x: &[f64], moment: Moment| if x[0] > 0.5 && moment.step > 5 { 40.0 } else { 1.0 + 1.0 / moment.step as f64 };
+    let mut spec = spec(space(vec![rate()]), 10, babysit().with("interval", 2));
+    spec.policy.sampler = Component::named("random");
+    spec.limits.trials = Some(30);
+    let spec = play::resolved(spec);
+    for workers in [1, 3] {
+        let run = simulate(spec.clone(), World { workers, engines: 2, ..World::new(10, &value) });
+        assert_eq!(run.study.tally().completed, 30);
+        assert!(run.study.trials().iter().any(|trial| trial.origin == Origin::Scheduler));
+        let done = run.study.trials().iter().filter(|trial| trial.state() == TrialState::Completed);
+        assert!(done.into_iter().all(|trial| trial.point.0[0] <= 0.5));
+        check_log(&run);
+    }
+}
