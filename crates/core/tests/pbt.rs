@@ -376,10 +376,15 @@ fn pb2_keeps_away_from_where_trainings_diverge() {
         let scheduler = component("pb2", 8, 3).with("synchronous", true);
         let study = trained(scheduler, seed, |x, _| if x > 0.7 { None } else { Some(1.0 - 0.1 * x) });
         let children = study.trials().iter().filter(|trial| trial.parent.is_some());
-        let (diverged, others): (Vec<&Trial>, Vec<&Trial>) = children
-            .partition(|trial| matches!(trial.outcome(), Some(Outcome::Failed { .. })));
+        let (diverged, others): (Vec<&Trial>, Vec<&Trial>) =
+            children.partition(|trial| matches!(trial.outcome(), Some(Outcome::Failed { .. })));
         // Even draws would diverge in 3 of 10; those that learn from improvements alone nearly always.
-        assert!(10 * diverged.len() <= 2 * (diverged.len() + others.len()), "seed {seed}: {} and {}", diverged.len(), others.len());
+        assert!(
+            10 * diverged.len() <= 2 * (diverged.len() + others.len()),
+            "seed {seed}: {} and {}",
+            diverged.len(),
+            others.len()
+        );
         assert!(study.incumbent().unwrap().point.0[0] > 0.5, "seed {seed}");
     }
 }

@@ -25,8 +25,8 @@ use luthier::objective::{Failed, Flow, Objective, Running};
 use luthier::objective::{Next, Pool};
 use luthier::session::named_values;
 
-use crate::evaluation::joined;
 pub use self::knobs::knob;
+use crate::evaluation::joined;
 pub use crate::hypermodel::{
     Choice, FloatDraw, HyperModel, HyperObjective, Hyperparameters, IntDraw, Training, Whole,
 };

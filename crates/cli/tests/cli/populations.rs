@@ -188,7 +188,8 @@ fn losses_along(bench: &Bench, schedule: &Value) -> Vec<(u64, f64)> {
     let mut losses = Vec::new();
     for leg in schedule["legs"].as_array().unwrap() {
         let number = leg["trial"].to_string();
-        let shown: Value = serde_json::from_str(&bench.ok(&["show", "--trial", &number, "--json"]).out).unwrap();
+        let shown: Value =
+            serde_json::from_str(&bench.ok(&["show", "--trial", &number, "--json"]).out).unwrap();
         let step = |point: &Value| point["step"].as_u64().unwrap();
         let (from, to) = (leg["from"].as_u64().unwrap(), leg["to"].as_u64().unwrap());
         let curve = shown["curve"].as_array().unwrap();
@@ -222,7 +223,8 @@ fn a_replayed_network_has_the_winners_curve_and_weights() {
     ] {
         let bench = networks(scheduler);
         let text = fs::read_to_string(bench.path("study.toml")).unwrap();
-        let text = text.split("[params.units]").next().unwrap().replace("[params.learning_rate]", WITH_A_PAST);
+        let text =
+            text.split("[params.units]").next().unwrap().replace("[params.learning_rate]", WITH_A_PAST);
         bench.write("study.toml", &text);
         bench.ok(&["tune", "-q", "-j", workers]);
         // The winner, and of all that came to their end the one with the longest lineage.
@@ -233,7 +235,8 @@ fn a_replayed_network_has_the_winners_curve_and_weights() {
             schedule["legs"].as_array().unwrap().len()
         };
         let completed = bench.trials().into_iter().filter(|trial| trial["state"] == "completed");
-        let longest = completed.map(|trial| trial["trial"].to_string()).max_by_key(|number| legs(number)).unwrap();
+        let longest =
+            completed.map(|trial| trial["trial"].to_string()).max_by_key(|number| legs(number)).unwrap();
         assert!(legs(&longest) >= 3, "{scheduler}");
         for number in [best["trial"].to_string(), longest] {
             let told = bench.ok(&["replay", "--trial", &number, "--json", "--out", "again"]).out;
