@@ -438,7 +438,7 @@ fn fit(files: &[String]) {
                 let rows = rows.iter().filter(|row| row.family == **family);
                 rows.filter_map(|row| departure(row, weights, setting, choice)).collect::<Vec<_>>()
             });
-            let (gain, error) = advantage(held.collect());
+            let (gain, error) = advantage(&held.collect::<Vec<_>>());
             let pays = gain > SURE * error;
             eprintln!("{name} {choice}: {gain:+.3} ± {error:.3}, {}", if pays { "kept" } else { "left out" });
             if !pays {
@@ -528,7 +528,7 @@ fn departure(row: &Row, weights: &[f64], setting: usize, choice: usize) -> Optio
 }
 
 /// The mean of those that departed less that of the others, and its standard error.
-fn advantage(rows: Vec<(bool, f64)>) -> (f64, f64) {
+fn advantage(rows: &[(bool, f64)]) -> (f64, f64) {
     if rows.iter().filter(|row| row.0).count() < LEAST {
         return (0.0, f64::INFINITY);
     }

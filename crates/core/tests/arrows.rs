@@ -21,11 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coverage", &["event", "space", "study", "trial"]),
     ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
-<<<<<<< HEAD
     ("steering", &["event", "lineage", "space", "study", "trial"]),
-=======
     ("convergence", &["event", "metric", "pareto", "sobol", "spec", "study", "trial"]),
->>>>>>> main
     ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
     ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),
     (

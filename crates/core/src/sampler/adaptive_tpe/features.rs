@@ -1,5 +1,7 @@
 //! What a history looks like, in a few numbers.
 
+use std::collections::BTreeSet;
+
 use super::super::tpe::ledger::Ledger;
 use super::is_completed;
 use crate::study::Study;
@@ -67,7 +69,7 @@ pub(crate) fn observe(study: &Study, ledger: &Ledger) -> Seen {
         .collect();
     let mut importance = vec![0.0; space.len()];
     for &k in &searched {
-        importance[k] = divergence(study, &units, top, k);
+        importance[k] = divergence(study, &rows, &units, top, k);
     }
     let losses: Vec<f64> = rows.iter().map(|(loss, _)| *loss).collect();
     let since = rows.first().map_or(0.0, |(_, best)| {
@@ -91,15 +93,17 @@ pub(crate) fn observe(study: &Study, ledger: &Ledger) -> Seen {
 
 /// Pearson's divergence of the top rows' values of parameter `k` from all rows', less what chance makes of it: its mean and
 /// two deviations. Ordered values fall into bins by their rank, so that where the search has come together does not matter.
-fn divergence(study: &Study, units: &[Vec<f64>], top: usize, k: usize) -> f64 {
+fn divergence(study: &Study, rows: &[(f64, u32)], units: &[Vec<f64>], top: usize, k: usize) -> f64 {
     let distribution = &study.space().parameters()[k].distribution;
     let cells = distribution.cells().unwrap_or(u64::MAX);
-    let known: Vec<(usize, f64)> = units
-        .iter()
-        .enumerate()
-        .map(|(row, unit)| (row, unit[k]))
-        .filter(|(_, unit)| !unit.is_nan())
-        .collect();
+    let known = units.iter().enumerate().map(|(row, unit)| (row, unit[k]));
+    let mut known: Vec<(usize, f64)> = known.filter(|(_, unit)| !unit.is_nan()).collect();
+    if distribution.cells().is_none() {
+        // A value that an earlier trial had was locked to it: that good trials have it says nothing of the parameter.
+        known.sort_by_key(|(row, _)| rows[*row].1);
+        let mut seen = BTreeSet::new();
+        known.retain(|(_, unit)| seen.insert(unit.to_bits()));
+    }
     let bins =
         if distribution.is_categorical() { cells.min(50) as usize } else { (cells as usize).min(BINS) };
     let values: Vec<f64> = known.iter().map(|(_, unit)| *unit).collect();

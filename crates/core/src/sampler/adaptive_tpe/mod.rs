@@ -234,15 +234,16 @@ fn filtered(ledger: &Ledger, bad: Vec<u32>, filter: Filter, rng: &mut Rng) -> Ve
     bad.into_iter().filter(|number| dropped.binary_search(number).is_err()).collect()
 }
 
-/// Values of good trials for parameters that matter less, each with probability `lock`; none for the others.
+/// Values of good trials for parameters that matter less, each with probability `lock`; none for the others, and none at all as long
+/// as no parameter is known to matter.
 fn locked(study: &Study, good: &[u32], importance: &[f64], lock: f64, rng: &mut Rng) -> Vec<Option<f64>> {
     let mut locked = vec![None; importance.len()];
-    if lock <= 0.0 || good.is_empty() {
+    let total: f64 = importance.iter().sum();
+    if lock <= 0.0 || total <= 0.0 || good.is_empty() {
         return locked;
     }
     let mut order: Vec<usize> = (0..importance.len()).collect();
     order.sort_by(|a, b| importance[*b].total_cmp(&importance[*a]).then(a.cmp(b)));
-    let total: f64 = importance.iter().sum();
     let mut before = 0.0;
     for (place, k) in order.into_iter().enumerate() {
         let is_secondary = place > 0 && before >= PRIMARY * total;
