@@ -4,9 +4,9 @@
     PYTHON_WITH_NUMPY benchmarks/populations/run.py --data FOLDER [--seeds 0-4] [--out benchmarks/populations/results.json]
 
 The learning rate of a small network on a part of Fashion-MNIST (Xiao et al. 2017, MIT licence; FOLDER holds the usual four files,
-`train-images-idx3-ubyte.gz` and so on). `pbt` and `pb2` as they are by default, 16 members of 20 epochs; random search tries constant values,
-with the epochs that `pbt` used, begun trials being finished; `cosine` is random search too, but every trial's learning rate falls, which says what
-a schedule is worth here. For each seed other 8,000 images are trained on, 2,000 choose, and the 10,000 test images measure the winner's own
+`train-images-idx3-ubyte.gz` and so on). `pbt`, its members waiting for each other or, on two workers, not, and `pb2`, whose populations of 4 follow each
+other, as they are by default: 16 members of 20 epochs. Random search tries constant values, with the epochs that `pbt` used, begun trials being
+finished; `cosine` is random search too, but every trial's learning rate falls, which says what a schedule is worth here. For each seed other 8,000 images are trained on, 2,000 choose, and the 10,000 test images measure the winner's own
 model once. Runs that are in the file are not made again.
 """
 
@@ -23,15 +23,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MEMBERS, EPOCHS, ROWS = 16, 20, 10_000
-# Name: scheduler, members or trials at most, and a changed line of the study file.
+# Name: scheduler, members or trials at most, changed lines of the study file, and workers.
 CONTENDERS = {
-    "pbt": ('{ name = "pbt" }', MEMBERS, {}),
-    "pbt synchronous": ('{ name = "pbt", synchronous = true }', MEMBERS, {}),
-    "pb2": ('{ name = "pb2" }', MEMBERS, {}),
-    "pb2 of 8": ('{ name = "pb2", population = 8 }', MEMBERS, {}),
-    "pb2 of 16": ('{ name = "pb2", population = 16 }', MEMBERS, {}),
-    "random": ('"run_all"', 1000, {}),
-    "random, cosine": ('"run_all"', 1000, {'schedule = "constant"': 'schedule = "cosine"'}),
+    "pbt": ('{ name = "pbt", synchronous = true }', MEMBERS, {}, 1),
+    "pbt, nobody waits": ('{ name = "pbt" }', MEMBERS, {}, 2),
+    "pb2": ('{ name = "pb2" }', MEMBERS, {}, 1),
+    "pb2 of 16": ('{ name = "pb2", population = 16 }', MEMBERS, {}, 1),
+    "random": ('"run_all"', 1000, {}, 1),
+    "random, cosine": ('"run_all"', 1000, {'schedule = "constant"': 'schedule = "cosine"'}, 1),
 }
 
 
@@ -93,7 +92,7 @@ def images(data, folder, seed):
 
 
 def luthier(program, base, name, seed, steps):
-    scheduler, trials, edits = CONTENDERS[name]
+    scheduler, trials, edits, workers = CONTENDERS[name]
     folder = base / "study"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -106,7 +105,7 @@ def luthier(program, base, name, seed, steps):
         text = "\n".join(line if line.startswith("#") else line.replace(key, value) for line in text.split("\n"))
     (folder / "study.toml").write_text(text)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([program, "tune", "study.toml", "--json"], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run([program, "tune", "study.toml", "--json", "--workers", str(workers)], cwd=folder, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout[-1000:] + done.stderr[-3000:])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
