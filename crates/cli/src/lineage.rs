@@ -73,7 +73,8 @@ pub(crate) fn changes(study: &Study, trial: &Trial) -> String {
     let now = study.params(trial);
     let Some(before) = before else { return words(&now) };
     let differs = |(name, value): &(&str, &Value)| before.get(name) != Some(value);
-    let mut changed: Vec<String> = now.iter().filter(differs).map(|(name, value)| word(name, value)).collect();
+    let mut changed: Vec<String> =
+        now.iter().filter(differs).map(|(name, value)| word(name, value)).collect();
     let gone = before.iter().filter(|(name, _)| now.get(name).is_none());
     changed.extend(gone.map(|(name, _)| format!("{} as before it was turned", safe(name))));
     changed.join(", ")

@@ -55,7 +55,10 @@ pub fn schedule(study: &Study, number: u32) -> Vec<Leg> {
     while let Some((trial, to)) = next {
         let from = trial.parent.map_or(0, |(_, step)| step);
         legs.push(Leg { trial: trial.number, from, to, params: study.params(trial) });
-        next = trial.parent.filter(|(_, step)| *step > 0).and_then(|(parent, step)| Some((study.trial(parent)?, step)));
+        next = trial
+            .parent
+            .filter(|(_, step)| *step > 0)
+            .and_then(|(parent, step)| Some((study.trial(parent)?, step)));
     }
     legs.reverse();
     legs

@@ -29,7 +29,9 @@ pub struct Standing {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SteerError {
     /// The study tunes and watches no single model.
-    #[error("this study is no run of one model that is watched, so there is nothing to steer; `luthier babysit` begins one")]
+    #[error(
+        "this study is no run of one model that is watched, so there is nothing to steer; `luthier babysit` begins one"
+    )]
     NotWatched,
     /// Nothing has been started.
     #[error("the model has not begun to train")]
@@ -133,7 +135,9 @@ pub fn check(study: &Study, steer: &Steer, is_kept: impl Fn(&Trial, u64) -> bool
     if !is_single(study) {
         return Err(SteerError::NotWatched);
     }
-    let (Some(trial), Some(now)) = (present(study), standing(study)) else { return Err(SteerError::NotBegun) };
+    let (Some(trial), Some(now)) = (present(study), standing(study)) else {
+        return Err(SteerError::NotBegun);
+    };
     let is_live = !trial.is_finished() || now.back.is_some();
     match steer {
         Steer::Turn(params) if is_live => check_turn(study.space(), &now.point, params),
@@ -147,10 +151,11 @@ pub fn check(study: &Study, steer: &Steer, is_kept: impl Fn(&Trial, u64) -> bool
 fn check_turn(space: &Space, point: &Point, params: &Params) -> Result<(), SteerError> {
     let wrong = |name: &str, problem: String| SpaceError::Value { name: name.into(), problem };
     for (name, value) in params.iter() {
-        let index = space.find(name).filter(|index| !space.parameters()[*index].retired).ok_or_else(|| {
-            let known: Vec<&str> = space.parameters().iter().take(12).map(|p| &*p.name).collect();
-            wrong(name, format!("there is no such knob; there are {}", known.join(", ")))
-        })?;
+        let index =
+            space.find(name).filter(|index| !space.parameters()[*index].retired).ok_or_else(|| {
+                let known: Vec<&str> = space.parameters().iter().take(12).map(|p| &*p.name).collect();
+                wrong(name, format!("there is no such knob; there are {}", known.join(", ")))
+            })?;
         space.encode_one(index, value)?;
     }
     let after = turned(space, point, params);
@@ -194,9 +199,8 @@ fn check_back(
 /// older than stays out of it.
 pub(crate) fn turned(space: &Space, point: &Point, params: &Params) -> Point {
     let usual = space.default_point();
-    let given = |k: usize| {
-        params.get(&space.parameters()[k].name).and_then(|value| space.encode_one(k, value).ok())
-    };
+    let given =
+        |k: usize| params.get(&space.parameters()[k].name).and_then(|value| space.encode_one(k, value).ok());
     let mut turned = space.complete(|k| {
         let usual = usual.get(k).unwrap_or_else(|| space.parameters()[k].distribution.from_unit(0.5));
         given(k).or_else(|| point.get(k)).unwrap_or(usual)

@@ -91,7 +91,8 @@ fn a_model_that_is_well_trains_to_its_end_as_one_trial() {
 #[test]
 fn a_rate_that_drives_it_away_is_taken_back() {
     let wishes = begun(0.1, vec![(events_at(10), turn(5.0))]);
-    let run = simulate(spec(space(vec![rate()]), 20, babysit()), World { wishes, ..World::new(20, &falling) });
+    let run =
+        simulate(spec(space(vec![rate()]), 20, babysit()), World { wishes, ..World::new(20, &falling) });
     let study = &run.study;
     close(&rates(study), &[0.1, 5.0, 0.1]);
     let from = study.trials()[1].parent.unwrap().1;
@@ -104,7 +105,10 @@ fn a_rate_that_drives_it_away_is_taken_back() {
     assert_eq!(study.trials()[1].outcome(), Some(&Outcome::Replaced { by: 2 }));
     assert_eq!(study.incumbent().unwrap().number, 2);
     let legs = schedule(study, 2);
-    assert_eq!(legs.iter().map(|leg| (leg.trial, leg.from, leg.to)).collect::<Vec<_>>(), [(0, 0, from), (2, from, 20)]);
+    assert_eq!(
+        legs.iter().map(|leg| (leg.trial, leg.from, leg.to)).collect::<Vec<_>>(),
+        [(0, 0, from), (2, from, 20)]
+    );
     check_log(&run);
 }
 
@@ -149,7 +153,8 @@ fn a_failure_that_has_nothing_to_do_with_training_is_no_trouble() {
 #[test]
 fn if_going_back_does_not_help_it_goes_further_back_and_in_the_end_stops() {
     // Whatever is tried, step 12 is a leap.
-    let wall = |_: &[f64], moment: Moment| if moment.step >= 12 { 90.0 } else { 1.0 + 1.0 / moment.step as f64 };
+    let wall =
+        |_: &[f64], moment: Moment| if moment.step >= 12 { 90.0 } else { 1.0 + 1.0 / moment.step as f64 };
     let world = World { wishes: begun(0.8, vec![]), ..World::new(20, &wall) };
     let run = simulate(spec(space(vec![rate()]), 20, babysit()), world);
     let steps: Vec<u64> = run.study.trials()[1..].iter().map(|trial| trial.parent.unwrap().1).collect();
@@ -191,8 +196,16 @@ fn noise_overfitting_and_a_rough_beginning_are_no_trouble() {
     let accuracy = |_: &[f64], moment: Moment| -(0.9 - 0.5 / moment.step as f64);
     let values: [&dyn Fn(&[f64], Moment) -> f64; 4] = [&noisy, &overfits, &rough, &accuracy];
     for (k, value) in values.into_iter().enumerate() {
-        let run = simulate(spec(space(vec![rate()]), 60, babysit()), World { wishes: begun(0.1, vec![]), ..World::new(60, value) });
-        assert_eq!(run.study.trials().len(), 1, "curve {k}: {:?}", run.study.trials()[0].piece(0).unwrap().why);
+        let run = simulate(
+            spec(space(vec![rate()]), 60, babysit()),
+            World { wishes: begun(0.1, vec![]), ..World::new(60, value) },
+        );
+        assert_eq!(
+            run.study.trials().len(),
+            1,
+            "curve {k}: {:?}",
+            run.study.trials()[0].piece(0).unwrap().why
+        );
     }
 }
 
@@ -203,7 +216,8 @@ fn a_pause_holds_until_told_to_go_on_and_what_is_asked_meanwhile_is_heard() {
     let work = play.claim().unwrap();
     play.add(Event::Steered(Steer::Pause));
     play.add(Event::Reported { work, step: 1, values: vec![("loss".into(), 2.0)], seconds: 0.0 });
-    let judged = luthier_core::engine::Engine::new(&play.study).unwrap().judge(&play.study, work).unwrap().unwrap();
+    let judged =
+        luthier_core::engine::Engine::new(&play.study).unwrap().judge(&play.study, work).unwrap().unwrap();
     play.add(judged);
     play.add(Event::Paused { work, step: 1, seconds: 0.0 });
     assert!(play.claim().is_err() && standing(&play.study).unwrap().is_paused);
@@ -219,8 +233,10 @@ fn a_pause_holds_until_told_to_go_on_and_what_is_asked_meanwhile_is_heard() {
 #[test]
 fn users_go_back_with_the_knobs_of_then_and_branch_from_any_trial() {
     let back = |trial, step| Event::Steered(Steer::Back { trial, step });
-    let wishes = begun(0.1, vec![(events_at(6), turn(0.2)), (events_at(12), back(0, 3)), (events_at(18), back(1, 8))]);
-    let run = simulate(spec(space(vec![rate()]), 20, babysit()), World { wishes, ..World::new(20, &falling) });
+    let wishes =
+        begun(0.1, vec![(events_at(6), turn(0.2)), (events_at(12), back(0, 3)), (events_at(18), back(1, 8))]);
+    let run =
+        simulate(spec(space(vec![rate()]), 20, babysit()), World { wishes, ..World::new(20, &falling) });
     close(&rates(&run.study), &[0.1, 0.2, 0.1, 0.2]);
     let parents = parents(&run.study);
     assert_eq!((parents[2], parents[3]), (Some((0, 3)), Some((1, 8))));
@@ -229,8 +245,16 @@ fn users_go_back_with_the_knobs_of_then_and_branch_from_any_trial() {
     let turned = parents[1].unwrap().1;
     let found = checkpoints(&run.study, 3);
     assert_eq!(found.first(), Some(&(3, 19)));
-    assert!(found.contains(&(1, 8)) && !found.contains(&(1, 9)) && found.contains(&(0, turned)) && !found.contains(&(2, 4)));
-    assert_eq!(losses(&run.study, 3, 20).iter().map(|(step, _)| *step).collect::<Vec<_>>(), (1..=20).collect::<Vec<u64>>());
+    assert!(
+        found.contains(&(1, 8))
+            && !found.contains(&(1, 9))
+            && found.contains(&(0, turned))
+            && !found.contains(&(2, 4))
+    );
+    assert_eq!(
+        losses(&run.study, 3, 20).iter().map(|(step, _)| *step).collect::<Vec<_>>(),
+        (1..=20).collect::<Vec<u64>>()
+    );
     check_log(&run);
 }
 
@@ -239,16 +263,31 @@ fn what_cannot_be_is_refused_in_words() {
     let small = Parameter::new("units", Distribution::Int { low: 1, high: 9, scale: Scale::Linear, step: 1 });
     let with_choice = space(vec![rate(), small, choice("optimizer", ["sgd", "adam"])]);
     let mut play = play::Play::new(spec(with_choice, 20, babysit()));
-    let said = |play: &play::Play, steer: Steer| check(&play.study, &steer, |_, _| true).map_err(|e| e.to_string());
+    let said =
+        |play: &play::Play, steer: Steer| check(&play.study, &steer, |_, _| true).map_err(|e| e.to_string());
     assert!(said(&play, Steer::Pause).unwrap_err().contains("has not begun"));
     play.add(Event::Enqueued(Wish { params: params(0.1), within: vec![] }));
     let work = play.claim().unwrap();
     assert!(said(&play, Steer::Turn(params(99.0))).unwrap_err().contains("lr"));
-    assert!(said(&play, Steer::Turn(Params::new().with("dropout", 0.1))).unwrap_err().contains("there is no such knob; there are lr, units, optimizer"));
-    assert!(said(&play, Steer::Back { trial: 0, step: 4 }).unwrap_err().contains("trial 0 has no checkpoint of step 4; it has none"));
-    assert_eq!(said(&play, Steer::Back { trial: 3, step: 4 }).unwrap_err(), SteerError::NoTrial(3).to_string());
+    assert!(
+        said(&play, Steer::Turn(Params::new().with("dropout", 0.1)))
+            .unwrap_err()
+            .contains("there is no such knob; there are lr, units, optimizer")
+    );
+    assert!(
+        said(&play, Steer::Back { trial: 0, step: 4 })
+            .unwrap_err()
+            .contains("trial 0 has no checkpoint of step 4; it has none")
+    );
+    assert_eq!(
+        said(&play, Steer::Back { trial: 3, step: 4 }).unwrap_err(),
+        SteerError::NoTrial(3).to_string()
+    );
     assert_eq!(said(&play, Steer::Go).unwrap_err(), SteerError::NotPaused.to_string());
-    assert!(said(&play, Steer::Turn(params(0.2))).is_ok() && said(&play, Steer::Back { trial: 0, step: 0 }).is_ok());
+    assert!(
+        said(&play, Steer::Turn(params(0.2))).is_ok()
+            && said(&play, Steer::Back { trial: 0, step: 0 }).is_ok()
+    );
     play.end(work, play::completed(1.0));
     assert_eq!(said(&play, Steer::Turn(params(0.2))).unwrap_err(), SteerError::Over.to_string());
     assert!(said(&play, Steer::Back { trial: 0, step: 0 }).is_ok());
@@ -276,7 +315,9 @@ fn rules_that_make_no_sense_are_refused() {
 
 #[test]
 fn every_trial_of_a_study_that_tunes_is_watched() {
-    let value = |x: &[f64], moment: Moment| if x[0] > 0.5 && moment.step > 5 { 40.0 } else { 1.0 + 1.0 / moment.step as f64 };
+    let value = |x: &[f64], moment: Moment| {
+        if x[0] > 0.5 && moment.step > 5 { 40.0 } else { 1.0 + 1.0 / moment.step as f64 }
+    };
     let mut spec = spec(space(vec![rate()]), 10, babysit().with("interval", 2));
     spec.policy.sampler = Component::named("random");
     spec.limits.trials = Some(30);

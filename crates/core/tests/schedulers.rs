@@ -88,7 +88,13 @@ fn all() -> Vec<Component> {
             }
             "babysit" => {
                 all.push(component.clone());
-                all.push(component.with("interval", 3).with("spike", 2.0).with("patience", 2).with("at_once", false));
+                all.push(
+                    component
+                        .with("interval", 3)
+                        .with("spike", 2.0)
+                        .with("patience", 2)
+                        .with("at_once", false),
+                );
             }
             "pb2" => all.push(component.with("population", 6).with("interval", 3)),
             "threshold" => all.push(component.with("upper", 1.5).with("warmup_steps", 2)),

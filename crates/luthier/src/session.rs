@@ -659,7 +659,8 @@ impl Turn<'_> {
     /// Whether a user wants the model of this work as it is.
     fn is_to_be_done(&self, work: Work) -> bool {
         let study = self.study();
-        let is_watched = !study.steers().is_empty() && present(study).is_some_and(|trial| trial.number == work.trial);
+        let is_watched =
+            !study.steers().is_empty() && present(study).is_some_and(|trial| trial.number == work.trial);
         let has_curve = study.piece(work).is_some_and(|piece| !piece.curve.is_empty());
         is_watched && has_curve && standing(study).is_some_and(|standing| standing.is_over)
     }

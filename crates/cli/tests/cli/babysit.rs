@@ -111,7 +111,8 @@ fn check_sums(bench: &Bench, number: usize) {
     let mut sum = 0.0;
     for (at, (step, found)) in curve(&all, number, "sum").into_iter().enumerate() {
         assert_eq!(step, at as u64 + 1);
-        let is_in = |leg: &&Value| leg["from"].as_u64().unwrap() < step && step <= leg["to"].as_u64().unwrap();
+        let is_in =
+            |leg: &&Value| leg["from"].as_u64().unwrap() < step && step <= leg["to"].as_u64().unwrap();
         sum += legs.iter().find(is_in).unwrap()["params"]["x"].as_f64().unwrap();
         assert_eq!(found, sum, "step {step}: {legs:?}");
     }
@@ -157,7 +158,11 @@ fn a_loss_that_is_no_number_is_gone_back_from_with_a_lower_rate() {
     let all = trials(&bench);
     assert_eq!(all[0]["state"], "failed", "{ended:?}");
     assert_eq!(all[1]["parent"]["step"], 0, "it begins anew");
-    assert!(ended.err.contains("diverged at step") && ended.err.contains("at the beginning"), "{}", ended.err);
+    assert!(
+        ended.err.contains("diverged at step") && ended.err.contains("at the beginning"),
+        "{}",
+        ended.err
+    );
     assert_eq!(all.last().unwrap()["state"], "completed");
     verify(&bench);
 }
@@ -209,7 +214,8 @@ fn commands_hear_of_their_knobs_or_are_started_again_and_train_nothing_twice() {
         let ended = bench.ok(&[&["babysit", "--script", "turns.txt"], args].concat());
         let all = trials(&bench);
         assert_eq!(all.len(), 5, "{how}: {ended:?}");
-        let parents: Vec<u64> = all[1..].iter().map(|trial| trial["parent"]["step"].as_u64().unwrap()).collect();
+        let parents: Vec<u64> =
+            all[1..].iter().map(|trial| trial["parent"]["step"].as_u64().unwrap()).collect();
         assert_eq!(parents, turned, "{how}");
         assert_eq!(all[3]["params"]["x"], 10, "the knobs of then");
         check_sums(&bench, 4);
@@ -266,7 +272,10 @@ fn another_terminal_steers_a_run_that_goes_on() {
         text.contains(&format!("step {step}  sum"))
     };
     eventually("it trains", || reported("2"));
-    assert_eq!(bench.ok(&["babysit", "--send", "pause"]).out, "pausing at the end of this step; `go` goes on\n");
+    assert_eq!(
+        bench.ok(&["babysit", "--send", "pause"]).out,
+        "pausing at the end of this step; `go` goes on\n"
+    );
     eventually("it pauses", || run.err().contains("paused at step"));
     assert!(bench.ok(&["babysit", "--send", "x 7"]).out.contains("x 1 → 7 when it goes on"));
     let refused = bench.luthier(&["babysit", "--send", "x 700"]);
@@ -324,7 +333,8 @@ fn a_killed_run_goes_on_where_it_was_and_hears_each_line_of_its_script_once() {
         bench.ok(&arguments);
         let all = trials(&bench);
         assert_eq!(all.len(), 4, "{how}");
-        let parents: Vec<u64> = all[1..].iter().map(|trial| trial["parent"]["step"].as_u64().unwrap()).collect();
+        let parents: Vec<u64> =
+            all[1..].iter().map(|trial| trial["parent"]["step"].as_u64().unwrap()).collect();
         assert_eq!(parents, [3, 5, 14]);
         check_sums(&bench, 3);
         verify(&bench);
@@ -343,7 +353,10 @@ fn lines_on_standard_input_are_heard() {
     std::io::Write::write_all(child.stdin.as_mut().unwrap(), text.as_bytes()).unwrap();
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(ended.status.success() && said.contains("at step 3: noted") && said.contains("turn a knob"), "{said}");
+    assert!(
+        ended.status.success() && said.contains("at step 3: noted") && said.contains("turn a knob"),
+        "{said}"
+    );
     assert!(said.contains("not done: learning_rate"), "{said}");
 }
 

@@ -159,22 +159,35 @@ impl Babysit {
     fn check_options(&self) -> Result<(), String> {
         let wrong = |text: String| Err(text);
         if self.interval == 0 {
-            return wrong("interval = 0, but a model has to train between checkpoints: give a number of steps from 1".into());
+            return wrong(
+                "interval = 0, but a model has to train between checkpoints: give a number of steps from 1"
+                    .into(),
+            );
         }
         if let Some(spike) = self.spike.filter(|spike| !(spike.is_finite() && *spike > 0.0)) {
-            return wrong(format!("spike = {spike} is no number of standard deviations: give one above 0, or null for none"));
+            return wrong(format!(
+                "spike = {spike} is no number of standard deviations: give one above 0, or null for none"
+            ));
         }
         if self.patience == Some(0) {
             return wrong("patience = 0 would stop everything at once: give a number of reports from 1, or null for none".into());
         }
         if self.window < FEWEST {
-            return wrong(format!("window = {} is too few reports to compare with: give at least {FEWEST}", self.window));
+            return wrong(format!(
+                "window = {} is too few reports to compare with: give at least {FEWEST}",
+                self.window
+            ));
         }
         if !(self.factor > 0.0 && self.factor <= 1.0) {
-            return wrong(format!("factor = {} lowers nothing: give a number above 0 and at most 1", self.factor));
+            return wrong(format!(
+                "factor = {} lowers nothing: give a number above 0 and at most 1",
+                self.factor
+            ));
         }
         if self.keep == Some(0) {
-            return wrong("keep = 0 leaves nothing to go back to: give a number from 1, or null for all".into());
+            return wrong(
+                "keep = 0 leaves nothing to go back to: give a number from 1, or null for all".into(),
+            );
         }
         Ok(())
     }
@@ -251,7 +264,13 @@ impl Babysit {
     ///
     /// It goes back to the newest checkpoint before the trouble. If that did not help and it comes no further, it goes back further:
     /// one checkpoint, then three, then seven, in the end to the beginning.
-    fn way_back(&self, study: &Study, line: &[u32], trial: &Trial, trouble: &Trouble) -> Option<((u32, u64), Point)> {
+    fn way_back(
+        &self,
+        study: &Study,
+        line: &[u32],
+        trial: &Trial,
+        trouble: &Trouble,
+    ) -> Option<((u32, u64), Point)> {
         let of = |number: &u32| study.trial(*number);
         let by_itself = |trial: &&Trial| trial.origin == Origin::Scheduler;
         let used = line.iter().filter_map(of).filter(by_itself).count() as u64;
@@ -319,9 +338,12 @@ impl Babysit {
         match (state == TrialState::Paused, steered.back.or(here.filter(|_| state == TrialState::Paused))) {
             (true, _) if steered.is_paused && !steered.is_over => Course::Busy,
             (false, Some(_)) if steered.is_paused && !steered.is_over => Course::Busy,
-            (_, Some(from)) if steered.is_changed && !steered.is_over => {
-                Course::Back { from, point: steered.point, why: format!("asked: {}", steered.asked), by: Origin::Steered }
-            }
+            (_, Some(from)) if steered.is_changed && !steered.is_over => Course::Back {
+                from,
+                point: steered.point,
+                why: format!("asked: {}", steered.asked),
+                by: Origin::Steered,
+            },
             (true, _) => Course::On(work),
             (false, _) => Course::Over,
         }
@@ -395,7 +417,8 @@ impl Scheduler for Babysit {
             return Verdict::go_on();
         };
         let is_at_end = study.spec().max_budget.is_some_and(|max| trial.step() >= max);
-        let is_due = trial.piece(0).and_then(|piece| piece.budget).is_none_or(|budget| trial.step() >= budget);
+        let is_due =
+            trial.piece(0).and_then(|piece| piece.budget).is_none_or(|budget| trial.step() >= budget);
         if !self.at_once && !is_due {
             return Verdict::go_on();
         }
@@ -430,7 +453,9 @@ impl Scheduler for Babysit {
 
     fn check(&self, spec: &Spec) -> Result<(), String> {
         if spec.replicates > 1 {
-            return Err("it watches single trainings; it does not go with replicates, so set replicates = 1".into());
+            return Err(
+                "it watches single trainings; it does not go with replicates, so set replicates = 1".into()
+            );
         }
         if let Some(name) = self.lower.as_ref().filter(|name| spec.space.find(name).is_none()) {
             let names: Vec<&str> = spec.space.parameters().iter().take(12).map(|p| &*p.name).collect();

@@ -359,7 +359,11 @@ impl Command {
 
     /// Sees a trial to its end or its pause, by the command that is `held` if that stands where the trial begins; what is left of
     /// the command comes back.
-    fn attend(&self, running: &mut Running<'_>, held: Option<Program>) -> (Result<(), Failed>, Option<Program>) {
+    fn attend(
+        &self,
+        running: &mut Running<'_>,
+        held: Option<Program>,
+    ) -> (Result<(), Failed>, Option<Program>) {
         let mut program = match held {
             Some(mut program) if program.stands_where(running) => {
                 inherit_count(running);
@@ -462,10 +466,16 @@ impl Command {
         all.extend(rest.into_iter().filter_map(|found| watch.pass_on(found)).flatten());
         let result = watch.conclude(&ended, all, &tails);
         if let Some(home) = program.home.take() {
-            let kept = if result.is_ok() && ended_by.is_none() { put_by(&home, &running.checkpoint_folder()) } else { Ok(()) };
+            let kept = if result.is_ok() && ended_by.is_none() {
+                put_by(&home, &running.checkpoint_folder())
+            } else {
+                Ok(())
+            };
             // What is left of it only takes room.
             let _left = fs::remove_dir_all(&home);
-            kept.map_err(|error| Failed::from(Failure::error(format!("its checkpoint cannot be kept: {error}"))))?;
+            kept.map_err(|error| {
+                Failed::from(Failure::error(format!("its checkpoint cannot be kept: {error}")))
+            })?;
         }
         result
     }

@@ -130,7 +130,8 @@ fn a_watched_run_of_format_1_folds_and_verifies() {
     let mut log = SqliteLog::watch(watched()).unwrap();
     let events = events(&mut log);
     let (study, _) = replay(&mut log).unwrap();
-    let trials: Vec<_> = study.trials().iter().map(|trial| (trial.parent, trial.origin, trial.state())).collect();
+    let trials: Vec<_> =
+        study.trials().iter().map(|trial| (trial.parent, trial.origin, trial.state())).collect();
     assert_eq!(
         trials,
         [

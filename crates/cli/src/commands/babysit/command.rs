@@ -18,13 +18,19 @@ use crate::report::safe;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     /// Another value for a knob.
-    Turn { name: String, to: Amount },
+    Turn {
+        name: String,
+        to: Amount,
+    },
     Pause,
     Go,
     /// Back along the model's own line: to this step, or to the checkpoint before the one it stands at.
     Back(Option<u64>),
     /// To any trial's checkpoint.
-    Branch { trial: u32, step: u64 },
+    Branch {
+        trial: u32,
+        step: u64,
+    },
     Stop,
     Show(View),
 }
@@ -122,7 +128,9 @@ fn command(text: &str) -> anyhow::Result<Command> {
         [name, amount] => Command::Turn { name: (*name).into(), to: amount_of(amount)? },
         [name, "*", factor] => Command::Turn { name: (*name).into(), to: amount_of(&format!("*{factor}"))? },
         [name, "/", factor] => Command::Turn { name: (*name).into(), to: amount_of(&format!("/{factor}"))? },
-        _ => bail!("{text:?} is not understood; a knob and its value, such as `lr 0.01`, or one of: pause, go, back, branch, stop, knobs, tree, schedule, help"),
+        _ => bail!(
+            "{text:?} is not understood; a knob and its value, such as `lr 0.01`, or one of: pause, go, back, branch, stop, knobs, tree, schedule, help"
+        ),
     })
 }
 
@@ -172,11 +180,13 @@ impl Knobs {
         let study = turn.study();
         let now = standing(study).context("the model has not begun to train")?;
         let (parameter, is_new) = self.parameter(study.space(), name)?;
-        let before = study.space().decode(&now.point).get(&parameter.name).cloned().or(parameter.default.clone());
+        let before =
+            study.space().decode(&now.point).get(&parameter.name).cloned().or(parameter.default.clone());
         let value = amount(&parameter, before.as_ref(), to)?;
-        parameter.distribution.encode(&value).map_err(|problem| {
-            anyhow::anyhow!("{}: {problem}", parameter.name)
-        })?;
+        parameter
+            .distribution
+            .encode(&value)
+            .map_err(|problem| anyhow::anyhow!("{}: {problem}", parameter.name))?;
         if is_new {
             turn.change_space(SpaceEdit::Add(parameter.clone()))?;
         }
@@ -188,11 +198,12 @@ impl Knobs {
 
     /// The parameter that a name means, and whether the space does not know it yet.
     fn parameter(&self, space: &Space, name: &str) -> anyhow::Result<(Parameter, bool)> {
-        let known = |name: &str| space.find(name).map(|k| space.parameters()[k].clone()).filter(|p| !p.retired);
+        let known =
+            |name: &str| space.find(name).map(|k| space.parameters()[k].clone()).filter(|p| !p.retired);
         let full = Settings::full_name(name).ok();
-        let found = known(name).or_else(|| known(full.as_deref()?)).or_else(|| {
-            (full.as_deref() == Some("learning_rate")).then(|| known("lr")).flatten()
-        });
+        let found = known(name)
+            .or_else(|| known(full.as_deref()?))
+            .or_else(|| (full.as_deref() == Some("learning_rate")).then(|| known("lr")).flatten());
         match (&self.network, found) {
             (Some(_), Some(parameter)) if !Settings::may_change(&parameter.name).unwrap_or(true) => {
                 bail!("{} cannot change while a network trains; `knobs` lists what can", parameter.name)
@@ -203,7 +214,9 @@ impl Knobs {
                 Err(NetworkError::NoKnob { name, .. }) => {
                     bail!("{name} cannot change while a network trains; `knobs` lists what can")
                 }
-                Err(NetworkError::Settings(_)) => bail!("there is no knob {name:?}; `knobs` lists what there is"),
+                Err(NetworkError::Settings(_)) => {
+                    bail!("there is no knob {name:?}; `knobs` lists what there is")
+                }
                 Err(other) => Err(other.into()),
             },
             (None, None) => {
@@ -231,7 +244,11 @@ impl Knobs {
         let (mut text, mut fixed) = (String::new(), Params::new());
         for (name, value) in params.iter() {
             if is_free(name) {
-                let range = study.space().find(name).map(|k| range(&study.space().parameters()[k])).unwrap_or_default();
+                let range = study
+                    .space()
+                    .find(name)
+                    .map(|k| range(&study.space().parameters()[k]))
+                    .unwrap_or_default();
                 text.push_str(&format!("{}  {value}{range}\n", safe(name)));
             } else {
                 fixed.set(name, value.clone());
@@ -252,7 +269,9 @@ impl Knobs {
 fn range(parameter: &Parameter) -> String {
     use luthier::core::space::Distribution;
     match &parameter.distribution {
-        Distribution::Float { low, high, .. } => format!("  ({} … {})", Value::Float(*low), Value::Float(*high)),
+        Distribution::Float { low, high, .. } => {
+            format!("  ({} … {})", Value::Float(*low), Value::Float(*high))
+        }
         Distribution::Int { low, high, .. } => format!("  ({low} … {high})"),
         Distribution::Categorical { choices: values } | Distribution::Ordinal { levels: values } => {
             let values: Vec<String> = values.iter().map(ToString::to_string).collect();
@@ -298,7 +317,11 @@ fn back(study: &Study, to: Option<u64>) -> anyhow::Result<Steer> {
     let Some((trial, step)) = found else {
         let mut steps: Vec<u64> = known.iter().map(|(_, step)| *step).collect();
         steps.reverse();
-        bail!("there is no checkpoint of step {} on this line; there are 0 (the beginning) and {}", to.unwrap_or(0), ranges(&steps))
+        bail!(
+            "there is no checkpoint of step {} on this line; there are 0 (the beginning) and {}",
+            to.unwrap_or(0),
+            ranges(&steps)
+        )
     };
     Ok(Steer::Back { trial, step })
 }
@@ -312,7 +335,9 @@ fn ranges(steps: &[u64]) -> String {
             _ => runs.push((step, step)),
         }
     }
-    let told = |(first, last): &(u64, u64)| if first == last { first.to_string() } else { format!("{first} … {last}") };
+    let told = |(first, last): &(u64, u64)| {
+        if first == last { first.to_string() } else { format!("{first} … {last}") }
+    };
     if runs.is_empty() { "no other".into() } else { runs.iter().map(told).collect::<Vec<_>>().join(", ") }
 }
 
@@ -325,8 +350,12 @@ fn amount(parameter: &Parameter, before: Option<&Value>, to: &Amount) -> anyhow:
     match before {
         Some(Value::Int(whole)) => Ok(Value::Int((*whole as f64 * factor).round() as i64)),
         // 0.1 times 3 is 0.3 to whoever typed it.
-        Some(Value::Float(x)) => Ok(Value::Float(format!("{:.14e}", x * factor).parse().unwrap_or(x * factor))),
-        Some(value @ (Value::Bool(_) | Value::Text(_))) => bail!("{name} is {value}, which cannot be multiplied; give a value"),
+        Some(Value::Float(x)) => {
+            Ok(Value::Float(format!("{:.14e}", x * factor).parse().unwrap_or(x * factor)))
+        }
+        Some(value @ (Value::Bool(_) | Value::Text(_))) => {
+            bail!("{name} is {value}, which cannot be multiplied; give a value")
+        }
         None => bail!("{name} has no value yet; give one"),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, PoisonError, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -42,7 +42,13 @@ struct Ears {
 
 impl Keyboard {
     /// Begins to listen; `heard` is told of each wish that was written down.
-    pub(super) fn listen(log: PathBuf, knobs: Arc<Knobs>, screen: Screen, cues: Cues, heard: Sender<()>) -> Self {
+    pub(super) fn listen(
+        log: PathBuf,
+        knobs: Arc<Knobs>,
+        screen: Screen,
+        cues: Cues,
+        heard: Sender<()>,
+    ) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let is_drawn = std::io::stderr().is_terminal() && std::io::stdin().is_terminal();
         let keys = if is_drawn { Keys::open() } else { None };
@@ -105,9 +111,9 @@ impl Ears {
                 self.screen.say(format!("> {line}"));
                 self.hear(&line);
             }
-            Key::Letter(' ') if typed.is_empty() => self.carry_out_by(|is_paused| {
-                if is_paused { Command::Go } else { Command::Pause }
-            }),
+            Key::Letter(' ') if typed.is_empty() => {
+                self.carry_out_by(|is_paused| if is_paused { Command::Go } else { Command::Pause })
+            }
             Key::Letter('+') | Key::Up if typed.is_empty() => self.carry_out(&lr(1.2)),
             Key::Letter('-') | Key::Down if typed.is_empty() => self.carry_out(&lr(1.0 / 1.2)),
             Key::Left if typed.is_empty() => self.carry_out(&Command::Back(None)),

@@ -28,7 +28,9 @@ use luthier_nn::{NetworkSpec, Settings};
 
 use super::tune::{Kind, check_unchanged, described, description, stored};
 use crate::lineage;
-use crate::opening::{BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, read_study_file, trials_of, with_hint};
+use crate::opening::{
+    BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, read_study_file, trials_of, with_hint,
+};
 use crate::progress::{Mode, Progress};
 use crate::report;
 use command::{Cue, Knobs, Line, parse, script};
@@ -122,7 +124,11 @@ struct Opened {
 
 /// The run that is there, or a new one.
 fn open(arguments: &Arguments, log: &Path) -> anyhow::Result<Opened> {
-    let file = if is_log(&arguments.file) { None } else { Some(alone(read_study_file(&arguments.file)?, arguments)?) };
+    let file = if is_log(&arguments.file) {
+        None
+    } else {
+        Some(alone(read_study_file(&arguments.file)?, arguments)?)
+    };
     let options = SqliteOptions { holder: holder(), ..SqliteOptions::default() };
     loop {
         let opened = SqliteLog::open(log, options.clone()).map(|log| Session::open(Box::new(log)));
@@ -144,11 +150,17 @@ fn open(arguments: &Arguments, log: &Path) -> anyhow::Result<Opened> {
 /// The study file of one training: no replicates, nothing trained in its company, `--set` in its settings.
 fn alone(mut file: StudyFile, arguments: &Arguments) -> anyhow::Result<StudyFile> {
     if file.spec.replicates > 1 {
-        bail!("{} asks for {} replicates of each trial, but one model is watched at a time; remove `replicates`", arguments.file.display(), file.spec.replicates);
+        bail!(
+            "{} asks for {} replicates of each trial, but one model is watched at a time; remove `replicates`",
+            arguments.file.display(),
+            file.spec.replicates
+        );
     }
     if let ObjectiveSpec::Network(table) = &mut file.objective {
         if table.contains_key("quality") {
-            bail!("[network.quality] trains each trial several times, but one model is watched at a time; remove it");
+            bail!(
+                "[network.quality] trains each trial several times, but one model is watched at a time; remove it"
+            );
         }
         table.insert("population".into(), "off".into());
     }
@@ -159,14 +171,19 @@ fn settings_of(objective: &ObjectiveSpec) -> anyhow::Result<Option<Settings>> {
     match objective {
         ObjectiveSpec::Command(_) => Ok(None),
         ObjectiveSpec::Network(table) => {
-            let network: NetworkSpec = serde_json::from_value(serde_json::Value::Object(table.clone()))
-                .context("[network]")?;
+            let network: NetworkSpec =
+                serde_json::from_value(serde_json::Value::Object(table.clone())).context("[network]")?;
             Ok(Some(network.settings))
         }
     }
 }
 
-fn go_on(session: Session, file: Option<&StudyFile>, log: &Path, arguments: &Arguments) -> anyhow::Result<Opened> {
+fn go_on(
+    session: Session,
+    file: Option<&StudyFile>,
+    log: &Path,
+    arguments: &Arguments,
+) -> anyhow::Result<Opened> {
     let session = session.with_liveness(holder_is_alive);
     if !luthier::core::steering::is_single(session.study()) {
         bail!("{} is no run of one model that is watched; name another log with --study", log.display());
@@ -229,8 +246,11 @@ fn enqueue_first(session: &mut Session, params: &Params) -> anyhow::Result<()> {
     if is_there(session.study()) {
         return Ok(());
     }
-    let params =
-        if params.is_empty() { session.study().space().decode(&session.study().space().default_point()) } else { params.clone() };
+    let params = if params.is_empty() {
+        session.study().space().decode(&session.study().space().default_point())
+    } else {
+        params.clone()
+    };
     session.turn(|turn| {
         if is_there(turn.study()) { Ok(()) } else { turn.enqueue(Wish { params, within: Vec::new() }) }
     })?;
@@ -239,7 +259,9 @@ fn enqueue_first(session: &mut Session, params: &Params) -> anyhow::Result<()> {
 
 fn parse_set(texts: &[String]) -> anyhow::Result<Vec<(String, Value)>> {
     let pair = |text: &String| match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), Value::parse(value))),
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), Value::parse(value)))
+        }
         Some(_) | None => bail!("--set {text:?} is not NAME=VALUE"),
     };
     texts.iter().map(pair).collect()
@@ -285,12 +307,18 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
     let mut scheduler = if *written.name == *NAME { written.clone() } else { Component::named(NAME) };
     for rule in &arguments.rule {
         if rule == "none" {
-            for (name, value) in [("spike", serde_json::Value::Null), ("patience", serde_json::Value::Null), ("rollbacks", 0.into())] {
+            for (name, value) in [
+                ("spike", serde_json::Value::Null),
+                ("patience", serde_json::Value::Null),
+                ("rollbacks", 0.into()),
+            ] {
                 scheduler.options.insert(name.into(), value);
             }
             continue;
         }
-        let (name, value) = rule.split_once('=').with_context(|| format!("--rule {rule:?} is not NAME=VALUE; try spike=6 or none"))?;
+        let (name, value) = rule
+            .split_once('=')
+            .with_context(|| format!("--rule {rule:?} is not NAME=VALUE; try spike=6 or none"))?;
         let value = match Value::parse(value) {
             Value::Text(text) if &*text == "none" => serde_json::Value::Null,
             value => serde_json::to_value(value)?,
@@ -298,7 +326,9 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
         scheduler.options.insert(name.into(), value);
     }
     let usual = || usual_interval(&file.objective, spec.max_budget);
-    let interval = arguments.every.or_else(|| if scheduler.options.contains_key("interval") { None } else { Some(usual()) });
+    let interval = arguments
+        .every
+        .or_else(|| if scheduler.options.contains_key("interval") { None } else { Some(usual()) });
     if let Some(interval) = interval {
         scheduler.options.insert("interval".into(), interval.into());
     }
@@ -388,11 +418,15 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
 /// Parameters whose first values nobody has chosen.
 fn guessed(study: &Study, arguments: &Arguments) -> String {
     let set = parse_set(&arguments.set).unwrap_or_default();
-    let is_set = |name: &str| set.iter().any(|(given, _)| given == name || Settings::full_name(given).is_ok_and(|full| full == name));
+    let is_set = |name: &str| {
+        set.iter()
+            .any(|(given, _)| given == name || Settings::full_name(given).is_ok_and(|full| full == name))
+    };
     let Some(wish) = study.queue().front() else { return String::new() };
     let mut open = Params::new();
     for (name, value) in wish.params.iter() {
-        let has_default = study.space().find(name).is_some_and(|k| study.space().parameters()[k].default.is_some());
+        let has_default =
+            study.space().find(name).is_some_and(|k| study.space().parameters()[k].default.is_some());
         if !has_default && !is_set(name) {
             open.set(name, value.clone());
         }
@@ -415,7 +449,9 @@ fn send(log: &Path, lines: &[String]) -> anyhow::Result<ExitCode> {
     for line in lines {
         match parse(line)? {
             None => {}
-            Some(Line::Later(_)) => bail!("{line:?} has to wait for its step; write it into a script, or to the run itself"),
+            Some(Line::Later(_)) => {
+                bail!("{line:?} has to wait for its step; write it into a script, or to the run itself")
+            }
             Some(Line::Now(command)) => {
                 let said = session.turn(|turn| knobs.carry_out(turn, &command))?;
                 is_done &= !said.starts_with("not done");
@@ -451,7 +487,11 @@ fn watch(
     };
     let mut teller = Teller::new(screen.clone(), session.study(), command);
     let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues, heard);
-    let mut progress = Progress::new(if arguments.json { Mode::Machines } else { Mode::Quiet }, session.study(), stop.clone());
+    let mut progress = Progress::new(
+        if arguments.json { Mode::Machines } else { Mode::Quiet },
+        session.study(),
+        stop.clone(),
+    );
     let end = loop {
         let end = executor::run(&mut session, kind.objective(), &options, &mut |study, moment| {
             progress.update(study, moment);
@@ -468,11 +508,20 @@ fn watch(
 }
 
 /// A model that fell over may be taken back by somebody who sits before a terminal.
-fn wants_more(session: &mut Session, screen: &Screen, hearing: &Receiver<()>, stop: &Stop) -> anyhow::Result<bool> {
+fn wants_more(
+    session: &mut Session,
+    screen: &Screen,
+    hearing: &Receiver<()>,
+    stop: &Stop,
+) -> anyhow::Result<bool> {
     use std::io::IsTerminal;
-    let has_wish = |study: &Study| standing(study).is_some_and(|standing| standing.back.is_some() && !standing.is_over);
+    let has_wish =
+        |study: &Study| standing(study).is_some_and(|standing| standing.back.is_some() && !standing.is_over);
     let fell = |study: &Study| {
-        study.trials().last().is_some_and(|trial| matches!(trial.state(), TrialState::Failed | TrialState::Pruned))
+        study
+            .trials()
+            .last()
+            .is_some_and(|trial| matches!(trial.state(), TrialState::Failed | TrialState::Pruned))
     };
     session.refresh()?;
     if has_wish(session.study()) {
@@ -482,7 +531,8 @@ fn wants_more(session: &mut Session, screen: &Screen, hearing: &Receiver<()>, st
         return Ok(false);
     }
     let why = session.study().trials().last().map(screen::reason).unwrap_or_default();
-    screen.say(format!("the run has ended: {why}\n`back` and `branch` go on from a checkpoint, Ctrl-C leaves"));
+    screen
+        .say(format!("the run has ended: {why}\n`back` and `branch` go on from a checkpoint, Ctrl-C leaves"));
     while !stop.is_asked() {
         let _silence = hearing.recv_timeout(Duration::from_millis(200));
         session.refresh()?;

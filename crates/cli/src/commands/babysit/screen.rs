@@ -202,7 +202,8 @@ impl Teller {
         let (parent, step) = trial.parent?;
         let (unit, number) = (safe(&study.metrics().step), trial.number);
         let changes = lineage::changes(study, trial);
-        let place = if step == 0 { "at the beginning".into() } else { format!("at {unit} {step} of trial {parent}") };
+        let place =
+            if step == 0 { "at the beginning".into() } else { format!("at {unit} {step} of trial {parent}") };
         let as_then = || format!("all knobs as at {unit} {step}");
         let changes = if changes.is_empty() { as_then() } else { changes };
         let before = study.trials()[..trial.number as usize].last();
@@ -217,7 +218,9 @@ impl Teller {
         let by_itself = |other: &&Trial| other.origin == Origin::Scheduler && other.number <= trial.number;
         let count = study.trials().iter().filter(by_itself).count();
         let rollbacks = self.rollbacks;
-        Some(format!("↩ {why}: trial {number} goes on {place} with {changes} (rollback {count} of {rollbacks})"))
+        Some(format!(
+            "↩ {why}: trial {number} goes on {place} with {changes} (rollback {count} of {rollbacks})"
+        ))
     }
 }
 
@@ -236,7 +239,8 @@ fn report_line(study: &Study, trial: &Trial, width: usize) -> String {
     let objective = &metrics.objectives[0];
     let values = named_values(study, point);
     let main = values.iter().find(|(name, _)| *name == objective.name).map_or(f64::NAN, |(_, value)| *value);
-    let mut text = format!("{} {}  {} {}", safe(&metrics.step), point.step, safe(&objective.name), number(main));
+    let mut text =
+        format!("{} {}  {} {}", safe(&metrics.step), point.step, safe(&objective.name), number(main));
     let best = losses(study, trial.number, point.step).into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
     if let Some((step, loss)) = best {
         text.push_str(&if step == point.step {
@@ -247,7 +251,12 @@ fn report_line(study: &Study, trial: &Trial, width: usize) -> String {
     }
     let params = study.params(trial);
     let is_other = |(name, _): &&(Arc<str>, f64)| *name != objective.name && params.get(name).is_none();
-    let others: Vec<String> = values.iter().filter(is_other).take(MOST_OTHERS).map(|(name, value)| format!("{} {}", safe(name), number(*value))).collect();
+    let others: Vec<String> = values
+        .iter()
+        .filter(is_other)
+        .take(MOST_OTHERS)
+        .map(|(name, value)| format!("{} {}", safe(name), number(*value)))
+        .collect();
     let knobs = lineage::words(&params);
     let knobs = format!("  | {knobs}");
     let room = width.saturating_sub(measure_text_width(&text) + measure_text_width(&knobs) + 2);
@@ -264,5 +273,9 @@ fn report_line(study: &Study, trial: &Trial, width: usize) -> String {
 
 /// Columns of the terminal; plenty where there is none.
 fn width() -> usize {
-    if std::io::stderr().is_terminal() { usize::from(console::Term::stderr().size().1).max(40) - 1 } else { 400 }
+    if std::io::stderr().is_terminal() {
+        usize::from(console::Term::stderr().size().1).max(40) - 1
+    } else {
+        400
+    }
 }
