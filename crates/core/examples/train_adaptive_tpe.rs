@@ -54,8 +54,9 @@ const RIDGE: f64 = 100.0;
 const RIDGE_OF_FEATURES: f64 = 400.0;
 /// What a choice must promise beyond the plain one's.
 const MARGIN: f64 = 0.02;
-/// A choice is kept if it pays on families left out by so many standard errors: by chance 1 of 20 does.
-const SURE: f64 = 1.64;
+/// A choice is kept if it pays on families left out by so many standard errors, in so many branches.
+const SURE: f64 = 2.0;
+const LEAST: usize = 100;
 
 type Choices = [usize; SETTING_COUNT];
 
@@ -402,8 +403,12 @@ fn print_branches(name: &str, mut trunk: Run, rng: &mut Rng) {
             let added = &branch.path[trials..];
             let mean = added.iter().sum::<f64>() / added.len().max(1) as f64;
             let mut line = format!("{name} {trials} {:.6} {mean:.6} {:.6}", trunk.best.1, branch.best.1);
-            choices.iter().for_each(|choice| write!(line, " {choice}").expect("memory"));
-            features.iter().for_each(|feature| write!(line, " {feature:.4}").expect("memory"));
+            for choice in choices {
+                write!(line, " {choice}").expect("memory");
+            }
+            for feature in features {
+                write!(line, " {feature:.4}").expect("memory");
+            }
             println!("{line}");
         }
     }
@@ -437,7 +442,7 @@ fn fit(files: &[String]) {
                 let rows = rows.iter().filter(|row| row.family == **family);
                 rows.filter_map(|row| departure(row, weights, setting, choice)).collect::<Vec<_>>()
             });
-            let (gain, error) = advantage(held.collect());
+            let (gain, error) = advantage(&held.collect::<Vec<_>>());
             let pays = gain > SURE * error;
             eprintln!("{name} {choice}: {gain:+.3} ± {error:.3}, {}", if pays { "kept" } else { "left out" });
             if !pays {
@@ -527,7 +532,10 @@ fn departure(row: &Row, weights: &[f64], setting: usize, choice: usize) -> Optio
 }
 
 /// The mean of those that departed less that of the others, and its standard error.
-fn advantage(rows: Vec<(bool, f64)>) -> (f64, f64) {
+fn advantage(rows: &[(bool, f64)]) -> (f64, f64) {
+    if rows.iter().filter(|row| row.0).count() < LEAST {
+        return (0.0, f64::INFINITY);
+    }
     let part = |departed: bool| {
         let values: Vec<f64> = rows.iter().filter(|row| row.0 == departed).map(|row| row.1).collect();
         let n = values.len() as f64;
@@ -535,8 +543,8 @@ fn advantage(rows: Vec<(bool, f64)>) -> (f64, f64) {
         (mean, values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n * (n - 1.0)))
     };
     let ((one, a), (other, b)) = (part(true), part(false));
-    let found = (one - other, (a + b).sqrt());
-    if found.0.is_finite() && found.1.is_finite() { found } else { (0.0, f64::INFINITY) }
+    let error = (a + b).sqrt();
+    if error.is_finite() { (one - other, error) } else { (0.0, f64::INFINITY) }
 }
 
 /// Cholesky's method.

@@ -188,9 +188,8 @@ fn check_back(
         pauses.iter().filter(|step| is_kept(trial, **step)).map(ToString::to_string).collect();
     let there = match kept.as_slice() {
         [] => "none".into(),
-        [few @ ..] if few.len() <= 12 => few.join(", "),
-        [first, .., last] => format!("{} from {first} to {last}", kept.len()),
-        [one] => one.clone(),
+        [first, .., last] if kept.len() > 12 => format!("{} from {first} to {last}", kept.len()),
+        few => few.join(", "),
     };
     Err(SteerError::NoCheckpoint { trial: number, step, there })
 }

@@ -483,18 +483,7 @@ impl Study {
             }
             Event::Drawn { trial, name, value } => self.draw(*trial, name, value)?,
             Event::Reported { work, step, values, seconds } => self.report(*work, *step, values, *seconds)?,
-            Event::Paused { work, step, seconds } => {
-                let piece = self.piece_in(*work, &[WorkState::Running], "paused")?;
-                piece.state = WorkState::Paused;
-                piece.paused_at = Some(*step);
-                if let Err(place) = piece.pauses.binary_search(step) {
-                    piece.pauses.insert(place, *step);
-                }
-                piece.seconds += seconds;
-                self.tally.seconds += seconds;
-                self.running.remove(work);
-                self.paused.insert(*work);
-            }
+            Event::Paused { work, step, seconds } => self.pause(*work, *step, *seconds)?,
             Event::Ended { work, outcome, seconds, used } => {
                 if let Some(used) = used {
                     self.keep_only(work.trial, used)?;
@@ -528,6 +517,20 @@ impl Study {
             Event::Steered(steer) => self.steers.push(steer.clone()),
             Event::Noted { trial, key, value } => self.notes.push((*trial, key.clone(), value.clone())),
         }
+        Ok(())
+    }
+
+    fn pause(&mut self, work: Work, step: u64, seconds: f64) -> Result<(), FoldError> {
+        let piece = self.piece_in(work, &[WorkState::Running], "paused")?;
+        piece.state = WorkState::Paused;
+        piece.paused_at = Some(step);
+        if let Err(place) = piece.pauses.binary_search(&step) {
+            piece.pauses.insert(place, step);
+        }
+        piece.seconds += seconds;
+        self.tally.seconds += seconds;
+        self.running.remove(&work);
+        self.paused.insert(work);
         Ok(())
     }
 

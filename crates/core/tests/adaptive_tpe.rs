@@ -15,6 +15,7 @@ use luthier_core::sampler::adaptive_tpe::{SETTING_COUNT, SETTINGS, Settings};
 use luthier_core::space::{Distribution, Parameter, Scale, Space};
 use luthier_core::spec::{Component, Spec};
 use luthier_core::study::Study;
+use luthier_core::trial::Trial;
 use serde_json::{Value as Json, json};
 
 fn wins(function: &Function, ours: &Component, other: &Component, trials: usize) -> usize {
@@ -105,6 +106,28 @@ fn without_reason_the_settings_are_the_plain_estimators() {
     assert_eq!(Settings::of([0; SETTING_COUNT]).n_candidates, 24);
     assert_eq!(Settings::by(&[0.0; COUNT]), Settings::of([0; SETTING_COUNT]));
     assert_eq!(SETTINGS.iter().map(|(_, count)| count).sum::<usize>(), 24);
+}
+
+#[test]
+fn with_the_plain_settings_it_proposes_what_plain_tpe_does() {
+    let plain = Settings::of([0; SETTING_COUNT]);
+    let plain = Component::named("adaptive_tpe")
+        .with("gamma", plain.gamma)
+        .with("n_candidates", plain.n_candidates)
+        .with("width", plain.width)
+        .with("bad_width", plain.bad_width)
+        .with("prior_weight", plain.prior_weight)
+        .with("lock", plain.lock)
+        .with("filter", serde_json::to_value(plain.filter).unwrap())
+        .with("grouping", serde_json::to_value(plain.grouping).unwrap());
+    for function in [&BRANCHES, &TEN] {
+        let points = |sampler: &Component| -> Vec<Vec<u64>> {
+            let study = study_of(function, sampler.clone(), 4, 80);
+            let bits = |trial: &Trial| trial.point.0.iter().map(|x| x.to_bits()).collect();
+            study.trials().iter().map(bits).collect()
+        };
+        assert_eq!(points(&plain), points(&Component::named("tpe")), "{}", function.name);
+    }
 }
 
 #[test]

@@ -509,6 +509,7 @@ fn fronts_beat_random_search() {
 fn samplers_of_one_loss_know_several() {
     let covered = |sampler: &str, seed| volume(&ZDT1, Component::named(sampler), seed, 250);
     let by_chance: Vec<f64> = (0..10).map(|seed| covered("random", seed)).collect();
+    let mut failed = Vec::new();
     for sampler in ["differential_evolution", "regularized_evolution", "coarse_to_fine", "nelder_mead"] {
         let wins = (0..10).filter(|seed| covered(sampler, *seed) > by_chance[*seed as usize]).count();
         // The front's first loss runs from 0 to 1. Of a search that saw that loss alone, all good points had it near 0.
@@ -520,6 +521,9 @@ fn samplers_of_one_loss_know_several() {
         };
         let spread = (0..10).filter(spread).count();
         println!("{sampler}: {wins} wins of 10, {spread} fronts of 10 spread out");
-        assert!(wins >= 9 && spread >= 9, "{sampler}: {wins} wins of 10, {spread} fronts of 10 spread out");
+        if wins < 9 || spread < 9 {
+            failed.push(sampler);
+        }
     }
+    assert!(failed.is_empty(), "{failed:?}");
 }

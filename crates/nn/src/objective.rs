@@ -25,8 +25,8 @@ use luthier::objective::{Failed, Flow, Objective, Running};
 use luthier::objective::{Next, Pool};
 use luthier::session::named_values;
 
-use crate::evaluation::joined;
 pub use self::knobs::knob;
+use crate::evaluation::joined;
 pub use crate::hypermodel::{
     Choice, FloatDraw, HyperModel, HyperObjective, Hyperparameters, IntDraw, Training, Whole,
 };
@@ -262,6 +262,14 @@ impl NetworkObjective {
         }
         let epochs = match &measured {
             Some(measured) => measured.epoch,
+            None if study.metrics().curve == CurveValue::Best && settings.patience.is_none() => {
+                let losses: Vec<(u64, f64)> =
+                    best.curve().iter().map(|point| (point.step, point.loss)).collect();
+                match level_until(&losses) {
+                    Some(epoch) => epoch as usize,
+                    None => Model::load(&kept)?.epochs(),
+                }
+            }
             None => Model::load(&kept)?.epochs(),
         };
         let seed = Rng::key(study.spec().seed, u64::from(best.number), Purpose::Objective, 0);
@@ -816,6 +824,27 @@ fn known_names(problem: &Problem) -> String {
     LOSSES.into_iter().chain(metrics).collect::<Vec<_>>().join(", ")
 }
 
+/// Epochs whose losses are taken together where one alone says little.
+const TOGETHER: usize = 5;
+
+/// The last epoch until which a curve, as (epoch, loss), is level with its best: the mean of the latest few losses is no
+/// further above the least such mean than chance explains, by one standard error as the differences between
+/// successive losses have it. Which single epoch is best is mostly luck, and a falling learning rate pays at its end. `None` for
+/// a short curve.
+fn level_until(curve: &[(u64, f64)]) -> Option<u64> {
+    let late = curve.get(curve.len() / 2..)?;
+    if late.len() < TOGETHER {
+        return None;
+    }
+    let mean = |part: &[(u64, f64)]| part.iter().map(|(_, loss)| loss).sum::<f64>() / part.len() as f64;
+    let jumps: f64 = late.windows(2).map(|pair| (pair[1].1 - pair[0].1).powi(2)).sum();
+    let error = (jumps / (2 * (late.len() - 1) * TOGETHER) as f64).sqrt();
+    let means: Vec<(u64, f64)> =
+        curve.windows(TOGETHER).map(|part| (part[TOGETHER - 1].0, mean(part))).collect();
+    let least = means.iter().map(|(_, mean)| *mean).fold(f64::INFINITY, f64::min);
+    means.iter().rev().find(|(_, mean)| *mean <= least + error).map(|(epoch, _)| *epoch)
+}
+
 /// The seed of the winner's last training, of the key of its trial.
 fn anew_seed(key: &[u8; 32]) -> [u8; 32] {
     *blake3::keyed_hash(key, b"trained anew").as_bytes()
@@ -835,5 +864,28 @@ fn param_value(value: &Value) -> ParamValue {
         Value::Int(i) => (*i).into(),
         Value::Float(x) => (*x).into(),
         Value::Text(text) => text.to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::level_until;
+
+    fn until(loss: impl Fn(u64) -> f64, epochs: u64) -> Option<u64> {
+        level_until(&(1..=epochs).map(|epoch| (epoch, loss(epoch))).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_winner_is_trained_for_as_long_as_its_curve_is_level() {
+        // Up and down by chance, with the best single epoch early.
+        let level = |epoch: u64| if epoch == 8 { 0.9 } else { 1.0 + 0.02 * (epoch % 3) as f64 };
+        assert_eq!(until(level, 30), Some(30));
+        // Falling to the end.
+        assert_eq!(until(|epoch| 1.0 / epoch as f64, 30), Some(30));
+        // Over-fitted from epoch 10 on, by far more than chance.
+        let turned = until(|epoch| (epoch as f64 - 10.0).abs() / 10.0, 30).unwrap();
+        assert!((10..=14).contains(&turned), "{turned}");
+        // Too short to say.
+        assert_eq!(until(|_| 1.0, 6), None);
     }
 }

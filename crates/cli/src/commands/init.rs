@@ -71,6 +71,7 @@ fn study_file(arguments: &Arguments) -> anyhow::Result<String> {
 
 trials = 50                  # finished trials in all, failed and stopped ones included
 # limits.failures = 10       # stop when this many trials in a row fail: the command may be broken
+# limits.converged = true    # stop when more trials would hardly gain anything
 seed = 0                     # the same seed and the same results give the same decisions
 
 [metric]

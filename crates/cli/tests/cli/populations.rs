@@ -183,6 +183,78 @@ fn networks_go_on_from_the_weights_of_others_and_keep_their_shape() {
     assert!(best["values"]["val_loss"].as_f64().unwrap() > 0.0 && !text.is_empty());
 }
 
+/// The validation loss at each step along a trial's lineage, as the study has it.
+fn losses_along(bench: &Bench, schedule: &Value) -> Vec<(u64, f64)> {
+    let mut losses = Vec::new();
+    for leg in schedule["legs"].as_array().unwrap() {
+        let number = leg["trial"].to_string();
+        let shown: Value =
+            serde_json::from_str(&bench.ok(&["show", "--trial", &number, "--json"]).out).unwrap();
+        let step = |point: &Value| point["step"].as_u64().unwrap();
+        let (from, to) = (leg["from"].as_u64().unwrap(), leg["to"].as_u64().unwrap());
+        let curve = shown["curve"].as_array().unwrap();
+        let within = curve.iter().filter(|point| from < step(point) && step(point) <= to);
+        losses.extend(within.map(|point| (step(point), point["val_loss"].as_f64().unwrap())));
+    }
+    losses
+}
+
+/// What makes a training depend on its past and on chance: momentum, dropout, noise, batches in a new order, a
+/// learning rate that falls.
+const WITH_A_PAST: &str = r#"optimizer = "nesterov"
+dropout = 0.1
+noise = 0.05
+schedule = "cosine"
+units = [12, 8]
+[params.momentum]
+type = "float"
+low = 0.5
+high = 0.99
+scale = "log1m"
+[params.learning_rate]"#;
+
+#[test]
+fn a_replayed_network_has_the_winners_curve_and_weights() {
+    for (scheduler, workers) in [
+        (r#"{ name = "pbt", population = 6, interval = 2, quantile = 0.5 }"#, "1"),
+        (r#"{ name = "pbt", population = 6, interval = 2, quantile = 0.5, synchronous = true }"#, "2"),
+        (r#"{ name = "pbt", population = 6, interval = 1, frequencies = [1, 3] }"#, "2"),
+        (r#"{ name = "pb2", population = 6, interval = 2 }"#, "1"),
+    ] {
+        let bench = networks(scheduler);
+        let text = fs::read_to_string(bench.path("study.toml")).unwrap();
+        let text =
+            text.split("[params.units]").next().unwrap().replace("[params.learning_rate]", WITH_A_PAST);
+        bench.write("study.toml", &text);
+        bench.ok(&["tune", "-q", "-j", workers]);
+        // The winner, and of all that came to their end the one with the longest lineage.
+        let best: Value = serde_json::from_str(&bench.ok(&["best", "--json"]).out).unwrap();
+        let legs = |number: &str| {
+            let schedule: Value =
+                serde_json::from_str(&bench.ok(&["replay", "--trial", number, "--schedule"]).out).unwrap();
+            schedule["legs"].as_array().unwrap().len()
+        };
+        let completed = bench.trials().into_iter().filter(|trial| trial["state"] == "completed");
+        let longest =
+            completed.map(|trial| trial["trial"].to_string()).max_by_key(|number| legs(number)).unwrap();
+        assert!(legs(&longest) >= 3, "{scheduler}");
+        for number in [best["trial"].to_string(), longest] {
+            let told = bench.ok(&["replay", "--trial", &number, "--json", "--out", "again"]).out;
+            let told: Value = serde_json::from_str(&told).unwrap();
+            assert_eq!(told["difference"].as_f64(), Some(0.0), "{scheduler}, trial {number}");
+            let curve = told["curve"].as_array().unwrap().iter();
+            let again: Vec<(u64, f64)> = curve
+                .map(|point| (point["step"].as_u64().unwrap(), point["val_loss"].as_f64().unwrap()))
+                .collect();
+            assert_eq!(again, losses_along(&bench, &told["schedule"]), "{scheduler}, trial {number}");
+            let weights = |folder: &str| fs::read(bench.path(folder).join("model.safetensors")).unwrap();
+            if number == best["trial"].to_string() {
+                assert_eq!(weights("again/model"), weights("study.trials/best"), "{scheduler}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_cannot_change_in_a_network_is_refused_by_name() {
     let bench = networks(r#"{ name = "pbt", change = ["learning_rate", "units"] }"#);

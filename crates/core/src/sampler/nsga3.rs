@@ -41,16 +41,13 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         if divisions == Some(0) {
             return Err("divisions must be at least 1".into());
         }
-        let (breeding, mut complete) = Breeding::configure(&shared).map_err(with_own_options)?;
+        // In an error about an unknown option, the list of all is to have this one, too.
+        let whole = |problem: String| problem.replacen("`offspring`, ", "`offspring`, `divisions`, ", 1);
+        let (breeding, mut complete) = Breeding::configure(&shared).map_err(whole)?;
         complete.extend(directions);
         Ok((Box::new(Nsga3 { divisions, breeding }) as _, complete))
     },
 };
-
-/// The list of options in an error about an unknown one, with [`Own`] among them.
-fn with_own_options(problem: String) -> String {
-    problem.replacen("`offspring`, ", "`offspring`, `divisions`, ", 1)
-}
 
 /// The options beside those of [`Breeding`].
 #[derive(Default, Serialize, Deserialize)]

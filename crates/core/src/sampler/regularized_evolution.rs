@@ -4,13 +4,13 @@
 //! Made for spaces of choices, such as architectures. A choice becomes another one, a level or a number a near one or, one time
 //! in five, a new draw from its prior; what a new choice opens is drawn from its prior. Several metrics, failed and pruned
 //! trials and broken constraints are ordered as told in `population`: with several metrics, the best of the drawn ones is the first
-//! that is on the lowest front. Trials that run are not looked at, so workers are never idle.
+//! that is on the lowest front, and age kills only who is not on the first one; where all are, the one with the least room goes. Trials that run are not looked at, so workers are never idle.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::population::{Finished, Member, founder, fronts, ranked};
+use super::population::{Finished, Member, founder, fronts, places, ranked};
 use super::variation::{mutated, novel};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
@@ -150,8 +150,28 @@ impl Alive {
         if afresh {
             self.members.clear();
         }
+        if study.metrics().objectives.len() > 1 {
+            for member in fresh {
+                self.members.push_back(member);
+                self.thin_out(population);
+            }
+            return;
+        }
         self.members.extend(fresh);
         let dead = self.members.len().saturating_sub(population);
         self.members.drain(..dead);
+    }
+
+    /// With several objectives: the oldest that is not on the first front dies, or, where all are, the one with the least room.
+    fn thin_out(&mut self, population: usize) {
+        if self.members.len() <= population {
+            return;
+        }
+        let places = places(self.members.make_contiguous());
+        let dominated = places.iter().position(|place| place.front > 0);
+        let crowded = || (0..places.len()).min_by(|a, b| places[*a].room.total_cmp(&places[*b].room));
+        if let Some(dead) = dominated.or_else(crowded) {
+            self.members.remove(dead);
+        }
     }
 }

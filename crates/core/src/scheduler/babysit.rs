@@ -336,8 +336,7 @@ impl Babysit {
         };
         let here = trial.piece(0).and_then(|piece| piece.paused_at).map(|step| (trial.number, step));
         match (state == TrialState::Paused, steered.back.or(here.filter(|_| state == TrialState::Paused))) {
-            (true, _) if steered.is_paused && !steered.is_over => Course::Busy,
-            (false, Some(_)) if steered.is_paused && !steered.is_over => Course::Busy,
+            (true, _) | (false, Some(_)) if steered.is_paused && !steered.is_over => Course::Busy,
             (_, Some(from)) if steered.is_changed && !steered.is_over => Course::Back {
                 from,
                 point: steered.point,

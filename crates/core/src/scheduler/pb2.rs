@@ -9,7 +9,7 @@ use super::population::{BURN_IN, CHANGE, Child, INTERVAL, Ledger, QUANTILE, Rule
 use super::{Allowance, Assignment, Scheduler, Verdict};
 use crate::acquisition::Worth;
 use crate::acquisition::confidence_bound::ConfidenceBound;
-use crate::event::Work;
+use crate::event::{Outcome, Work};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
@@ -47,6 +47,8 @@ const MOST_FITTED: usize = 40;
 /// Improvements are drawn in to so many deviations around their mean, as in the authors' program: the first steps of a
 /// training are of another size than the rest.
 const FAR: f64 = 2.0;
+/// How many times as far away failures lie, on the bad side.
+const FAILED: f64 = 2.0;
 /// Points looked at all over the space, and near the best of them in each round.
 const SPREAD: usize = 384;
 const NEAR: usize = 48;
@@ -56,7 +58,8 @@ const ROUNDS: i32 = 4;
 /// One row of the model is one member between two pauses: its params, the time at its end, the loss at its beginning, and by
 /// how much the loss changed. Time is one more coordinate with a length learned from the rows, in place of the paper's
 /// forgetting by (1 − ε) to the power of |t − t′|/2. Members whose change is not known yet count as if it were as expected,
-/// so that not all children get the same params (section 3.2). The bound is √(0.2 + ln(0.4 n)) deviations of n rows, the
+/// so that not all children get the same params (section 3.2). Where a member failed it counts as much worse
+/// than any change: else nothing would speak against the params of trainings that diverge. The bound is √(0.2 + ln(0.4 n)) deviations of n rows, the
 /// constants of the authors' program. Choices and levels are coordinates like the others.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -82,7 +85,7 @@ struct Stretch {
     end: u64,
     /// The loss before.
     before: f64,
-    /// By how much it has changed; NaN as long as that is not known.
+    /// By how much it has changed; infinite if the trial failed on the way, NaN as long as it is not known.
     change: f64,
 }
 
@@ -162,6 +165,10 @@ fn stretches(study: &Study, rules: &Rules) -> Vec<Stretch> {
             }
             (at, before) = (end, after);
         }
+        if matches!(trial.outcome(), Some(Outcome::Failed { .. })) {
+            let end = rules.end_after(study, at);
+            stretches.push(Stretch { trial: trial.number, end, before, change: f64::INFINITY });
+        }
         let makes_way = study.exploiting().is_some_and(|(number, _)| number == trial.number);
         if piece.state != WorkState::Ended && !makes_way && !before.is_nan() {
             let end = rules.end_after(study, at);
@@ -214,7 +221,7 @@ impl<'a> Model<'a> {
     fn of(study: &Study, stretches: &[Stretch], coordinates: &'a [usize]) -> Option<Self> {
         let known: Vec<&Stretch> = stretches.iter().filter(|stretch| !stretch.change.is_nan()).collect();
         let known = &known[known.len().saturating_sub(MOST_ROWS)..];
-        if known.len() < LEAST_ROWS {
+        if known.iter().filter(|stretch| stretch.change.is_finite()).count() < LEAST_ROWS {
             return None;
         }
         let bounds = known.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), stretch| {
@@ -246,12 +253,16 @@ impl<'a> Model<'a> {
     }
 }
 
+/// Failures come out worse than anything else can.
 fn drawn_in(mut changes: Vec<f64>) -> Vec<f64> {
-    let n = changes.len() as f64;
-    let mean = changes.iter().sum::<f64>() / n;
-    let deviation = (changes.iter().map(|change| (change - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let finite = || changes.iter().filter(|change| change.is_finite());
+    let n = finite().count() as f64;
+    let mean = finite().sum::<f64>() / n;
+    let deviation = (finite().map(|change| (change - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let far = FAR * deviation;
     for change in &mut changes {
-        *change = change.clamp(mean - FAR * deviation, mean + FAR * deviation);
+        let is_failure = change.is_infinite();
+        *change = if is_failure { mean + FAILED * far } else { change.clamp(mean - far, mean + far) };
     }
     changes
 }

@@ -410,7 +410,8 @@ impl<'a> Running<'a> {
     fn keep_pause(&self) -> Result<(), Failed> {
         let Assigned { budget, max_budget, step, .. } = self.assigned;
         let step = if self.conclusion.is_some() { budget.unwrap_or(step) } else { step };
-        let is_there = budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));
+        let is_there =
+            budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));
         let pauses = is_there || (self.ended == Some(Flow::Pause) && max_budget.is_none_or(|max| step < max));
         if !self.assigned.keeps_pauses || !pauses {
             return Ok(());

@@ -1,5 +1,7 @@
 //! What a history looks like, in a few numbers.
 
+use std::collections::BTreeSet;
+
 use super::super::tpe::ledger::Ledger;
 use super::is_completed;
 use crate::study::Study;
@@ -29,6 +31,8 @@ const LATEST: usize = 300;
 const TOP: f64 = 0.2;
 /// Places into which a parameter's values fall when they are compared.
 const BINS: usize = 5;
+/// Deviations by which a divergence must exceed the mean that chance gives it.
+const SURE: f64 = 2.0;
 
 /// What can be said of a history.
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ pub(crate) fn observe(study: &Study, ledger: &Ledger) -> Seen {
         .collect();
     let mut importance = vec![0.0; space.len()];
     for &k in &searched {
-        importance[k] = divergence(study, &units, top, k);
+        importance[k] = divergence(study, &rows, &units, top, k);
     }
     let losses: Vec<f64> = rows.iter().map(|(loss, _)| *loss).collect();
     let since = rows.first().map_or(0.0, |(_, best)| {
@@ -87,26 +91,53 @@ pub(crate) fn observe(study: &Study, ledger: &Ledger) -> Seen {
     Seen { features, importance }
 }
 
-/// Pearson's divergence of the top rows' values of parameter `k` from all rows', less what chance makes of it.
-fn divergence(study: &Study, units: &[Vec<f64>], top: usize, k: usize) -> f64 {
+/// Pearson's divergence of the top rows' values of parameter `k` from all rows', less what chance makes of it: its mean and
+/// two deviations. Ordered values fall into bins by their rank, so that where the search has come together does not matter.
+fn divergence(study: &Study, rows: &[(f64, u32)], units: &[Vec<f64>], top: usize, k: usize) -> f64 {
     let distribution = &study.space().parameters()[k].distribution;
-    let is_choice = distribution.is_categorical();
     let cells = distribution.cells().unwrap_or(u64::MAX);
-    let bins = if is_choice { cells.min(50) as usize } else { (cells as usize).min(BINS) };
+    let known = units.iter().enumerate().map(|(row, unit)| (row, unit[k]));
+    let mut known: Vec<(usize, f64)> = known.filter(|(_, unit)| !unit.is_nan()).collect();
+    if distribution.cells().is_none() {
+        // A value that an earlier trial had was locked to it: that good trials have it says nothing of the parameter.
+        known.sort_by_key(|(row, _)| rows[*row].1);
+        let mut seen = BTreeSet::new();
+        known.retain(|(_, unit)| seen.insert(unit.to_bits()));
+    }
+    let bins =
+        if distribution.is_categorical() { cells.min(50) as usize } else { (cells as usize).min(BINS) };
+    let values: Vec<f64> = known.iter().map(|(_, unit)| *unit).collect();
+    let places = if cells <= bins as u64 { values } else { quantiles(&values) };
     let (mut all, mut best) = (vec![0.0; bins], vec![0.0; bins]);
-    for (row, unit) in units.iter().enumerate().filter(|(_, unit)| !unit[k].is_nan()) {
-        let bin = ((unit[k] * bins as f64) as usize).min(bins - 1);
+    for ((row, _), place) in known.iter().zip(places) {
+        let bin = ((place * bins as f64) as usize).min(bins - 1);
         all[bin] += 1.0;
-        best[bin] += f64::from(u8::from(row < top));
+        best[bin] += f64::from(u8::from(*row < top));
     }
     let (n, m): (f64, f64) = (all.iter().sum(), best.iter().sum());
     if m < 1.0 || bins < 2 {
         return 0.0;
     }
-    let used = all.iter().filter(|count| **count > 0.0).count() as f64;
+    let freedom = all.iter().filter(|count| **count > 0.0).count() as f64 - 1.0;
     let terms = all.iter().zip(&best).filter(|(all, _)| **all > 0.0);
     let sum: f64 = terms.map(|(all, best)| (best / m - all / n).powi(2) / (all / n)).sum();
-    (sum - (used - 1.0) / m * (1.0 - m / n)).max(0.0)
+    let by_chance = (freedom + SURE * (2.0 * freedom).sqrt()) / m * (1.0 - m / n);
+    (sum - by_chance).max(0.0)
+}
+
+/// Each value's rank as a share; equal ones have the middle of theirs.
+fn quantiles(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let (mut quantiles, mut from) = (vec![0.0; values.len()], 0);
+    for level in order.chunk_by(|a, b| values[*a] == values[*b]) {
+        let middle = from as f64 + (level.len() as f64 - 1.0) / 2.0;
+        for &k in level {
+            quantiles[k] = middle / values.len() as f64;
+        }
+        from += level.len();
+    }
+    quantiles
 }
 
 /// The share of the sum that the largest quarter of the values has.

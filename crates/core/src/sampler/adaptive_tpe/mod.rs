@@ -3,15 +3,17 @@
 //! The idea is Hyperopt's (`atpe`): parameters that matter less are locked to values of good trials, the history is
 //! filtered, and how strongly is decided from features of the history. What decides here is not Hyperopt's cascade of
 //! models but one linear model of our own: for each setting, a row of numbers per choice (`table.rs`), fitted to what the choices
-//! gained in simulated studies. `examples/train_adaptive_tpe.rs` simulates, fits and writes the table.
+//! gained in studies of the benchmark's development tasks. `examples/train_adaptive_tpe.rs` runs these, fits and writes the table.
+//! Wherever the table promises nothing beyond the plain estimator's choices, the proposal is that of [`super::tpe`].
 //!
 //! # One proposal
 //!
 //! 1. *Settings*: the features of the history ([`features`]) go into the table; of each setting the choice with the
-//!    highest expected gain is taken, the plain estimator's unless another promises clearly more.
+//!    highest expected gain is taken, the plain estimator's unless another promises clearly more. With several objectives
+//!    the plain estimator's are taken: the table has seen none.
 //! 2. *Locking*: parameters are ordered by how much the good trials' values differ from all trials' (PED-ANOVA's
-//!    divergence; Watanabe et al. 2023, arXiv:2304.10255). Those beyond the ones that hold most of the sum are locked, each with
-//!    probability `lock`: a candidate has the value of the good trial around which it is drawn.
+//!    divergence; Watanabe et al. 2023, arXiv:2304.10255; here over the values' ranks, and beyond what chance gives). Those beyond the ones that hold most of the sum are locked, each with
+//!    probability `lock`, to the value of one of the good trials.
 //! 3. *Filter*: bad trials are kept by age, by rank or by chance, or all.
 //! 4. The others' values come from the estimator's `l / g`, all at once or one by one.
 //!
@@ -158,8 +160,7 @@ impl AdaptiveTpe {
     }
 
     /// What the history suggests, but for settings that are given.
-    fn settings(&self, features: &features::Features) -> Settings {
-        let free = Settings::by(features);
+    fn settings(&self, free: Settings) -> Settings {
         Settings {
             gamma: self.gamma.unwrap_or(free.gamma),
             n_candidates: self.n_candidates.unwrap_or(free.n_candidates),
@@ -191,13 +192,18 @@ impl Sampler for AdaptiveTpe {
             return Proposal::Point(space.draw(&rng.uniforms(space.len())));
         }
         let seen = features::observe(study, ledger);
-        let settings = self.settings(&seen.features);
+        let is_known = study.metrics().objectives.len() < 2;
+        let settings = self.settings(if is_known {
+            Settings::by(&seen.features)
+        } else {
+            Settings::of([0; SETTING_COUNT])
+        });
         let tpe = settings.estimator();
         let good = ledger.best(study, tpe.good_count_of(study, ledger.ranked()));
         let bad = filtered(ledger, bad(ledger, study, &good), settings.filter, rng);
-        let still = still(&seen.importance, settings.lock);
+        let locked = locked(study, &good, &seen.importance, settings.lock, rng);
         let mut groups = Group::afresh(study, &tpe, ledger, settings.width, &good, &bad);
-        Proposal::Point(tpe.choose(space, &mut groups, &still, rng))
+        Proposal::Point(tpe.choose(space, &mut groups, &locked, rng))
     }
 }
 
@@ -228,24 +234,26 @@ fn filtered(ledger: &Ledger, bad: Vec<u32>, filter: Filter, rng: &mut Rng) -> Ve
     bad.into_iter().filter(|number| dropped.binary_search(number).is_err()).collect()
 }
 
-/// The probability for each parameter that it is locked: `lock` for those that matter less, 0 for the others; nothing where
-/// nothing is to be locked.
-fn still(importance: &[f64], lock: f64) -> Vec<f64> {
-    if lock <= 0.0 {
-        return Vec::new();
+/// Values of good trials for parameters that matter less, each with probability `lock`; none for the others, and none at all as long
+/// as no parameter is known to matter.
+fn locked(study: &Study, good: &[u32], importance: &[f64], lock: f64, rng: &mut Rng) -> Vec<Option<f64>> {
+    let mut locked = vec![None; importance.len()];
+    let total: f64 = importance.iter().sum();
+    if lock <= 0.0 || total <= 0.0 || good.is_empty() {
+        return locked;
     }
     let mut order: Vec<usize> = (0..importance.len()).collect();
     order.sort_by(|a, b| importance[*b].total_cmp(&importance[*a]).then(a.cmp(b)));
-    let total: f64 = importance.iter().sum();
-    let mut still = vec![0.0; importance.len()];
     let mut before = 0.0;
     for (place, k) in order.into_iter().enumerate() {
-        if place > 0 && before >= PRIMARY * total {
-            still[k] = lock;
-        }
+        let is_secondary = place > 0 && before >= PRIMARY * total;
         before += importance[k];
+        if is_secondary && rng.uniform() < lock {
+            let model = good[rng.below(good.len() as u64) as usize];
+            locked[k] = study.trials()[model as usize].point.get(k);
+        }
     }
-    still
+    locked
 }
 
 /// Whether a trial's rank is that of a completed, feasible one.

@@ -222,27 +222,36 @@ impl Sampler for Tpe {
 }
 
 impl Tpe {
-    /// Group by group, the best of some candidates; again where the whole breaks a constraint of the space. `still` is for
-    /// each parameter the probability that a candidate has the value of the good trial around which it is drawn; nothing
-    /// stands for zeros.
-    pub(crate) fn choose(&self, space: &Space, groups: &mut [Group], still: &[f64], rng: &mut Rng) -> Point {
+    /// Around the values that are given, group by group, the best of some candidates; again where the whole breaks a constraint
+    /// of the space.
+    pub(crate) fn choose(
+        &self,
+        space: &Space,
+        groups: &mut [Group],
+        given: &[Option<f64>],
+        rng: &mut Rng,
+    ) -> Point {
         if let [group] = groups {
-            let mut points = candidates(space, self.n_candidates, || group.draw(space, &[], still, rng));
+            let mut points = candidates(space, self.n_candidates, || group.draw(space, given, rng));
             let best = group.best_of(&points);
             return points.swap_remove(best);
         }
         let mut point = space.default_point();
         for _ in 0..PATIENCE {
-            let mut given = vec![None; space.len()];
+            let mut values = vec![None; space.len()];
+            values[..given.len()].copy_from_slice(given);
             for group in &mut *groups {
-                let drawn = (0..self.n_candidates).map(|_| group.draw(space, &given, still, rng));
+                if group.members.iter().all(|k| values[*k].is_some()) {
+                    continue;
+                }
+                let drawn = (0..self.n_candidates).map(|_| group.draw(space, &values, rng));
                 let points: Vec<Point> = drawn.collect();
                 let best = &points[group.best_of(&points)];
                 for &k in &group.members {
-                    given[k] = best.get(k);
+                    values[k] = best.get(k);
                 }
             }
-            point = space.complete(|k| given[k].unwrap_or_else(|| space.draw_one(k, rng.uniform())));
+            point = space.complete(|k| values[k].unwrap_or_else(|| space.draw_one(k, rng.uniform())));
             if space.allows(&point.0) {
                 break;
             }

@@ -21,8 +21,6 @@ pub(crate) struct Group {
     /// Whether trials without some of the members stay out.
     is_whole: bool,
     good: Option<Parzen>,
-    /// The good trials' points, in the order of their kernels.
-    centres: Vec<Point>,
     bad: Parzen,
 }
 
@@ -36,14 +34,7 @@ impl Group {
             parameters.map(axis).collect()
         };
         let (bad, expecting) = (Parzen::new(axes(false), tpe.prior_weight), axes(true));
-        Self {
-            members,
-            expecting,
-            is_whole: grouping != Grouping::Joint,
-            good: None,
-            centres: Vec::new(),
-            bad,
-        }
+        Self { members, expecting, is_whole: grouping != Grouping::Joint, good: None, bad }
     }
 
     /// The groups of a study's space with models of these trials, made afresh. No bandwidth is smaller than `least`.
@@ -72,8 +63,7 @@ impl Group {
 
     fn learn_good(&mut self, study: &Study, tpe: &Tpe, numbers: &[u32]) {
         let points = numbers.iter().map(|number| &study.trials()[*number as usize].point);
-        self.centres = points.filter(|point| self.fits(point)).cloned().collect();
-        let fitting: Vec<(u32, &Point)> = (0..).zip(&self.centres).collect();
+        let fitting: Vec<(u32, &Point)> = (0..).zip(points.filter(|point| self.fits(point))).collect();
         let mut model = Parzen::new(self.expecting.clone(), tpe.prior_weight);
         model.update(&[], &fitting);
         self.good = Some(if study.metrics().objectives.len() > 1 { model.evenly() } else { model });
@@ -88,29 +78,9 @@ impl Group {
         bad.widen(notched(least.max(tpe.bad_width_of(study, bad.len(), parameters))));
     }
 
-    /// A candidate with some values given; see [`Tpe::choose`] for `still`.
-    pub(crate) fn draw(
-        &mut self,
-        space: &Space,
-        given: &[Option<f64>],
-        still: &[f64],
-        rng: &mut Rng,
-    ) -> Point {
-        let (good, _) = self.models();
-        if still.is_empty() {
-            return good.draw_around(space, given, rng);
-        }
-        let kernel = good.pick(rng);
-        let mut values = vec![None; space.len()];
-        values[..given.len()].copy_from_slice(given);
-        if let Some(slot) = kernel {
-            for &k in &self.members {
-                if rng.uniform() < still[k] {
-                    values[k] = self.centres[slot as usize].get(k);
-                }
-            }
-        }
-        self.models().0.draw_from(kernel, space, &values, rng)
+    /// A candidate with some values given.
+    pub(crate) fn draw(&mut self, space: &Space, given: &[Option<f64>], rng: &mut Rng) -> Point {
+        self.models().0.draw_around(space, given, rng)
     }
 
     /// The index of the first point where the good trials are denser than the bad ones most.

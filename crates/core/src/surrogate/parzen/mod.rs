@@ -58,19 +58,6 @@ const DENSE: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Located(Box<[Option<Coordinate>]>);
 
-impl Located {
-    /// The same of one axis alone.
-    #[must_use]
-    pub fn only(mut self, axis: usize) -> Self {
-        for (k, coordinate) in self.0.iter_mut().enumerate() {
-            if k != axis {
-                *coordinate = None;
-            }
-        }
-        self
-    }
-}
-
 /// The weights of `n` observations, oldest first: the newest 25 count fully, the others linearly less down to 1 / n.
 pub fn recency_weights(n: usize) -> Vec<f64> {
     (0..n).map(|k| recency_weight(k, n)).collect()
@@ -270,27 +257,15 @@ impl Parzen {
 
     /// The same with some coded values given, by parameter; those missing at the end are not.
     pub fn draw_around(&self, space: &Space, given: &[Option<f64>], rng: &mut Rng) -> Point {
-        let kernel = self.pick(rng);
-        self.draw_from(kernel, space, given, rng)
-    }
-
-    /// The same from the kernel in a slot, or from the prior.
-    pub fn draw_from(
-        &self,
-        kernel: Option<u32>,
-        space: &Space,
-        given: &[Option<f64>],
-        rng: &mut Rng,
-    ) -> Point {
+        let kernel = self.pick(rng.uniform());
         space.complete(|k| match given.get(k) {
             Some(Some(value)) => *value,
             _ => self.draw_one(k, kernel, rng.uniform()),
         })
     }
 
-    /// The slot of a kernel drawn by its weight; none for the prior.
-    pub fn pick(&self, rng: &mut Rng) -> Option<u32> {
-        let mut left = rng.uniform() * self.total;
+    fn pick(&self, u: f64) -> Option<u32> {
+        let mut left = u * self.total;
         self.taken.iter().copied().find(|slot| {
             left -= self.weights[*slot as usize];
             left < 0.0
