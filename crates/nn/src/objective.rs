@@ -829,8 +829,8 @@ fn known_names(problem: &Problem) -> String {
 const TOGETHER: usize = 5;
 
 /// The last epoch until which a curve, as (epoch, loss), is level with its best: the median of the latest few losses is no
-/// further above the least such median than chance explains, by one standard error as the differences between
-/// successive losses have it. Which single epoch is best is mostly luck, and a falling learning rate pays at its end. `None` for
+/// further above the least such median than chance explains, by two standard errors as the differences between
+/// successive losses have it (the least of many medians is a lucky one). Which single epoch is best is mostly luck, and a falling learning rate pays at its end. `None` for
 /// a short curve.
 fn level_until(curve: &[(u64, f64)]) -> Option<u64> {
     let late = curve.get(curve.len() / 2..)?;
@@ -848,7 +848,7 @@ fn level_until(curve: &[(u64, f64)]) -> Option<u64> {
     let medians: Vec<(u64, f64)> =
         curve.windows(TOGETHER).map(|part| (part[TOGETHER - 1].0, median(part))).collect();
     let least = medians.iter().map(|(_, median)| *median).fold(f64::INFINITY, f64::min);
-    medians.iter().rev().find(|(_, median)| *median <= least + error).map(|(epoch, _)| *epoch)
+    medians.iter().rev().find(|(_, median)| *median <= least + 2.0 * error).map(|(epoch, _)| *epoch)
 }
 
 /// The seed of the winner's last training, of the key of its trial.
