@@ -8,6 +8,7 @@ mod knobs;
 mod population;
 
 use std::borrow::Cow;
+use std::f64::consts::FRAC_PI_2;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -827,22 +828,27 @@ fn known_names(problem: &Problem) -> String {
 /// Epochs whose losses are taken together where one alone says little.
 const TOGETHER: usize = 5;
 
-/// The last epoch until which a curve, as (epoch, loss), is level with its best: the mean of the latest few losses is no
-/// further above the least such mean than chance explains, by one standard error as the differences between
-/// successive losses have it. Which single epoch is best is mostly luck, and a falling learning rate pays at its end. `None` for
+/// The last epoch until which a curve, as (epoch, loss), is level with its best: the median of the latest few losses is no
+/// further above the least such median than chance explains, by two standard errors as the differences between
+/// successive losses have it (the least of many medians is a lucky one). Which single epoch is best is mostly luck, and a falling learning rate pays at its end. `None` for
 /// a short curve.
 fn level_until(curve: &[(u64, f64)]) -> Option<u64> {
     let late = curve.get(curve.len() / 2..)?;
     if late.len() < TOGETHER {
         return None;
     }
-    let mean = |part: &[(u64, f64)]| part.iter().map(|(_, loss)| loss).sum::<f64>() / part.len() as f64;
+    let median = |part: &[(u64, f64)]| {
+        let mut losses: Vec<f64> = part.iter().map(|(_, loss)| *loss).collect();
+        losses.sort_by(f64::total_cmp);
+        losses[TOGETHER / 2]
+    };
     let jumps: f64 = late.windows(2).map(|pair| (pair[1].1 - pair[0].1).powi(2)).sum();
-    let error = (jumps / (2 * (late.len() - 1) * TOGETHER) as f64).sqrt();
-    let means: Vec<(u64, f64)> =
-        curve.windows(TOGETHER).map(|part| (part[TOGETHER - 1].0, mean(part))).collect();
-    let least = means.iter().map(|(_, mean)| *mean).fold(f64::INFINITY, f64::min);
-    means.iter().rev().find(|(_, mean)| *mean <= least + error).map(|(epoch, _)| *epoch)
+    // Half the mean square of a difference is the variance; a median's is π/2 times that of a mean.
+    let error = (FRAC_PI_2 * jumps / (2 * (late.len() - 1) * TOGETHER) as f64).sqrt();
+    let medians: Vec<(u64, f64)> =
+        curve.windows(TOGETHER).map(|part| (part[TOGETHER - 1].0, median(part))).collect();
+    let least = medians.iter().map(|(_, median)| *median).fold(f64::INFINITY, f64::min);
+    medians.iter().rev().find(|(_, median)| *median <= least + 2.0 * error).map(|(epoch, _)| *epoch)
 }
 
 /// The seed of the winner's last training, of the key of its trial.
