@@ -403,8 +403,12 @@ fn print_branches(name: &str, mut trunk: Run, rng: &mut Rng) {
             let added = &branch.path[trials..];
             let mean = added.iter().sum::<f64>() / added.len().max(1) as f64;
             let mut line = format!("{name} {trials} {:.6} {mean:.6} {:.6}", trunk.best.1, branch.best.1);
-            choices.iter().for_each(|choice| write!(line, " {choice}").expect("memory"));
-            features.iter().for_each(|feature| write!(line, " {feature:.4}").expect("memory"));
+            for choice in choices {
+                write!(line, " {choice}").expect("memory");
+            }
+            for feature in features {
+                write!(line, " {feature:.4}").expect("memory");
+            }
             println!("{line}");
         }
     }

@@ -168,19 +168,24 @@ impl Course {
 
     /// As [`advice`], for the study that this is the course of.
     pub fn advice(&self, study: &Study, rule: &Convergence) -> Option<Advice> {
+        let advice = self.without_regret(study, rule)?;
+        Some(Advice { regret: self.regret(model(study))?, ..advice })
+    }
+
+    /// The regret takes longer than the rest, and decides nothing.
+    fn without_regret(&self, study: &Study, rule: &Convergence) -> Option<Advice> {
         let progress = self.progress()?;
         let asked = rule.epsilon.unwrap_or(rule.share * progress);
         let noise = noise(study).filter(|noise| *noise > asked);
         let epsilon = noise.unwrap_or(asked);
-        let model = if study.metrics().objectives.len() == 1 { &ONE } else { &SEVERAL };
         Some(Advice {
             finished: self.finished,
             trials: rule.trials,
             epsilon,
             noise,
             progress,
-            chance: self.chance(model, rule.trials, epsilon)?,
-            regret: self.regret(model)?,
+            chance: self.chance(model(study), rule.trials, epsilon)?,
+            regret: f64::NAN,
             stalled: self.stalled(epsilon)?,
         })
     }
@@ -190,11 +195,11 @@ impl Course {
         if self.finished < rule.min_trials || since_change(study) < rule.min_trials {
             return None;
         }
-        let advice = self.advice(study, rule)?;
+        let advice = self.without_regret(study, rule)?;
         if rule.patience.is_some_and(|patience| advice.stalled >= patience) {
-            return Some(Verdict::Plateau(advice));
+            return self.advice(study, rule).map(Verdict::Plateau);
         }
-        (advice.chance < rule.chance).then_some(Verdict::Unlikely(advice))
+        if advice.chance < rule.chance { self.advice(study, rule).map(Verdict::Unlikely) } else { None }
     }
 
     fn best(&self) -> Option<f64> {
@@ -374,6 +379,10 @@ impl Volume {
         let share = 1.0 - open.len() as f64 / f64::from(PLACES);
         self.covered = share * (high - low).powi(point.len() as i32);
     }
+}
+
+fn model(study: &Study) -> &'static Coefficients {
+    if study.metrics().objectives.len() == 1 { &ONE } else { &SEVERAL }
 }
 
 /// The losses of a completed trial.

@@ -4,7 +4,6 @@
 #[path = "support/simulate.rs"]
 mod simulate;
 
-#[allow(dead_code, reason = "the contract of samplers uses the rest")]
 mod play;
 
 use luthier_core::engine::{Done, verify};
@@ -17,6 +16,9 @@ use luthier_core::study::Study;
 use luthier_core::trial::TrialState;
 use play::{choice, float, on_scale, space};
 use simulate::{Mishap, Moment, Run, World, simulate};
+
+/// What a trial reports, by its params and its moment.
+type Values<'a> = &'a dyn Fn(&[f64], Moment) -> f64;
 
 fn rate() -> Parameter {
     on_scale("lr", 1e-6, 10.0, Scale::Log)
@@ -194,7 +196,7 @@ fn noise_overfitting_and_a_rough_beginning_are_no_trouble() {
     };
     let rough = |_: &[f64], moment: Moment| if moment.step < 4 { 1e6 } else { 0.5 };
     let accuracy = |_: &[f64], moment: Moment| -(0.9 - 0.5 / moment.step as f64);
-    let values: [&dyn Fn(&[f64], Moment) -> f64; 4] = [&noisy, &overfits, &rough, &accuracy];
+    let values: [Values; 4] = [&noisy, &overfits, &rough, &accuracy];
     for (k, value) in values.into_iter().enumerate() {
         let run = simulate(
             spec(space(vec![rate()]), 60, babysit()),

@@ -74,7 +74,7 @@ pub struct Session {
 
 /// Called in the turn of each report, before it is written down, with the work and the step: whatever it writes stands in the log
 /// right before the report, so that it comes at the same step however fast anybody is.
-pub type Prompter = Box<dyn FnMut(&mut Turn<'_>, Work, u64) -> Result<(), SessionError>>;
+pub type Prompter = Box<dyn FnMut(&mut Turn<'_>, Work, u64) -> Result<(), SessionError> + Send>;
 
 /// Work handed to a worker.
 #[derive(Clone, Debug, PartialEq)]

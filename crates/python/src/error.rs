@@ -28,7 +28,10 @@ impl From<SessionError> for Problem {
             SessionError::Policy(_) => Self::Policy(text),
             SessionError::Log(_) | SessionError::Replay(_) => Self::Storage(text),
             SessionError::NoTrial(number) => Self::Study(format!("there is no trial {number} in this study")),
-            SessionError::Stale | SessionError::Seconds(_) | SessionError::Spec(_) => Self::Study(text),
+            SessionError::Stale
+            | SessionError::Seconds(_)
+            | SessionError::Spec(_)
+            | SessionError::Steer(_) => Self::Study(text),
         }
     }
 }

@@ -179,7 +179,7 @@ fn score_command(
 
 /// What became of one outer fold.
 struct Fold {
-    fold: u16,
+    number: u16,
     trials: u64,
     /// The winner's number, its value in the first objective as its trial said, and its params.
     winner: Option<(u32, f64, String, Params)>,
@@ -192,8 +192,8 @@ impl Fold {
         let winner = study.incumbent().and_then(|best| {
             Some((best.number, *best.values()?.first()?, params_words(study, best), study.params(best)))
         });
-        let (fold, trials) = (outer.fold, study.tally().finished());
-        Self { fold, trials, winner, scores: noted(study).unwrap_or_default() }
+        let (number, trials) = (outer.fold, study.tally().finished());
+        Self { number, trials, winner, scores: noted(study).unwrap_or_default() }
     }
 
     fn score(&self, name: &str) -> Option<f64> {
@@ -248,7 +248,7 @@ fn tell(folds: &[Fold], folder: &Path, arguments: &Arguments) -> anyhow::Result<
 fn row(fold: &Fold) -> Value {
     let winner = fold.winner.as_ref();
     json!({
-        "outer_fold": fold.fold,
+        "outer_fold": fold.number,
         "trials": fold.trials,
         "trial": winner.map(|(trial, ..)| trial),
         "inner": winner.map(|(_, value, ..)| value),
@@ -277,13 +277,15 @@ fn text(
         match &fold.winner {
             Some((trial, value, params, _)) => text.push_str(&format!(
                 "outer fold {}: {held_out}; trial {trial} of {}, {} {}  [{params}]\n",
-                fold.fold,
+                fold.number,
                 fold.trials,
                 safe(objective),
                 number(*value)
             )),
-            None => text
-                .push_str(&format!("outer fold {}: no trial of {} has completed\n", fold.fold, fold.trials)),
+            None => text.push_str(&format!(
+                "outer fold {}: no trial of {} has completed\n",
+                fold.number, fold.trials
+            )),
         }
     }
     if !complete.is_empty() {

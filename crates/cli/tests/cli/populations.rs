@@ -248,7 +248,7 @@ fn a_replayed_network_has_the_winners_curve_and_weights() {
                 .collect();
             assert_eq!(again, losses_along(&bench, &told["schedule"]), "{scheduler}, trial {number}");
             let weights = |folder: &str| fs::read(bench.path(folder).join("model.safetensors")).unwrap();
-            if number == best["trial"].to_string() {
+            if number == best["trial"] {
                 assert_eq!(weights("again/model"), weights("study.trials/best"), "{scheduler}");
             }
         }

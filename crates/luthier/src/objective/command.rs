@@ -389,7 +389,7 @@ impl Command {
         }
         program.last.extend(last);
         program.stands = (running.trial(), running.step());
-        match self.put_by(running, &program) {
+        match Self::put_by(running, &program) {
             Ok(()) => (Ok(()), Some(program)),
             Err(failed) => {
                 program.end();
@@ -438,7 +438,7 @@ impl Command {
     }
 
     /// Keeps what a live command has at home as the checkpoint of its trial.
-    fn put_by(&self, running: &Running<'_>, program: &Program) -> Result<(), Failed> {
+    fn put_by(running: &Running<'_>, program: &Program) -> Result<(), Failed> {
         let Some(home) = &program.home else { return Ok(()) };
         let kept = absolute(running.folder()).map(|folder| put_by(home, &folder.join("checkpoint")))?;
         kept.map_err(|error| Failure::error(format!("its checkpoint cannot be kept: {error}")).into())

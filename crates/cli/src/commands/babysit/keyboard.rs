@@ -112,7 +112,7 @@ impl Ears {
                 self.hear(&line);
             }
             Key::Letter(' ') if typed.is_empty() => {
-                self.carry_out_by(|is_paused| if is_paused { Command::Go } else { Command::Pause })
+                self.carry_out_by(|is_paused| if is_paused { Command::Go } else { Command::Pause });
             }
             Key::Letter('+') | Key::Up if typed.is_empty() => self.carry_out(&lr(1.2)),
             Key::Letter('-') | Key::Down if typed.is_empty() => self.carry_out(&lr(1.0 / 1.2)),
@@ -189,11 +189,10 @@ fn keys_in(bytes: &mut Vec<u8>) -> Vec<Key> {
                 };
                 (key, end.map_or(bytes.len(), |end| end + 3))
             }
-            (0x1b, _) => (Key::Escape, 1),
+            // Ctrl-U too, as in a shell.
+            (0x1b | 0x15, _) => (Key::Escape, 1),
             (b'\r' | b'\n', _) => (Key::Enter, 1),
             (0x7f | 0x08, _) => (Key::Rubout, 1),
-            // Ctrl-U, as in a shell.
-            (0x15, _) => (Key::Escape, 1),
             (0..0x20, _) => (Key::Other, 1),
             (_, all) => {
                 let length = match first {

@@ -48,7 +48,9 @@ impl Screen {
 
     fn say_what_waited(&self) {
         let later = std::mem::take(&mut self.state().later);
-        later.iter().for_each(|text| self.say(text));
+        for text in later {
+            self.say(text);
+        }
     }
 
     /// Says something, in lines above the one that is typed.
@@ -57,7 +59,7 @@ impl Screen {
         if state.is_quiet {
             return;
         }
-        self.write(&state, &text.to_string());
+        Self::write(&state, &text.to_string());
     }
 
     /// The line that is being typed, as it is now; none takes it away.
@@ -66,11 +68,11 @@ impl Screen {
         let was = state.typed.is_some();
         state.typed = typed.map(str::to_owned);
         if was || typed.is_some() {
-            self.write(&state, "");
+            Self::write(&state, "");
         }
     }
 
-    fn write(&self, state: &State, text: &str) {
+    fn write(state: &State, text: &str) {
         let mut out = String::new();
         let is_drawn = std::io::stderr().is_terminal();
         if is_drawn {
@@ -209,9 +211,10 @@ impl Teller {
         let before = study.trials()[..trial.number as usize].last();
         if trial.origin != Origin::Scheduler {
             let moved = before.is_some_and(|before| before.number != parent || before.step() != step);
-            return Some(match moved {
-                true => format!("↩ trial {number} goes on {place}: {changes}"),
-                false => format!("→ trial {number}, from {unit} {step} on: {changes}"),
+            return Some(if moved {
+                format!("↩ trial {number} goes on {place}: {changes}")
+            } else {
+                format!("→ trial {number}, from {unit} {step} on: {changes}")
             });
         }
         let why = before.map(reason).unwrap_or_default();
