@@ -153,7 +153,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         r#"run = ["sh", "-c", "echo {y}"]"#,
-        r#"error: study.toml:8:1: "echo {y}" has the placeholder {y}, which is neither a parameter nor one of x, budget, step, trial, replicate, fold, folds, seed, attempt, params, checkpoint, folder; write {{ for a brace
+        r#"error: study.toml:8:1: "echo {y}" has the placeholder {y}, which is neither a parameter nor one of x, budget, step, trial, replicate, fold, folds, outer_fold, outer_folds, outer_part, seed, attempt, params, checkpoint, folder; write {{ for a brace
     8 | run = ["sh", "-c", "echo {y}"]"#,
     ),
     (
@@ -197,19 +197,19 @@ pattern = { los = 'x=(.*)' }"#,
     (
         r#"run = ["t"]
 env = { A = "{q}" }"#,
-        r#"error: study.toml:9:9: "{q}" has the placeholder {q}, which is neither a parameter nor one of x, budget, step, trial, replicate, fold, folds, seed, attempt, params, checkpoint, folder; write {{ for a brace
+        r#"error: study.toml:9:9: "{q}" has the placeholder {q}, which is neither a parameter nor one of x, budget, step, trial, replicate, fold, folds, outer_fold, outer_folds, outer_part, seed, attempt, params, checkpoint, folder; write {{ for a brace
     9 | env = { A = "{q}" }"#,
     ),
     (
         r#"run = ["t"]
 result = "{q}.json""#,
-        r#"error: study.toml:9:1: "{q}.json" has the placeholder {q}, which is neither a parameter nor one of x, budget, step, trial, replicate, fold, folds, seed, attempt, params, checkpoint, folder; write {{ for a brace
+        r#"error: study.toml:9:1: "{q}.json" has the placeholder {q}, which is neither a parameter nor one of x, budget, step, trial, replicate, fold, folds, outer_fold, outer_folds, outer_part, seed, attempt, params, checkpoint, folder; write {{ for a brace
     9 | result = "{q}.json""#,
     ),
     (
         r#"run = ["t"]
 timelimit = 3"#,
-        "error: study.toml:9:1: command.timelimit: unknown field `timelimit`, expected one of `run`, `pattern`, `result`, `time_limit`, `memory_limit`, `grace`, `env`, `working_dir`
+        "error: study.toml:9:1: command.timelimit: unknown field `timelimit`, expected one of `run`, `pattern`, `result`, `knobs`, `time_limit`, `memory_limit`, `grace`, `env`, `working_dir`, `outer`
     9 | timelimit = 3",
     ),
 ];
