@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use self::capture::{Capture, Reading, Results, Tail};
 pub use self::knobs::KnobsBy;
-use self::knobs::{Wire, home, move_in, put_by};
+use self::knobs::{Wire, begin_file, home, move_in, put_by};
 pub use self::template::PLACEHOLDERS;
 use self::template::Template;
 use super::{Failed, Flow, Next, Objective, Pool, Running};
@@ -276,7 +276,11 @@ impl Command {
         let params_file = folder.join("params.json");
         let prepared = fs::create_dir_all(&checkpoint)
             .and_then(|()| write_params(&params_file, running.params()))
-            .and_then(|()| if self.is_live() { move_in(&home(&folder), &checkpoint) } else { Ok(()) });
+            .and_then(|()| if self.is_live() { move_in(&home(&folder), &checkpoint) } else { Ok(()) })
+            .and_then(|()| match self.spec.knobs {
+                Some(KnobsBy::File) => begin_file(&folder, running.step(), running.params()),
+                Some(KnobsBy::Stdin) | None => Ok(()),
+            });
         prepared.map_err(|e| not_started(format!("{}: {e}", folder.display())))?;
         let mut fill = self.filling(running, &folder);
         if let Some(by) = self.spec.knobs {
@@ -418,7 +422,7 @@ impl Command {
             let sender = sender.clone();
             readers.push(thread::spawn(move || capture.read(pipe, &sender)));
         }
-        let mut program = Program {
+        Ok(Program {
             process,
             results,
             tails,
@@ -429,12 +433,7 @@ impl Command {
             has_spoken: false,
             stands: (running.trial(), running.step()),
             last: BTreeMap::new(),
-        };
-        // A file is there before anybody reads it; a line would be taken for the answer to a report.
-        if matches!(program.wire, Some(Wire::File(_))) {
-            program.hear(running.step(), running.params());
-        }
-        Ok(program)
+        })
     }
 
     /// Keeps what a live command has at home as the checkpoint of its trial.

@@ -54,12 +54,21 @@ impl Wire {
     /// Says with which params to go on after `step`. A command that does not listen any more is no reason to do anything: it
     /// has ended, or will.
     pub(super) fn say(&mut self, step: u64, params: &Params) {
-        let text = json!({ "step": step, "params": params }).to_string() + "\n";
+        let text = line(step, params);
         let _deaf = match self {
             Self::Stdin(pipe) => pipe.write_all(text.as_bytes()).and_then(|()| pipe.flush()),
             Self::File(path) => replace_file(path, &text),
         };
     }
+}
+
+/// Has the knobs' file say where a command begins: it is there before the command, which may read it at once.
+pub(super) fn begin_file(folder: &Path, step: u64, params: &Params) -> io::Result<()> {
+    replace_file(&file(folder), &line(step, params))
+}
+
+fn line(step: u64, params: &Params) -> String {
+    json!({ "step": step, "params": params }).to_string() + "\n"
 }
 
 fn replace_file(path: &Path, text: &str) -> io::Result<()> {
