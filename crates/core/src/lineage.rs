@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::space::Params;
 use crate::study::Study;
+use crate::trial::Trial;
 
 /// A part of a model's training with params that did not change: those of one trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,25 +25,19 @@ pub struct Leg {
 /// to where it left them: trial and step, the latest first. Checkpoints are of pauses; whether one is still kept is not known
 /// here.
 pub fn checkpoints(study: &Study, number: u32) -> Vec<(u32, u64)> {
-    let mut found = Vec::new();
-    let mut next = study.trial(number).map(|trial| (trial, u64::MAX));
-    while let Some((trial, to)) = next {
-        let pauses = trial.piece(0).map_or(&[][..], |piece| &piece.pauses);
-        found.extend(pauses.iter().rev().filter(|step| **step <= to).map(|step| (trial.number, *step)));
-        next = trial.parent.and_then(|(parent, step)| Some((study.trial(parent)?, step)));
-    }
-    found
+    let of = |(trial, to): (&Trial, u64)| -> Vec<(u32, u64)> {
+        trial.pauses().iter().rev().filter(|step| **step <= to).map(|step| (trial.number, *step)).collect()
+    };
+    line(study, number, |_| u64::MAX).flat_map(of).collect()
 }
 
 /// The losses that the model of a trial had up to and including `step`, ascending: its own, and before those the ones of the
 /// trials that it comes from.
 pub fn losses(study: &Study, number: u32, step: u64) -> Vec<(u64, f64)> {
     let mut found = Vec::new();
-    let mut next = study.trial(number).map(|trial| (trial, step));
-    while let Some((trial, to)) = next {
+    for (trial, to) in line(study, number, |_| step) {
         let own = trial.curve().iter().rev().filter(|point| point.step <= to && !point.loss.is_nan());
         found.extend(own.map(|point| (point.step, point.loss)));
-        next = trial.parent.and_then(|(parent, step)| Some((study.trial(parent)?, step)));
     }
     found.reverse();
     found
@@ -50,16 +45,25 @@ pub fn losses(study: &Study, number: u32, step: u64) -> Vec<(u64, f64)> {
 
 /// The legs of a trial's lineage, the oldest first; empty if there is no such trial.
 pub fn schedule(study: &Study, number: u32) -> Vec<Leg> {
-    let mut legs = Vec::new();
-    let mut next = study.trial(number).map(|trial| (trial, trial.step()));
-    while let Some((trial, to)) = next {
+    let leg = |(trial, to): (&Trial, u64)| {
         let from = trial.parent.map_or(0, |(_, step)| step);
-        legs.push(Leg { trial: trial.number, from, to, params: study.params(trial) });
-        next = trial
-            .parent
-            .filter(|(_, step)| *step > 0)
-            .and_then(|(parent, step)| Some((study.trial(parent)?, step)));
-    }
+        Leg { trial: trial.number, from, to, params: study.params(trial) }
+    };
+    let mut legs: Vec<Leg> = line(study, number, Trial::step).map(leg).collect();
     legs.reverse();
     legs
+}
+
+/// The trials that a trial's model comes from with the steps up to which it does, itself first; its own end is what `to` says. A
+/// trial that began anew in another's place comes from no one.
+fn line<'a>(
+    study: &'a Study,
+    number: u32,
+    to: impl Fn(&Trial) -> u64,
+) -> impl Iterator<Item = (&'a Trial, u64)> {
+    let before = |(trial, _): &(&'a Trial, u64)| {
+        let (parent, step) = trial.parent.filter(|(_, step)| *step > 0)?;
+        Some((study.trial(parent)?, step))
+    };
+    std::iter::successors(study.trial(number).map(|trial| (trial, to(trial))), before)
 }

@@ -180,7 +180,7 @@ fn check_back(
     is_kept: impl Fn(&Trial, u64) -> bool,
 ) -> Result<(), SteerError> {
     let trial = study.trial(number).ok_or(SteerError::NoTrial(number))?;
-    let pauses = trial.piece(0).map_or(&[][..], |piece| &piece.pauses);
+    let pauses = trial.pauses();
     if step == 0 || (pauses.contains(&step) && is_kept(trial, step)) {
         return Ok(());
     }

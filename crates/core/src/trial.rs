@@ -293,6 +293,11 @@ impl Trial {
         }
     }
 
+    /// The steps of the pauses of its first piece, ascending: each had a checkpoint.
+    pub fn pauses(&self) -> &[u64] {
+        &self.first.pauses
+    }
+
     /// The learning curve of replicate 0.
     pub fn curve(&self) -> &[CurvePoint] {
         &self.first.curve
