@@ -17,7 +17,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::event::Outcome;
-use crate::metric::Metrics;
+use crate::metric::{Metrics, median};
 use crate::pareto::{dominates, hypervolume};
 use crate::sobol::digits;
 use crate::spec::Convergence;
@@ -209,13 +209,13 @@ impl Course {
     /// By how much the best is better than the median of the first values.
     fn progress(&self) -> Option<f64> {
         let best = self.best().filter(|_| self.first.len() >= LEAST)?;
-        Some((median(&self.first) - best).max(0.0))
+        Some((median(self.first.clone()) - best).max(0.0))
     }
 
     /// The best loss after so many trials; the typical early one before the first.
     fn best_after(&self, trials: u64) -> f64 {
         match self.gains.partition_point(|(at, _)| *at <= trials) {
-            0 => median(&self.first),
+            0 => median(self.first.clone()),
             k => self.gains[k - 1].1,
         }
     }
@@ -402,13 +402,6 @@ fn since_change(study: &Study) -> u64 {
     let space = trials.partition_point(|trial| trial.space < study.space_version());
     let from = space.max(study.policy_from() as usize);
     ((trials.len() - from.min(trials.len())) as u64).saturating_sub(study.unfinished())
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let half = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[half] } else { f64::midpoint(sorted[half - 1], sorted[half]) }
 }
 
 /// `0.0021 (1.0 % of what has been gained so far)`, or the noise that it is.

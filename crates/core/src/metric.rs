@@ -85,3 +85,10 @@ impl Metrics {
         self.objectives.iter().position(|metric| &*metric.name == name)
     }
 }
+
+/// The middle of some values, or between the two in the middle; there must be one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    f64::midpoint(values[(n - 1) / 2], values[n / 2])
+}

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::depths::{At, at_step, deepest};
+use super::modelled::free_parameters;
 use super::tpe::{best_of, candidates};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
@@ -82,8 +83,7 @@ impl Sampler for Bohb {
 impl Bohb {
     /// Good and bad trials, by number, at the deepest step at which there are enough; none before.
     pub fn split(&self, study: &Study) -> Option<(Vec<u32>, Vec<u32>)> {
-        let free =
-            study.space().parameters().iter().filter(|p| !p.retired && !p.distribution.is_fixed()).count();
+        let free = free_parameters(study.space());
         let least = self.min_points.unwrap_or((free.div_ceil(2) + 1).max(4)).max(2);
         let there = at_step(study, deepest(study, least + 2)?);
         let n = there.len();

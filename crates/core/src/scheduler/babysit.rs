@@ -12,6 +12,7 @@ use super::{Allowance, Assignment, Scheduler, Verdict, figure, run_to_end};
 use crate::event::{Failure, Origin, Outcome, Work};
 use crate::lineage::{checkpoints, losses};
 use crate::memo::Memo;
+use crate::metric::median;
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Params, Point};
@@ -157,37 +158,34 @@ impl Ledger {
 
 impl Babysit {
     fn check_options(&self) -> Result<(), String> {
-        let wrong = |text: String| Err(text);
         if self.interval == 0 {
-            return wrong(
+            return Err(
                 "interval = 0, but a model has to train between checkpoints: give a number of steps from 1"
                     .into(),
             );
         }
         if let Some(spike) = self.spike.filter(|spike| !(spike.is_finite() && *spike > 0.0)) {
-            return wrong(format!(
+            return Err(format!(
                 "spike = {spike} is no number of standard deviations: give one above 0, or null for none"
             ));
         }
         if self.patience == Some(0) {
-            return wrong("patience = 0 would stop everything at once: give a number of reports from 1, or null for none".into());
+            return Err("patience = 0 would stop everything at once: give a number of reports from 1, or null for none".into());
         }
         if self.window < FEWEST {
-            return wrong(format!(
+            return Err(format!(
                 "window = {} is too few reports to compare with: give at least {FEWEST}",
                 self.window
             ));
         }
         if !(self.factor > 0.0 && self.factor <= 1.0) {
-            return wrong(format!(
+            return Err(format!(
                 "factor = {} lowers nothing: give a number above 0 and at most 1",
                 self.factor
             ));
         }
         if self.keep == Some(0) {
-            return wrong(
-                "keep = 0 leaves nothing to go back to: give a number from 1, or null for all".into(),
-            );
+            return Err("keep = 0 leaves nothing to go back to: give a number from 1, or null for all".into());
         }
         Ok(())
     }
@@ -312,7 +310,7 @@ impl Babysit {
 
     /// Whether a checkpoint is among those that its trial keeps.
     fn is_recent(&self, trial: &Trial, step: u64) -> bool {
-        let pauses = trial.piece(0).map_or(&[][..], |piece| &piece.pauses);
+        let pauses = trial.pauses();
         let newer = pauses.iter().filter(|pause| **pause > step).count();
         pauses.contains(&step) && self.keep.is_none_or(|keep| newer < keep)
     }
@@ -366,12 +364,6 @@ fn is_of_training(reason: &Failure, has_trained: bool) -> bool {
         | Failure::Lost { .. }
         | Failure::NotStarted { .. } => false,
     }
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    let n = numbers.len();
-    f64::midpoint(numbers[(n - 1) / 2], numbers[n / 2])
 }
 
 impl Scheduler for Babysit {

@@ -73,3 +73,18 @@ impl<H: Hill> Gradient for Valley<'_, H> {
         Ok((-height, slopes.into_iter().map(|slope| -slope).collect()))
     }
 }
+
+/// Fails unless the slopes at a place agree with differences of the heights `apart` to both sides, as closely as that.
+#[cfg(test)]
+pub(super) fn assert_slopes(hill: &impl Hill, place: &[f64], apart: f64) {
+    let slopes = hill.at(place).1;
+    for k in 0..place.len() {
+        let moved = |by: f64| {
+            let mut place = place.to_vec();
+            place[k] += by;
+            hill.at(&place).0
+        };
+        let slope = (moved(apart) - moved(-apart)) / (2.0 * apart);
+        assert!((slopes[k] - slope).abs() < apart * (1.0 + slope.abs()), "{k}: {} is not {slope}", slopes[k]);
+    }
+}

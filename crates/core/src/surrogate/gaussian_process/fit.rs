@@ -429,6 +429,7 @@ mod tests {
     use super::*;
     use crate::rng::{Purpose, Rng};
     use crate::space::{Condition, Space};
+    use crate::surrogate::gaussian_process::ascent::assert_slopes;
     use crate::surrogate::gaussian_process::{Kernel, Outputs, Row};
 
     #[test]
@@ -449,19 +450,6 @@ mod tests {
         let rows = Rows::of(&Arc::new(Kernel::of(&space)), &losses, &Outputs::identity());
         let hill = Likelihood::new(&rows, rows.prior(), 4);
         let logs = [-0.4, 0.3, 0.1, -0.2, 0.5, -3.0, 0.4, -0.3, -0.2, 0.6];
-        let slopes = hill.at(&logs).1;
-        for k in 0..logs.len() {
-            let moved = |by: f64| {
-                let mut logs = logs;
-                logs[k] += by;
-                hill.at(&logs).0
-            };
-            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!(
-                (slopes[k] - slope).abs() < 1e-5 * (1.0 + slope.abs()),
-                "{k}: {} is not {slope}",
-                slopes[k]
-            );
-        }
+        assert_slopes(&hill, &logs, 1e-5);
     }
 }

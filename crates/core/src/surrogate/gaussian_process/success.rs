@@ -314,6 +314,7 @@ mod tests {
     use super::*;
     use crate::rng::{Purpose, Rng};
     use crate::space::Space;
+    use crate::surrogate::gaussian_process::ascent::assert_slopes;
 
     #[test]
     fn slopes_of_the_bound_agree_with_differences_and_targets_give_the_mode() {
@@ -328,20 +329,7 @@ mod tests {
         let rows = Rows::of(&kernel, &rows, &Outputs::identity());
         let hill = Bound::new(&rows, rows.prior());
         let logs = [-0.7, 0.3, 2.0];
-        let slopes = hill.at(&logs).1;
-        for k in 0..logs.len() {
-            let moved = |by: f64| {
-                let mut logs = logs;
-                logs[k] += by;
-                hill.at(&logs).0
-            };
-            let slope = (moved(1e-4) - moved(-1e-4)) / 2e-4;
-            assert!(
-                (slopes[k] - slope).abs() < 1e-4 * (1.0 + slope.abs()),
-                "{k}: {} is not {slope}",
-                slopes[k]
-            );
-        }
+        assert_slopes(&hill, &logs, 1e-4);
         let model = Success::fit(&kernel, &outcomes).model.unwrap();
         for (unit, ok) in &outcomes {
             let m = model.belief(unit).mean;
