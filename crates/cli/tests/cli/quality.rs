@@ -11,13 +11,7 @@ fn bench(head: &str, quality: &str, epochs: usize) -> Bench {
          epochs = {epochs}\nunits = 6\nbatch_size = 16\n{quality}\n[policy]\nsampler = \"random\"\n\
          scheduler = \"run_all\"\n[params.learning_rate]\ntype = \"float\"\nlow = 0.001\nhigh = 0.03\nscale = \"log\"\n"
     ));
-    let rows: String = (0..200u32)
-        .map(|k| {
-            let (a, b, noise) = ((k * 37) % 101, (k * 53) % 97, (k * k * 7) % 40);
-            format!("{a},{b},{}\n", if a + noise > b + 20 { "yes" } else { "no" })
-        })
-        .collect();
-    bench.write("data.csv", &format!("a,b,y\n{rows}"));
+    bench.write_classes();
     bench
 }
 

@@ -83,13 +83,7 @@ fn networks_race_by_folds_of_their_rows() {
          [network.data]\nfile = \"data.csv\"\ntarget = \"y\"\n[network.settings]\nepochs = 4\nunits = 6\nbatch_size = 16\n\
          [policy]\nsampler = \"random\"\nscheduler = \"race\"\n[params.learning_rate]\ntype = \"float\"\nlow = 0.0001\nhigh = 0.1\nscale = \"log\"\n",
     );
-    let rows: String = (0..200u32)
-        .map(|k| {
-            let (a, b, noise) = ((k * 37) % 101, (k * 53) % 97, (k * k * 7) % 40);
-            format!("{a},{b},{}\n", if a + noise > b + 20 { "yes" } else { "no" })
-        })
-        .collect();
-    bench.write("data.csv", &format!("a,b,y\n{rows}"));
+    bench.write_classes();
     let out = bench.ok(&["tune"]).out;
     assert!(out.contains("replicates by folds"), "{out}");
     assert!(out.contains("trained anew on 160 rows, "), "{out}");

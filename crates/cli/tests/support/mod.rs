@@ -82,6 +82,17 @@ impl Bench {
         fs::write(self.path(name), text).expect("a file in a temporary folder");
     }
 
+    /// Writes `data.csv`: 200 rows of two numbers and a class `y` that they all but tell.
+    pub fn write_classes(&self) {
+        let rows: String = (0..200u32)
+            .map(|k| {
+                let (a, b, noise) = ((k * 37) % 101, (k * 53) % 97, (k * k * 7) % 40);
+                format!("{a},{b},{}\n", if a + noise > b + 20 { "yes" } else { "no" })
+            })
+            .collect();
+        self.write("data.csv", &format!("a,b,y\n{rows}"));
+    }
+
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
