@@ -304,7 +304,7 @@ impl Models {
     fn fit(options: &RandomForest, study: &Study, stops: usize) -> Self {
         let rows = Observations::after(study, stops);
         let settings = options.settings();
-        let comparable = comparable_losses(study, &rows);
+        let comparable: Vec<f64> = comparable_losses(study, &rows).iter().map(|found| found.loss).collect();
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
         let kept = selected(&known, &comparable, options.max_trials);
         let objective = |m: usize| {
@@ -338,7 +338,7 @@ impl Models {
         self.seen += 1;
         if let Some(row) = Observation::at(study, stop).filter(|_| stop.is_first) {
             self.rows.push(row.clone());
-            self.push(study, &row, latest_loss(study, &self.rows));
+            self.push(study, &row, latest_loss(study, &self.rows).loss);
         }
     }
 

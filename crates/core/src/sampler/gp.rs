@@ -37,7 +37,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::comparable::comparable_losses;
+use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
 use super::modelled::{Known, Seen, best_found, free_parameters, latest_loss, on_fronts, speaks};
 use super::{Proposal, Request, Sampler};
@@ -315,7 +315,7 @@ impl Models {
             ..Settings::default()
         };
         let objective = |m: usize| {
-            let rows: Vec<Row> = known.iter().map(|k| row_of(&rows[*k], m, &losses[*k..])).collect();
+            let rows: Vec<Row> = known.iter().map(|k| row_of(&rows[*k], m, losses[*k])).collect();
             GaussianProcess::fit(&kernel, &rows, &settings)
         };
         let objectives = (0..study.metrics().objectives.len()).map(objective).collect();
@@ -342,7 +342,7 @@ impl Models {
             kernel,
         };
         for (row, loss) in rows.iter().zip(&losses) {
-            models.note(row, *loss);
+            models.note(row, loss.loss);
         }
         models.rows = rows;
         models
@@ -357,11 +357,11 @@ impl Models {
         }
     }
 
-    fn push(&mut self, row: &Observation, loss: f64) {
-        self.note(row, loss);
+    fn push(&mut self, row: &Observation, loss: Comparable) {
+        self.note(row, loss.loss);
         if speaks(row) {
             for (m, model) in self.objectives.iter_mut().enumerate() {
-                model.push(row_of(row, m, &[loss]));
+                model.push(row_of(row, m, loss));
             }
             if let (Some(model), Some(row)) = (&mut self.seconds, cost_row(row)) {
                 model.push(row);
@@ -409,9 +409,13 @@ impl Gp {
 }
 
 /// Row `m` of a trial as its model takes it; the first objective has a comparable loss.
-fn row_of<'a>(row: &'a Observation, m: usize, first: &[f64]) -> Row<'a> {
-    let loss = if m == 0 { first[0] } else { row.losses[m] };
-    Row { unit: &row.unit, loss, error: row.errors[m] }
+fn row_of(row: &Observation, m: usize, first: Comparable) -> Row<'_> {
+    let own = row.errors[m];
+    if m > 0 {
+        return Row { unit: &row.unit, loss: row.losses[m], error: own };
+    }
+    let error = if own.is_nan() { first.error } else { own.hypot(first.error) };
+    Row { unit: &row.unit, loss: first.loss, error }
 }
 
 fn cost_row(row: &Observation) -> Option<Row<'_>> {

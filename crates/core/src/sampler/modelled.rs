@@ -2,7 +2,7 @@
 //!
 //! The surrogates themselves, and what is maximised over them, differ from sampler to sampler and are not here.
 
-use super::comparable::comparable_losses;
+use super::comparable::{Comparable, comparable_losses};
 use super::sequence::Place;
 use crate::acquisition::Acquisition;
 use crate::acquisition::search::Search;
@@ -58,11 +58,14 @@ pub(super) fn speaks(row: &Observation) -> bool {
 }
 
 /// The first objective's comparable loss of the last of `rows`; NaN if it has none.
-pub(super) fn latest_loss(study: &Study, rows: &[Observation]) -> f64 {
+pub(super) fn latest_loss(study: &Study, rows: &[Observation]) -> Comparable {
+    let exactly = |loss| Comparable { loss, error: 0.0 };
     match rows.last().map(|row| (row.standing, row.losses[0])) {
-        Some((Standing::Completed | Standing::Raced, loss)) => loss,
-        Some((Standing::Partial, _)) => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
-        Some((Standing::Failed | Standing::Pending, _)) | None => f64::NAN,
+        Some((Standing::Completed | Standing::Raced, loss)) => exactly(loss),
+        Some((Standing::Partial, _)) => {
+            comparable_losses(study, rows).last().copied().unwrap_or(exactly(f64::NAN))
+        }
+        Some((Standing::Failed | Standing::Pending, _)) | None => exactly(f64::NAN),
     }
 }
 
