@@ -91,6 +91,8 @@ pub struct Situation {
     pub seen: usize,
     /// Seconds that choosing a trial may take.
     pub allowed: f64,
+    /// Whether trials pause, so that most are judged by their first steps.
+    pub pauses: bool,
 }
 
 /// A kind of arm: a registered sampler with its options, its weight and its cost by the situation.
@@ -160,7 +162,8 @@ const KINDS: &[Kind] = &[
         name: "random",
         sampler: "random",
         options: |c| c,
-        weight: |_| 0.05,
+        // First steps may mislead: a third at first, as in BOHB (Falkner et al. 2018, section 3.3).
+        weight: |s| if s.pauses { 4.0 } else { 0.05 },
         cost: |_| 1e-5,
         words: "a look elsewhere",
     },
@@ -365,6 +368,7 @@ impl Situation {
             objectives: study.metrics().objectives.len(),
             seen: study.stopped(),
             allowed,
+            pauses: study.stops().len() > study.finished().len(),
         }
     }
 }
