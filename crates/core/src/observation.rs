@@ -195,14 +195,15 @@ impl FirstStops {
 }
 
 /// What rows hold for: a version of the space, and a past that was not rewritten.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Era {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Era {
     space: u32,
     rewritten: u64,
 }
 
 impl Era {
-    fn of(study: &Study) -> Self {
+    /// That of a study now.
+    pub fn of(study: &Study) -> Self {
         Self { space: study.space_version(), rewritten: study.rewritten() }
     }
 }

@@ -2,7 +2,8 @@
 
 mod play;
 
-use luthier_core::event::Event;
+use luthier_core::engine::verify;
+use luthier_core::event::{Event, SpaceEdit};
 use luthier_core::observation::{FirstStops, Observation, Observations, Standing};
 use luthier_core::study::{Stop, Study};
 use play::{Play, completed, float, space, spec};
@@ -91,4 +92,30 @@ fn a_report_behind_a_pause_rewrites_what_was_said() {
     let (holds, again) = first.advance(&play.study);
     assert!(!holds);
     assert_eq!(again[0].losses[0], 0.55);
+}
+
+#[test]
+fn every_sampler_goes_on_when_the_space_changes_under_it() {
+    for sampler in
+        ["auto", "gp", "forest", "tpe", "cma_es", "differential_evolution", "nsga2", "coarse_to_fine"]
+    {
+        let mut play = Play::new(spec(space(vec![float("x", 0.0, 1.0)]), sampler));
+        let trial = |play: &mut Play| {
+            let work = play.claim().unwrap();
+            let x = play.study.space().to_unit(&play.study.trials()[work.trial as usize].point)[0];
+            play.end(work, completed((x - 0.3).powi(2)));
+        };
+        for _ in 0..15 {
+            trial(&mut play);
+        }
+        play.add(Event::SpaceChanged(SpaceEdit::Add(float("y", 0.0, 1.0))));
+        for _ in 0..5 {
+            trial(&mut play);
+        }
+        play.add(Event::SpaceChanged(SpaceEdit::Change(float("x", 0.2, 0.6))));
+        for _ in 0..5 {
+            trial(&mut play);
+        }
+        verify(&play.events).unwrap_or_else(|error| panic!("{sampler}: {error:?}"));
+    }
 }

@@ -30,7 +30,7 @@ use super::modelled::free_parameters;
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::event::{Choice, Origin, Outcome};
 use crate::memo::Memo;
-use crate::observation::Observation;
+use crate::observation::{Era, Observation};
 use crate::pareto::dominates;
 use crate::registry::{self, Entry, OptionDoc, configure};
 use crate::rng::Rng;
@@ -391,6 +391,7 @@ impl Kept {
 /// What the arms were given and have earned: a fold of the study.
 #[derive(Default)]
 struct Past {
+    era: Era,
     started: usize,
     stops: usize,
     /// Losses of trials that keep the constraints, by the step at which they stopped; completed ones have come furthest.
@@ -435,8 +436,9 @@ struct Account {
 impl Past {
     fn advance(&mut self, study: &Study) {
         let (started, stops) = (study.trials().len(), study.stops().len());
-        if self.started > started || self.stops > stops {
-            *self = Self::default();
+        let era = Era::of(study);
+        if self.era != era || self.started > started || self.stops > stops {
+            *self = Self { era, ..Self::default() };
         }
         for trial in &study.trials()[self.started..] {
             if let (Origin::Sampler, Some(choice)) = (trial.origin, &trial.by) {
