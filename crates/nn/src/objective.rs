@@ -130,6 +130,8 @@ pub struct NetworkObjective {
     apart: Vec<Arc<Replication>>,
     /// Whether the winner is trained anew.
     retrain: bool,
+    /// Whether the learning rate falls in that training, where nothing else is said about its course.
+    cooldown: bool,
     /// How many trials train together; 1 for one by one.
     together: usize,
     notes: Vec<String>,
@@ -159,6 +161,7 @@ impl NetworkObjective {
     /// Reads the `[network]` table of a study file and its data; paths start at `base`. The space's names and the
     /// metrics are checked before anything is trained.
     pub fn from_table(table: serde_json::Value, spec: &Spec, base: &Path) -> Result<Self, NetworkError> {
+        let is_planned = table["settings"].get("schedule").is_some() || spec.space.find("schedule").is_some();
         let network: NetworkSpec = serde_json::from_value(table).map_err(NetworkError::Table)?;
         if let Some(quality) = &network.quality {
             quality.check_objective(&names_of(&spec.metrics).collect::<Vec<_>>())?;
@@ -179,6 +182,7 @@ impl NetworkObjective {
             metrics: spec.metrics.clone(),
             reported: network.metrics,
             retrain: network.retrain.unwrap_or(plan.is_some()),
+            cooldown: network.cooldown.unwrap_or(!is_planned),
             plan: plan.map(Arc::new),
             apart,
             together: 1,
@@ -274,7 +278,10 @@ impl NetworkObjective {
             None => Model::load(&kept)?.epochs(),
         };
         let seed = Rng::key(study.spec().seed, u64::from(best.number), Purpose::Objective, 0);
-        self.finish_winner(&mut report, &settings, epochs, &anew_seed(&seed), out)?;
+        // A model that went on from others' has had rates of its own.
+        let cooled = settings.cooled(epochs).filter(|_| self.cooldown && best.parent.is_none());
+        let (is_cooled, settings) = (cooled.is_some(), cooled.unwrap_or(settings));
+        self.finish_winner(&mut report, &settings, is_cooled, epochs, &anew_seed(&seed), out)?;
         let held_out = report.anew.as_ref().map_or(Vec::new(), |anew| anew.held_out.clone());
         Ok(Winner { model: Some(out.to_owned()), held_out, report })
     }
@@ -284,6 +291,7 @@ impl NetworkObjective {
         &self,
         report: &mut WinnerReport,
         settings: &Settings,
+        cooled: bool,
         epochs: usize,
         seed: &[u8; 32],
         out: &Path,
@@ -297,6 +305,7 @@ impl NetworkObjective {
             return Ok(report.save(out)?);
         }
         let (model, mut anew) = train_anew(&self.problem, settings, epochs, *seed)?;
+        anew.cooled = cooled;
         if let Some((trial, before)) = before {
             anew.earlier = before.earlier;
             if trial != report.trial && !anew.earlier.contains(&trial) {
