@@ -173,5 +173,26 @@ fn without_replicates_the_winner_may_be_trained_anew_too_and_is_diagnosed_in_any
     anew.edit("[network.data]", "[network]\nretrain = true\n[network.data]");
     let out = anew.ok(&["tune"]).out;
     assert!(out.contains("trained anew on 160 rows, ") && out.contains("measured once on 40 rows"), "{out}");
+    assert!(out.contains(" epochs with a learning rate that fell to zero, "), "{out}");
     assert!(report(&anew)["quality"].is_null());
+    let settings = |bench: &Bench| -> serde_json::Value {
+        let model: serde_json::Value =
+            serde_json::from_str(&bench.read("study.trials/best/model.json")).unwrap();
+        model["settings"].clone()
+    };
+    assert_eq!(settings(&anew)["schedule"], "cosine");
+
+    // Unless the file says otherwise, or says what the rate's course is.
+    for (from, to) in [
+        ("retrain = true", "retrain = true\ncooldown = false"),
+        ("[network.settings]", "[network.settings]\nschedule = \"constant\""),
+        ("[network.settings]", "[network.settings]\nmax_steps = 100000"),
+    ] {
+        let held = bench(ACCURACY, "", 5);
+        held.edit("[network.data]", "[network]\nretrain = true\n[network.data]");
+        held.edit(from, to);
+        let out = held.ok(&["tune"]).out;
+        assert!(out.contains("trained anew on 160 rows, ") && !out.contains("fell to zero"), "{out}");
+        assert_eq!(settings(&held)["schedule"], "constant");
+    }
 }
