@@ -245,8 +245,7 @@ fn a_finalist_that_falls_behind_is_not_measured_to_the_end() {
         (trial, replicate) => 5.0 + chance(&[u64::from(trial), u64::from(replicate)]),
     };
     for workers in [1, 3] {
-        let run =
-            simulate(spec(race().with("risk", 0.05), 6), World { workers, ..World::new(1, &value) });
+        let run = simulate(spec(race().with("risk", 0.05), 6), World { workers, ..World::new(1, &value) });
         check_log(&run);
         assert_eq!((run.study.unfinished(), run.done), (0, Some(Done::Trials(6))));
         assert_eq!(run.study.confirmed(), [0]);
