@@ -146,6 +146,9 @@ pub struct Trial {
     pub by: Option<Choice>,
     /// The trial and step whose checkpoint it began with; at step 0 it began anew in that trial's place.
     pub parent: Option<(u32, u64)>,
+    /// The trial whose random choices the objective makes for it: itself, or where it goes on from exactly where a trial that
+    /// made way stood, the one whose choices that made. So a model whose knobs are turned trains on as it would have, but for them.
+    pub draws: u32,
     first: Piece,
     rest: Box<[Piece]>,
     /// How many replicates make its outcome; those after them only measure it again.
@@ -239,6 +242,7 @@ impl Trial {
             origin,
             by: None,
             parent,
+            draws: number,
             first: piece(0),
             rest: (1..all).map(piece).collect(),
             counted,
