@@ -1,5 +1,6 @@
 //! One model watched, end to end: scripts, going back, kills, other terminals, commands that hear of their knobs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -49,6 +50,7 @@ say() {
 }
 [ -f "$LUTHIER_CHECKPOINT/state" ] && read step sum used < "$LUTHIER_CHECKPOINT/state"
 echo "$$" >> processes
+echo "$LUTHIER_TRIAL $LUTHIER_SEED" >> seeds
 [ "$step" -le "$LUTHIER_STEP" ] || say
 while [ "$step" -lt "$LUTHIER_BUDGET" ]; do
   case "$LUTHIER_KNOBS" in /*) x=$(sed 's/.*"x":\([0-9]*\).*/\1/' "$LUTHIER_KNOBS");; esac
@@ -123,6 +125,18 @@ fn check_sums(bench: &Bench, number: usize) {
     }
 }
 
+/// A command that is gone on with has the seed it had; whoever went back, to trial 3, has another.
+fn check_seeds(bench: &Bench) {
+    let seeds: BTreeSet<(bool, String)> = bench
+        .read("seeds")
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(trial, seed)| (trial.parse::<u32>().unwrap() >= 3, seed.to_owned()))
+        .collect();
+    let different: BTreeSet<&str> = seeds.iter().map(|(_, seed)| seed.as_str()).collect();
+    assert_eq!((seeds.len(), different.len()), (2, 2), "{seeds:?}");
+}
+
 fn verify(bench: &Bench) {
     bench.ok(&["verify", LOG]);
 }
@@ -140,7 +154,7 @@ fn a_run_driven_to_divergence_recovers_ends_where_it_would_have_and_replays() {
         bench.write("turns.txt", "# far too much\nat step 10: lr *300\n");
         let wild = bench.ok(&["babysit", "--script", "turns.txt", "--seed", seed]);
         let (calm, wild_loss) = (best_loss(&calm), best_loss(&wild));
-        assert!((wild_loss - calm).abs() <= 0.01 * calm, "seed {seed}: {wild_loss} {calm}");
+        assert_eq!(wild_loss, calm, "seed {seed}: what was taken back leaves no trace");
         assert!(wild.err.contains("learning_rate 0.01 → 3 from the next epoch on"), "{}", wild.err);
         assert!(wild.err.contains("(rollback 1 of 5)"), "{}", wild.err);
         let all = trials(&bench);
@@ -228,6 +242,9 @@ fn commands_hear_of_their_knobs_or_are_started_again_and_train_nothing_twice() {
         if let Some(count) = processes {
             assert_eq!(bench.read("processes").lines().count(), count);
         }
+        check_seeds(&bench);
+        let told = if how.is_empty() { "x 10 → 2 from the checkpoint of step" } else { "x 10 → 2 from the next step on" };
+        assert!(ended.err.contains(told), "{}", ended.err);
         assert!(!ended.err.contains("the command"), "{}", ended.err);
         verify(&bench);
         let replay: Value = serde_json::from_str(&bench.ok(&["replay", LOG, "--json"]).out).unwrap();
