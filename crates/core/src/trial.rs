@@ -89,7 +89,7 @@ impl Piece {
 
     /// The largest step reported; before the first report the step it began at.
     pub fn step(&self) -> u64 {
-        self.curve.last().map_or(self.from, |point| point.step)
+        self.curve.last().map_or(self.from, |point| point.step.max(self.from))
     }
 
     /// The loss of the last report up to and including `step` that holds one.

@@ -7,7 +7,7 @@ mod simulate;
 mod play;
 
 use luthier_core::engine::{Done, verify};
-use luthier_core::event::{Event, Failure, Origin, Outcome, Steer, Wish, Work};
+use luthier_core::event::{Decision, Event, Failure, Origin, Outcome, Steer, Wish, Work};
 use luthier_core::lineage::{checkpoints, losses, schedule};
 use luthier_core::space::{Distribution, Parameter, Params, Scale, Space};
 use luthier_core::spec::{Component, Spec};
@@ -285,6 +285,27 @@ fn a_model_that_begins_anew_in_the_place_of_a_branch_has_nothing_of_what_came_be
     assert_eq!(steps, (1..=20).collect::<Vec<u64>>());
     assert_eq!(draws(&run.study), [0, 0, 2]);
     check_log(&run);
+}
+
+#[test]
+fn what_is_trained_again_after_a_loss_is_no_moment_to_pause_for_what_was_asked() {
+    let mut play = play::Play::new(spec(space(vec![rate()]), 20, babysit().with("interval", 5)));
+    play.add(Event::Enqueued(Wish { params: params(0.1), within: vec![] }));
+    let work = play.claim().unwrap();
+    let report = |play: &mut play::Play, step: u64| {
+        play.add(Event::Reported { work, step, values: vec![("loss".into(), 2.0)], seconds: 0.0 });
+        play.engine.judge(&play.study, work).unwrap()
+    };
+    for step in 1..=3 {
+        assert_eq!(report(&mut play, step), None);
+    }
+    play.add(turn(0.3));
+    play.add(Event::Lost { work, returned: false });
+    play.add(Event::Claimed { work, attempt: 2 });
+    // Its checkpoint was of step 1.
+    assert_eq!(report(&mut play, 2), None);
+    let judged = report(&mut play, 3).unwrap();
+    assert!(matches!(judged, Event::Judged { decision: Decision::Pause, .. }), "{judged:?}");
 }
 
 #[test]

@@ -387,7 +387,8 @@ impl Turn<'_> {
         })
     }
 
-    /// Values at a step. Non-finite objectives fail the trial; other non-finite metrics are dropped and noted.
+    /// Values at a step. Non-finite objectives fail the trial; other non-finite metrics are dropped and noted. Of a trial that
+    /// goes on from another's checkpoint, steps up to that checkpoint are the other's, and not written down again.
     pub fn report(
         &mut self,
         work: Work,
@@ -408,6 +409,9 @@ impl Turn<'_> {
         // For whoever reports by hand, a report is the sign of life; workers give theirs apart.
         if !self.session.held.contains_key(&work) {
             self.leases.push((work, Some(attempt)));
+        }
+        if self.study().piece(work).is_some_and(|piece| step <= piece.from && piece.from > 0) {
+            return Ok(Reply::Continue);
         }
         if let Some(mut prompter) = self.session.prompter.take() {
             let heard = prompter(self, work, step);

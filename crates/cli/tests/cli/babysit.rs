@@ -38,11 +38,11 @@ default = 0.01
 }
 
 /// A run that adds `x` to what it has at each step, saves that and says so; `PAUSE` comes before it saves. It counts from 1 and
-/// goes to the budget, and reads a line after each report if `$LUTHIER_KNOBS` is a dash. What was saved and not written down,
-/// because Luthier was killed in between, it says again.
+/// goes to the budget, and reads a line after each report if `$LUTHIER_KNOBS` is a dash. What it said and nobody wrote down,
+/// because Luthier was killed, it says again.
 const ADDS: &str = r#"step=$LUTHIER_STEP; sum=0; x=$LUTHIER_PARAM_X
 say() {
-  echo "{\"step\": $step, \"sum\": $sum, \"x\": $used}"
+  echo "{\"step\": $1, \"sum\": $2, \"x\": $3}"
   if [ "$LUTHIER_KNOBS" = - ]; then
     read -r line || exit 1
     x=$(echo "$line" | sed 's/.*"x":\([0-9]*\).*/\1/')
@@ -51,13 +51,15 @@ say() {
 [ -f "$LUTHIER_CHECKPOINT/state" ] && read step sum used < "$LUTHIER_CHECKPOINT/state"
 echo "$$" >> processes
 echo "$LUTHIER_TRIAL $LUTHIER_SEED" >> seeds
-[ "$step" -le "$LUTHIER_STEP" ] || say
+for unheard in $(seq $((LUTHIER_STEP + 1)) "$step"); do say $(cat "$LUTHIER_CHECKPOINT/at-$unheard"); done
 while [ "$step" -lt "$LUTHIER_BUDGET" ]; do
   case "$LUTHIER_KNOBS" in /*) x=$(sed 's/.*"x":\([0-9]*\).*/\1/' "$LUTHIER_KNOBS");; esac
   step=$((step + 1)); sum=$((sum + x)); used=$x
   PAUSE
-  echo "$step $sum $used" > "$LUTHIER_CHECKPOINT/next"; mv "$LUTHIER_CHECKPOINT/next" "$LUTHIER_CHECKPOINT/state"
-  say
+  echo "$step $sum $used" > "$LUTHIER_CHECKPOINT/at-$step"
+  cp "$LUTHIER_CHECKPOINT/at-$step" "$LUTHIER_CHECKPOINT/next"
+  mv "$LUTHIER_CHECKPOINT/next" "$LUTHIER_CHECKPOINT/state"
+  say "$step" "$sum" "$used"
 done
 "#;
 
@@ -253,6 +255,19 @@ fn commands_hear_of_their_knobs_or_are_started_again_and_train_nothing_twice() {
 }
 
 #[test]
+fn a_command_that_always_begins_anew_is_heard_from_where_its_trial_begins() {
+    let bench = adding("", "");
+    let counts = r#"for step in $(seq "$LUTHIER_BUDGET"); do echo "{\"step\": $step, \"sum\": $step}"; done"#;
+    bench.write("adds.sh", counts);
+    bench.write("turns.txt", "at step 4: x 10\n");
+    bench.ok(&["babysit", "--script", "turns.txt"]);
+    let all = trials(&bench);
+    assert_eq!(all[1]["parent"]["step"], 4);
+    assert_eq!(curve(&all, 1, "sum"), (1..=20).map(|step| (step, step as f64)).collect::<Vec<_>>());
+    verify(&bench);
+}
+
+#[test]
 fn a_command_that_reads_its_knobs_from_a_file_takes_them_within_a_step() {
     // The program waits for nobody; here it waits at step 6, for on a busy machine it could be done before it is told.
     let told = r#"[ "$step" != 6 ] || for _ in $(seq 400); do grep -q '"x":50' "$LUTHIER_KNOBS" && break; sleep 0.05; done"#;
@@ -274,14 +289,14 @@ fn a_command_that_reads_its_knobs_from_a_file_takes_them_within_a_step() {
 fn a_command_that_does_not_listen_or_leaves_nothing_is_told_about() {
     let bench = adding("knobs = \"stdin\"", "");
     let script = bench.read("adds.sh");
-    bench.write("adds.sh", &script.replace(", \\\"x\\\": $used", "").replace("echo \"$step $sum $used\" >", "true >"));
+    bench.write("adds.sh", &script.replace(", \\\"x\\\": $3", "").replace("echo \"$step $sum $used\" >", "true >"));
     bench.write("turns.txt", "at step 5: x 3\n");
     let said = bench.ok(&["babysit", "--script", "turns.txt"]).err;
     assert!(said.contains("the command does not say whether it took x 3: its reports have no x"), "{said}");
     let bench = adding("knobs = \"stdin\"", "");
     let script = bench.read("adds.sh");
-    let saves = script.lines().find(|line| line.contains("mv ")).unwrap();
-    let script = script.replace(saves, "");
+    let saves = |line: &&str| ["> \"$LUTHIER_CHECKPOINT", "cp ", "mv "].iter().any(|word| line.contains(word));
+    let script = script.lines().filter(|line| !saves(line)).collect::<Vec<_>>().join("\n");
     bench.write("adds.sh", &script.replace("x=$(echo", "y=$(echo"));
     bench.write("turns.txt", "at step 5: x 3\n");
     let said = bench.ok(&["babysit", "--script", "turns.txt"]).err;

@@ -6,24 +6,23 @@ use serde_json::Value;
 
 use crate::support::{Bench, eventually};
 
-/// Adds `x` to what it has at each step, saves that and says it. It counts from 1 and goes to the budget. What was saved and
-/// not written down, because the tuner was killed in between, it says again.
+/// Adds `x` to what it has at each step, saves that and says it. It counts from 1 and goes to the budget. What it said and
+/// nobody wrote down, because the tuner was killed, it says again.
 const ADDS: &str = r#"step=$LUTHIER_STEP; sum=0
-say() { echo "{\"step\": $step, \"score\": $sum}"; }
+say() { echo "{\"step\": $1, \"score\": $2}"; }
 [ -f "$LUTHIER_CHECKPOINT/state" ] && read step sum < "$LUTHIER_CHECKPOINT/state"
-[ "$step" -le "$LUTHIER_STEP" ] || say
+for unheard in $(seq $((LUTHIER_STEP + 1)) "$step"); do say $(cat "$LUTHIER_CHECKPOINT/at-$unheard"); done
 while [ "$step" -lt "$LUTHIER_BUDGET" ]; do
   step=$((step + 1)); sum=$((sum + $1))
   SAVE
-  say
+  say "$step" "$sum"
   PAUSE
 done
 "#;
 /// The checkpoint is a file that is overwritten: whoever begins with it must have a copy.
 const IN_PLACE: &str = r#"echo "$step $sum" > "$LUTHIER_CHECKPOINT/state""#;
 /// The checkpoint is the old one or the new one, whenever the program is killed.
-const AT_ONCE: &str =
-    r#"echo "$step $sum" > "$LUTHIER_CHECKPOINT/next"; mv "$LUTHIER_CHECKPOINT/next" "$LUTHIER_CHECKPOINT/state""#;
+const AT_ONCE: &str = r#"cd "$LUTHIER_CHECKPOINT"; echo "$step $sum" > "at-$step"; cp "at-$step" next; mv next state; cd - > /dev/null"#;
 
 fn adding(scheduler: &str, save: &str, pause: &str) -> Bench {
     let bench = Bench::with_study(&format!(

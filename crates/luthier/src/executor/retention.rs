@@ -140,7 +140,7 @@ impl Retention {
 
     fn drop(&mut self, work: Work) {
         // It may never have been made; a file that is still open goes with the study.
-        let _absent = fs::remove_dir_all(self.checkpoint(work));
+        kept::discard(&self.checkpoint(work));
         self.sizes.remove(&work);
     }
 

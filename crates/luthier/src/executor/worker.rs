@@ -159,8 +159,7 @@ impl Tray {
     fn pop(&mut self) -> Option<Start> {
         while let Some(start) = self.waiting.pop_front() {
             let Some(Err(error)) = self.adopt(&start.assigned) else { return Some(start) };
-            let failed =
-                Failure::error(format!("it cannot begin with the checkpoint of another trial: {error}"));
+            let failed = Failure::error(format!("it cannot begin with its checkpoint: {error}"));
             self.desk.finish(start.slot, returned(Err(failed.into()), Leftover::default()));
         }
         None
@@ -168,8 +167,11 @@ impl Tray {
 
     /// Puts its parent's checkpoint into the folder of a new trial, if it has a parent.
     fn adopt(&self, assigned: &Assigned) -> Option<io::Result<()>> {
-        let (parent, step) = assigned.parent?;
         let checkpoint = trial_folder(&self.folder, assigned.work).join("checkpoint");
+        if let Err(error) = kept::restore(&checkpoint) {
+            return Some(Err(error));
+        }
+        let (parent, step) = assigned.parent?;
         Some(kept::adopt(&trial_folder(&self.folder, Work::of(parent)), step, &checkpoint, self.sharing))
     }
 }
