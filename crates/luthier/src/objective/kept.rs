@@ -27,12 +27,21 @@ pub(crate) fn at(folder: &Path, step: u64) -> PathBuf {
     folder.join(KEPT).join(step.to_string())
 }
 
-/// Keeps the present checkpoint of a trial as that of `step`. A trial without files has an empty one.
+/// Keeps the present checkpoint of a trial as that of `step`, also in the place of one from before work was lost and done again.
+/// A trial without files has an empty one.
 pub(crate) fn keep(folder: &Path, checkpoint: &Path, step: u64, sharing: Sharing) -> io::Result<()> {
-    let to = at(folder, step);
-    // Work that was lost and done again may have come here before, with other files.
-    remove(&to)?;
-    copy_whole(checkpoint, &to, sharing)
+    replace(checkpoint, &at(folder, step), sharing)
+}
+
+/// Gives a trial back what it had at `step`, if that was kept; returns whether it was.
+pub(crate) fn take_up(folder: &Path, checkpoint: &Path, step: u64, sharing: Sharing) -> io::Result<bool> {
+    let kept = at(folder, step);
+    restore(&kept)?;
+    let is_kept = kept.is_dir();
+    if is_kept {
+        replace(&kept, checkpoint, sharing)?;
+    }
+    Ok(is_kept)
 }
 
 /// Puts a copy of a folder, of an absent one an empty folder, in the place of another. Where that is cut short, [`restore`] finds
@@ -75,6 +84,7 @@ pub(crate) fn adopt(parent: &Path, step: u64, checkpoint: &Path, sharing: Sharin
         return Ok(());
     }
     let from = at(parent, step);
+    restore(&from)?;
     if !from.is_dir() {
         let problem = format!("the checkpoint {} is gone", from.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, problem));
