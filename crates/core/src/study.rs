@@ -524,7 +524,6 @@ impl Study {
     fn pause(&mut self, work: Work, step: u64, seconds: f64) -> Result<(), FoldError> {
         let piece = self.piece_in(work, &[WorkState::Running], "paused")?;
         piece.state = WorkState::Paused;
-        piece.paused_at = Some(step);
         if let Err(place) = piece.pauses.binary_search(&step) {
             piece.pauses.insert(place, step);
         }

@@ -418,8 +418,7 @@ impl Run<'_> {
         if Checkpoint::exists(checkpoint) {
             // A checkpoint that is damaged costs the epochs it held, not the trial.
             let (network, settings) = parts();
-            saved =
-                Trainer::resume_network(problem, network, settings, key, checkpoint).ok().filter(is_own);
+            saved = Trainer::resume_network(problem, network, settings, key, checkpoint).ok().filter(is_own);
         }
         let trainer = match (saved, running.parent()) {
             (Some(trainer), _) => trainer,

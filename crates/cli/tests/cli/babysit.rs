@@ -245,7 +245,11 @@ fn commands_hear_of_their_knobs_or_are_started_again_and_train_nothing_twice() {
             assert_eq!(bench.read("processes").lines().count(), count);
         }
         check_seeds(&bench);
-        let told = if how.is_empty() { "x 10 → 2 from the checkpoint of step" } else { "x 10 → 2 from the next step on" };
+        let told = if how.is_empty() {
+            "x 10 → 2 from the checkpoint of step"
+        } else {
+            "x 10 → 2 from the next step on"
+        };
         assert!(ended.err.contains(told), "{}", ended.err);
         assert!(!ended.err.contains("the command"), "{}", ended.err);
         verify(&bench);
@@ -289,13 +293,17 @@ fn a_command_that_reads_its_knobs_from_a_file_takes_them_within_a_step() {
 fn a_command_that_does_not_listen_or_leaves_nothing_is_told_about() {
     let bench = adding("knobs = \"stdin\"", "");
     let script = bench.read("adds.sh");
-    bench.write("adds.sh", &script.replace(", \\\"x\\\": $3", "").replace("echo \"$step $sum $used\" >", "true >"));
+    bench.write(
+        "adds.sh",
+        &script.replace(", \\\"x\\\": $3", "").replace("echo \"$step $sum $used\" >", "true >"),
+    );
     bench.write("turns.txt", "at step 5: x 3\n");
     let said = bench.ok(&["babysit", "--script", "turns.txt"]).err;
     assert!(said.contains("the command does not say whether it took x 3: its reports have no x"), "{said}");
     let bench = adding("knobs = \"stdin\"", "");
     let script = bench.read("adds.sh");
-    let saves = |line: &&str| ["> \"$LUTHIER_CHECKPOINT", "cp ", "mv "].iter().any(|word| line.contains(word));
+    let saves =
+        |line: &&str| ["> \"$LUTHIER_CHECKPOINT", "cp ", "mv "].iter().any(|word| line.contains(word));
     let script = script.lines().filter(|line| !saves(line)).collect::<Vec<_>>().join("\n");
     bench.write("adds.sh", &script.replace("x=$(echo", "y=$(echo"));
     bench.write("turns.txt", "at step 5: x 3\n");

@@ -332,7 +332,7 @@ impl Babysit {
         let Some(steered) = steered.filter(|_| !study.steers().is_empty()) else {
             return if state == TrialState::Paused { Course::On(work) } else { Course::Over };
         };
-        let here = trial.piece(0).and_then(|piece| piece.paused_at).map(|step| (trial.number, step));
+        let here = trial.pauses().last().map(|step| (trial.number, *step));
         match (state == TrialState::Paused, steered.back.or(here.filter(|_| state == TrialState::Paused))) {
             (true, _) | (false, Some(_)) if steered.is_paused && !steered.is_over => Course::Busy,
             (_, Some(from)) if steered.is_changed && !steered.is_over => Course::Back {
