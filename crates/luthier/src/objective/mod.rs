@@ -171,8 +171,8 @@ pub struct Running<'a> {
     why: Arc<str>,
     conclusion: Option<Vec<(Arc<str>, f64)>>,
     sharing: Sharing,
-    /// Whether what it has at its pause is kept.
-    has_kept: bool,
+    /// The step of its pause, once what it has there is kept.
+    kept_at: Option<u64>,
 }
 
 impl<'a> Running<'a> {
@@ -202,7 +202,7 @@ impl<'a> Running<'a> {
             why: "".into(),
             conclusion: None,
             sharing: Sharing::Copies,
-            has_kept: false,
+            kept_at: None,
         }
     }
 
@@ -417,11 +417,11 @@ impl<'a> Running<'a> {
         let is_there =
             budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));
         let pauses = is_there || (self.ended == Some(Flow::Pause) && max_budget.is_none_or(|max| step < max));
-        if !self.assigned.keeps_pauses || !pauses || self.has_kept {
+        if !self.assigned.keeps_pauses || !pauses || self.kept_at == Some(step) {
             return Ok(());
         }
         let kept = kept::keep(&self.folder, checkpoint, step, sharing);
-        self.has_kept = kept.is_ok();
+        self.kept_at = kept.is_ok().then_some(step);
         kept.map_err(|error| {
             Failure::error(format!("its checkpoint of step {step} cannot be kept: {error}")).into()
         })
