@@ -422,13 +422,12 @@ impl Run<'_> {
     fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
         let (problem, key) = (self.problem, running.random_key());
         let parts = || (self.network.clone(), self.settings.clone());
-        let is_reached = |trainer: &Trainer| trainer.epochs_done() as u64 <= reached(running);
+        let is_own = |trainer: &Trainer| is_own(running, trainer.epochs_done());
         let mut saved = None;
         if Checkpoint::exists(checkpoint) {
             // A checkpoint that is damaged costs the epochs it held, not the trial.
             let (network, settings) = parts();
-            saved =
-                Trainer::resume_network(problem, network, settings, key, checkpoint).ok().filter(is_reached);
+            saved = Trainer::resume_network(problem, network, settings, key, checkpoint).ok().filter(is_own);
         }
         let trainer = match (saved, running.parent()) {
             (Some(trainer), _) => trainer,
@@ -469,9 +468,11 @@ fn forget_model(checkpoint: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The furthest epoch that a checkpoint may be of: a later one would skip reports.
-fn reached(running: &Running<'_>) -> u64 {
-    running.step().max(running.parent().map_or(0, |(_, step)| step))
+/// Whether a checkpoint of this epoch may be the trial's own: that of its parent is of the epoch it begins at, and one beyond
+/// what was reported would skip reports.
+fn is_own(running: &Running<'_>, epoch: usize) -> bool {
+    let epoch = epoch as u64;
+    epoch <= running.step() && running.parent().is_none_or(|(_, step)| epoch > step)
 }
 
 /// One trial's training of all its replicates.
@@ -492,10 +493,10 @@ impl ReplicatedRun<'_> {
     /// From a checkpoint if there is a good one, as for a single network.
     fn replicates(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Replicates, Failed> {
         let (plan, settings, key) = (self.plan, &self.settings, running.random_key());
-        let is_reached = |replicates: &Replicates| replicates.epochs_done() as u64 <= reached(running);
+        let is_own = |replicates: &Replicates| is_own(running, replicates.epochs_done());
         let mut saved = None;
         if Replicates::exists(checkpoint) {
-            saved = Replicates::resume(plan, settings, key, checkpoint).ok().filter(is_reached);
+            saved = Replicates::resume(plan, settings, key, checkpoint).ok().filter(is_own);
         }
         match (saved, running.parent()) {
             (Some(replicates), _) => Ok(replicates),

@@ -140,7 +140,7 @@ impl Retention {
 
     fn drop(&mut self, work: Work) {
         // It may never have been made; a file that is still open goes with the study.
-        let _absent = fs::remove_dir_all(self.checkpoint(work));
+        kept::discard(&self.checkpoint(work));
         self.sizes.remove(&work);
     }
 
@@ -163,12 +163,10 @@ fn bytes_in(folder: &Path) -> u64 {
 /// Whether some trial may still begin with what `trial` had at `step`: it is its latest, and it has not made way or failed;
 /// or a trial that begins with it has not got to a pause of its own.
 fn may_be_taken(study: &Study, trial: &Trial, step: u64) -> bool {
-    let is_latest = trial.piece(0).is_some_and(|piece| piece.paused_at == Some(step));
+    let is_latest = trial.pauses().last() == Some(&step);
     let is_sound = matches!(trial.outcome(), None | Some(Outcome::Completed { .. }));
     let begins = |child: &Trial| {
-        child.parent == Some((trial.number, step))
-            && !child.is_finished()
-            && child.piece(0).is_some_and(|piece| piece.paused_at.is_none())
+        child.parent == Some((trial.number, step)) && !child.is_finished() && child.pauses().is_empty()
     };
     let is_chosen = study.exploiting().is_some_and(|(_, from)| from == (trial.number, step));
     (is_latest && is_sound) || is_chosen || study.trials()[trial.number as usize..].iter().any(begins)
