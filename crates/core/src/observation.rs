@@ -1,9 +1,11 @@
 //! What a study says to a model: one row per trial, with unit coordinates, losses and their doubt. How a model treats
 //! failures, constraints or partial curves is the model's business.
 
+use std::collections::HashMap;
+
 use crate::event::{Failure, Outcome};
-use crate::study::Study;
-use crate::trial::{Piece, Trial, TrialState};
+use crate::study::{Stop, Study};
+use crate::trial::{CurvePoint, Piece, Trial, TrialState};
 
 /// What kind of news a trial is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub struct Observation {
     pub violation: f64,
     /// How far it came.
     pub step: u64,
-    /// Seconds of work.
+    /// Seconds of work; of a stop that was a pause, NaN.
     pub seconds: f64,
 }
 
@@ -79,7 +81,7 @@ impl Observation {
                 estimates.iter().map(|estimate| estimate.mean).collect(),
                 estimates.iter().map(|estimate| estimate.error).collect(),
             ),
-            Standing::Partial | Standing::Pending => so_far(study, trial),
+            Standing::Partial | Standing::Pending => so_far(study, trial, u64::MAX),
         };
         Some(Self {
             trial: trial.number,
@@ -87,10 +89,32 @@ impl Observation {
             unit: study.space().to_unit(&trial.point).into(),
             losses,
             errors,
-            constraints: constraints(study, trial),
+            constraints: constraints(study, trial, u64::MAX),
             violation: study.violation(trial),
             step: trial.step(),
             seconds: trial.seconds(),
+        })
+    }
+
+    /// What the trial of `stop` said when it came to that stop, whatever it has done since.
+    pub fn at(study: &Study, stop: &Stop) -> Option<Self> {
+        let trial = &study.trials()[stop.trial as usize];
+        let Some(step) = stop.paused_at else { return Self::of(study, trial) };
+        if trial.outside {
+            return None;
+        }
+        let (losses, errors) = so_far(study, trial, step);
+        let constraints = constraints(study, trial, step);
+        Some(Self {
+            trial: trial.number,
+            standing: Standing::Partial,
+            unit: study.space().to_unit(&trial.point).into(),
+            losses,
+            errors,
+            violation: constraints.iter().map(|value| value.max(0.0)).sum(),
+            constraints,
+            step,
+            seconds: f64::NAN,
         })
     }
 
@@ -100,13 +124,16 @@ impl Observation {
     }
 }
 
-/// Means and standard errors over the replicates that have reported.
-fn so_far(study: &Study, trial: &Trial) -> (Box<[f64]>, Box<[f64]>) {
-    let rows: Vec<Vec<f64>> = trial
-        .pieces()
-        .filter(|(_, piece)| !piece.curve.is_empty())
-        .map(|(_, piece)| curve_losses(study, piece))
-        .collect();
+/// The reports of a piece up to and including `step`.
+fn until(piece: &Piece, step: u64) -> &[CurvePoint] {
+    &piece.curve[..piece.curve.partition_point(|point| point.step <= step)]
+}
+
+/// Means and standard errors over the replicates that have reported, of what they said up to `step`.
+fn so_far(study: &Study, trial: &Trial, step: u64) -> (Box<[f64]>, Box<[f64]>) {
+    let curves = trial.pieces().map(|(_, piece)| until(piece, step));
+    let rows: Vec<Vec<f64>> =
+        curves.filter(|curve| !curve.is_empty()).map(|curve| curve_losses(study, curve)).collect();
     let objectives = study.metrics().objectives.len();
     let (mut means, mut errors) = (Vec::with_capacity(objectives), Vec::with_capacity(objectives));
     for k in 0..objectives {
@@ -121,63 +148,127 @@ fn so_far(study: &Study, trial: &Trial) -> (Box<[f64]>, Box<[f64]>) {
 }
 
 /// The losses that a curve stands for; NaN for an objective it has not reported.
-fn curve_losses(study: &Study, piece: &Piece) -> Vec<f64> {
+fn curve_losses(study: &Study, curve: &[CurvePoint]) -> Vec<f64> {
     let metrics = study.metrics();
-    if let Ok(values) = study.curve_values(piece) {
+    if let Ok(values) = study.curve_values(curve) {
         return values.iter().zip(&metrics.objectives).map(|(v, m)| m.direction.turn(*v)).collect();
     }
     let mut losses = vec![f64::NAN; metrics.objectives.len()];
-    losses[0] = piece.last_loss().map_or(f64::NAN, |(_, loss)| loss);
+    let last = curve.iter().rev().map(|point| point.loss).find(|loss| !loss.is_nan());
+    losses[0] = last.unwrap_or(f64::NAN);
     losses
 }
 
-fn constraints(study: &Study, trial: &Trial) -> Box<[f64]> {
+/// The last value of each constraint up to `step`, averaged over replicates.
+fn constraints(study: &Study, trial: &Trial, step: u64) -> Box<[f64]> {
     let last = |name: &str| {
         let values: Vec<f64> = trial
             .pieces()
-            .filter_map(|(_, piece)| piece.curve.iter().rev().find_map(|at| study.curve_value(at, name)))
+            .filter_map(|(_, piece)| {
+                until(piece, step).iter().rev().find_map(|at| study.curve_value(at, name))
+            })
             .collect();
         values.iter().sum::<f64>() / values.len() as f64
     };
     study.metrics().constraints.iter().map(|name| last(name)).collect()
 }
 
+/// Hands out each trial once, as it was at its first stop: for samplers that take news in as it comes and do not look back.
+#[derive(Clone, Debug, Default)]
+pub struct FirstStops {
+    era: Era,
+    seen: usize,
+}
+
+impl FirstStops {
+    /// Rows of trials that have stopped for the first time since the last call, in the order of the log. False if everything
+    /// handed out before is to be forgotten, because it does not hold any more.
+    pub fn advance(&mut self, study: &Study) -> (bool, Vec<Observation>) {
+        let holds = self.era == Era::of(study) && self.seen <= study.stops().len();
+        if !holds {
+            *self = Self { era: Era::of(study), seen: 0 };
+        }
+        let fresh = study.stops()[self.seen..].iter().filter(|stop| stop.is_first);
+        self.seen = study.stops().len();
+        (holds, fresh.filter_map(|stop| Observation::at(study, stop)).collect())
+    }
+}
+
+/// What rows hold for: a version of the space, and a past that was not rewritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Era {
+    space: u32,
+    rewritten: u64,
+}
+
+impl Era {
+    /// That of a study now.
+    pub fn of(study: &Study) -> Self {
+        Self { space: study.space_version(), rewritten: study.rewritten() }
+    }
+}
+
 /// The rows of a study, kept up to date. What it holds follows from the study alone.
 #[derive(Clone, Debug, Default)]
 pub struct Observations {
-    space: Option<u32>,
+    era: Era,
+    /// Stops taken in.
     seen: usize,
-    finished: Vec<Observation>,
+    stopped: Vec<Observation>,
+    /// Where in `stopped` a trial is.
+    places: HashMap<u32, usize>,
     open: Vec<Observation>,
-    /// Trials that had not finished at the last call, and the first number not looked at.
-    unfinished: Vec<u32>,
+    /// Trials that had not stopped at the last call, and the first number not looked at.
+    unstopped: Vec<u32>,
     next: u32,
 }
 
 impl Observations {
-    /// Takes in what has happened since the last call; begins anew when the space has changed.
-    pub fn advance(&mut self, study: &Study) {
-        if self.space != Some(study.space_version())
-            || self.seen > study.finished().len()
-            || self.next as usize > study.trials().len()
-        {
-            *self = Self { space: Some(study.space_version()), ..Self::default() };
+    /// Takes in what has happened since the last call. False if it had to begin anew, so that earlier rows do not hold.
+    pub fn advance(&mut self, study: &Study) -> bool {
+        let era = Era::of(study);
+        let holds =
+            self.era == era && self.seen <= study.stops().len() && self.next as usize <= study.trials().len();
+        if !holds {
+            *self = Self { era, ..Self::default() };
         }
-        let row = |number: &u32| Observation::of(study, &study.trials()[*number as usize]);
-        self.finished.extend(study.finished()[self.seen..].iter().filter_map(row));
-        self.seen = study.finished().len();
-        self.unfinished.extend(self.next..study.trials().len() as u32);
+        for stop in &study.stops()[self.seen..] {
+            self.take(study, stop);
+        }
+        self.seen = study.stops().len();
+        self.unstopped.extend(self.next..study.trials().len() as u32);
         self.next = study.trials().len() as u32;
-        self.unfinished.retain(|number| !study.trials()[*number as usize].is_finished());
-        self.open = self.unfinished.iter().filter_map(row).collect();
+        self.unstopped.retain(|number| !study.trials()[*number as usize].has_stopped());
+        let row = |number: &u32| Observation::of(study, &study.trials()[*number as usize]);
+        self.open = self.unstopped.iter().filter_map(row).collect();
+        holds
     }
 
-    /// Finished trials in the order in which they finished. While the space stays, rows are only added.
-    pub fn finished(&self) -> &[Observation] {
-        &self.finished
+    /// The rows as they were after the first `stops` stops.
+    pub fn after(study: &Study, stops: usize) -> Vec<Observation> {
+        let mut then = Self::default();
+        for stop in &study.stops()[..stops] {
+            then.take(study, stop);
+        }
+        then.stopped
     }
 
-    /// Trials that wait, run or are paused, by number.
+    fn take(&mut self, study: &Study, stop: &Stop) {
+        let Some(row) = Observation::at(study, stop) else { return };
+        if let Some(&place) = self.places.get(&stop.trial) {
+            self.stopped[place] = row;
+        } else {
+            self.places.insert(stop.trial, self.stopped.len());
+            self.stopped.push(row);
+        }
+    }
+
+    /// Trials that have stopped, for now or for good, in the order of their first stops, each as it was at its latest.
+    pub fn stopped(&self) -> &[Observation] {
+        &self.stopped
+    }
+
+    /// Trials that have never stopped, by number.
     pub fn open(&self) -> &[Observation] {
         &self.open
     }

@@ -23,6 +23,12 @@ pub struct Study {
     queue: VecDeque<Wish>,
     /// Finished trials in the order of the log.
     finished: Vec<u32>,
+    /// Every pause and every end of a trial, in the order of the log.
+    stops: Vec<Stop>,
+    /// How many trials have stopped at least once.
+    stopped: usize,
+    /// How often something became another up to where a trial had stopped.
+    rewritten: u64,
     /// Pieces that may be claimed.
     waiting: BTreeSet<Work>,
     running: BTreeSet<Work>,
@@ -78,6 +84,17 @@ pub struct ReportAt {
     pub work: Work,
     /// The step reported; not always the largest, because lost work may begin again.
     pub step: u64,
+}
+
+/// A trial came to a stop, for now or for good. 24 bytes; what it said by then is in its curve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The trial.
+    pub trial: u32,
+    /// Whether it is its first.
+    pub is_first: bool,
+    /// The step at which it paused; `None` if it is over.
+    pub paused_at: Option<u64>,
 }
 
 /// Counts over the study.
@@ -167,6 +184,9 @@ impl Study {
             trials: Vec::new(),
             queue: VecDeque::new(),
             finished: Vec::new(),
+            stops: Vec::new(),
+            stopped: 0,
+            rewritten: 0,
             waiting: BTreeSet::new(),
             running: BTreeSet::new(),
             paused: BTreeSet::new(),
@@ -249,6 +269,23 @@ impl Study {
     /// Finished trials in the order in which they finished.
     pub fn finished(&self) -> &[u32] {
         &self.finished
+    }
+
+    /// Every pause and every end of a trial, in the order of the log. A trial that waits for more replicates after some have
+    /// completed has not paused.
+    pub fn stops(&self) -> &[Stop] {
+        &self.stops
+    }
+
+    /// How many trials have stopped at least once.
+    pub fn stopped(&self) -> usize {
+        self.stopped
+    }
+
+    /// How often a trial was given another point, or another report at or before a step at which it had paused. What was
+    /// made of stops before such a change does not hold any more.
+    pub fn rewritten(&self) -> u64 {
+        self.rewritten
     }
 
     /// Work that may be claimed, lowest trial first.
@@ -394,17 +431,17 @@ impl Study {
 
     /// The objectives' raw values that a piece's curve stands for, or the first objective without one: all at the
     /// last step, or all at the step where the first objective is best.
-    pub fn curve_values(&self, piece: &Piece) -> Result<Vec<f64>, Arc<str>> {
+    pub fn curve_values(&self, curve: &[CurvePoint]) -> Result<Vec<f64>, Arc<str>> {
         let until = match self.spec.metrics.curve {
-            CurveValue::Last => piece.curve.len(),
+            CurveValue::Last => curve.len(),
             CurveValue::Best => {
-                let losses = piece.curve.iter().enumerate().filter(|(_, point)| !point.loss.is_nan());
-                losses.min_by(|a, b| a.1.loss.total_cmp(&b.1.loss)).map_or(piece.curve.len(), |(k, _)| k + 1)
+                let losses = curve.iter().enumerate().filter(|(_, point)| !point.loss.is_nan());
+                losses.min_by(|a, b| a.1.loss.total_cmp(&b.1.loss)).map_or(curve.len(), |(k, _)| k + 1)
             }
         };
         let objectives = self.spec.metrics.objectives.iter();
         let at_end = |name: &Arc<str>| {
-            let mut points = piece.curve[..until].iter().rev();
+            let mut points = curve[..until].iter().rev();
             points.find_map(|point| self.curve_value(point, name)).ok_or_else(|| name.clone())
         };
         objectives.map(|metric| at_end(&metric.name)).collect()
@@ -531,7 +568,19 @@ impl Study {
         self.tally.seconds += seconds;
         self.running.remove(&work);
         self.paused.insert(work);
+        let trial = &self.trials[work.trial as usize];
+        let has_completed =
+            || trial.pieces().any(|(_, p)| matches!(p.outcome, Some(Outcome::Completed { .. })));
+        if trial.state() == TrialState::Paused && !has_completed() {
+            self.stop(work.trial, Some(step));
+        }
         Ok(())
+    }
+
+    fn stop(&mut self, trial: u32, paused_at: Option<u64>) {
+        let is_first = self.trials[trial as usize].note_stop();
+        self.stopped += usize::from(is_first);
+        self.stops.push(Stop { trial, is_first, paused_at });
     }
 
     fn start(
@@ -607,12 +656,14 @@ impl Study {
         point.others = others.into();
         let piece = self.piece_in(work, &[WorkState::Running], "reported")?;
         let before = piece.step();
+        let is_behind = piece.pauses.last().is_some_and(|pause| step <= *pause);
         piece.report(point);
         piece.seconds += seconds;
         let gained = piece.step() - before;
         self.tally.steps += gained;
         self.tally.seconds += seconds;
         self.tally.reports += 1;
+        self.rewritten += u64::from(is_behind);
         self.reports.push(ReportAt { work, step });
         Ok(())
     }
@@ -676,6 +727,7 @@ impl Study {
             Outcome::Completed { .. } | Outcome::Pruned | Outcome::Replaced { .. } => 0,
         };
         self.finished.push(number);
+        self.stop(number, None);
         self.stopping.remove(&number);
         self.consider_incumbent(number);
     }
@@ -758,6 +810,7 @@ impl Study {
         point.resize(space.len(), f64::NAN);
         point[index] = coded;
         trial.point = Point(point.into());
+        self.rewritten += u64::from(trial.has_stopped());
         if let Some(params) = self.originals.get_mut(&number) {
             params.set(name, value.clone());
         }
@@ -774,6 +827,7 @@ impl Study {
                 trial.point.0[k] = f64::NAN;
             }
         }
+        self.rewritten += u64::from(trial.has_stopped());
         if let Some(params) = self.originals.get_mut(&number) {
             let kept = params.iter().filter(|(name, _)| used.iter().any(|asked| &**asked == *name));
             *params = kept.fold(Params::new(), |kept, (name, value)| kept.with(name, value.clone()));

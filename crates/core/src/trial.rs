@@ -150,6 +150,8 @@ pub struct Trial {
     rest: Box<[Piece]>,
     /// How many replicates make its outcome; those after them only measure it again.
     counted: u16,
+    /// Whether it has paused or ended.
+    stopped: bool,
     /// How a trial of several replicates ended; with one, its piece says so.
     combined: Option<Box<Outcome>>,
     /// What replicates said when it finished, one per objective; empty where there is nothing to say.
@@ -242,6 +244,7 @@ impl Trial {
             first: piece(0),
             rest: (1..all).map(piece).collect(),
             counted,
+            stopped: false,
             combined: None,
             estimates: Box::default(),
         }
@@ -337,6 +340,16 @@ impl Trial {
     /// Whether nothing more will happen to it.
     pub fn is_finished(&self) -> bool {
         self.outcome().is_some()
+    }
+
+    /// Whether it has come to a stop at least once: paused, or ended.
+    pub fn has_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Notes a stop; returns whether it is the first.
+    pub(crate) fn note_stop(&mut self) -> bool {
+        !std::mem::replace(&mut self.stopped, true)
     }
 
     /// Raw values of a completed trial: the mean over its replicates.

@@ -100,6 +100,47 @@ fn with_priors(mut space: Space, centre: impl Fn(&Parameter) -> Option<f64>) -> 
     space
 }
 
+/// Losses of 60 trials that all pause at their first step and never go on.
+fn paused_losses(sampler: &str, seed: u64) -> Vec<f64> {
+    let scheduler = named("asha").with("mode", "promote").with("eta", 1000);
+    let value = |params: &[f64], _: Moment| (SKEWED.regret)(params);
+    let spec = study((SKEWED.space)(), named(sampler), scheduler, seed);
+    let run = simulate(spec, World { workers: 1, steps: 60, compare: false, ..World::new(LAST, &value) });
+    assert_eq!(run.study.paused().len(), 60, "{sampler}");
+    run.study.trials().iter().map(|trial| trial.curve()[0].loss).collect()
+}
+
+#[test]
+fn samplers_learn_from_trials_that_only_pause() {
+    // The median of the last 20 of 60, over 3 seeds.
+    let late = |sampler: &str| {
+        let mut late: Vec<f64> =
+            (0..3).flat_map(|seed| paused_losses(sampler, seed)[40..].to_vec()).collect();
+        late.sort_by(f64::total_cmp);
+        late[late.len() / 2]
+    };
+    let random = late("random");
+    let models = ["gp", "forest", "tpe", "adaptive_tpe", "auto"];
+    let others = ["cma_es", "coarse_to_fine", "differential_evolution", "regularized_evolution"];
+    for sampler in models.into_iter().chain(others) {
+        let late = late(sampler);
+        assert!(late < random / 2.0, "{sampler}: {late} against {random}");
+    }
+}
+
+#[test]
+fn what_was_remembered_changes_no_proposal_where_trials_pause_and_go_on() {
+    for sampler in ["gp", "forest", "auto", "cma_es", "differential_evolution"] {
+        let scheduler = named("asha").with("mode", "promote").with("brackets", 2);
+        let value = |params: &[f64], moment: Moment| curve(&SKEWED, params, moment.step);
+        let spec = study((SKEWED.space)(), named(sampler), scheduler, 1);
+        let run = simulate(spec, World { workers: 3, steps: 150, compare: true, ..World::new(LAST, &value) });
+        let went_on = run.study.trials().iter().filter(|trial| trial.pauses().len() > 1).count();
+        assert!(went_on >= 5, "{sampler}: {went_on} trials went on");
+        verify(&run.events).unwrap();
+    }
+}
+
 /// Near the best of [`SKEWED`].
 fn good_priors() -> Space {
     with_priors((SKEWED.space)(), |p| {

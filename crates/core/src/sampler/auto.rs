@@ -8,7 +8,8 @@
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share.
 //! 3. **Credit**: a trial that is better than all but `r` of the `n` results there were when it finished earns
-//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. Earnings
+//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. One that pauses earns
+//!    by its place among those that had come as far, at its first pause, and nothing later. Earnings
 //!    fade, so that an arm that was good early may lose its share later. With several objectives, a trial that no
 //!    earlier one dominates earns 1.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
@@ -29,13 +30,13 @@ use super::modelled::free_parameters;
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::event::{Choice, Origin, Outcome};
 use crate::memo::Memo;
+use crate::observation::{Era, Observation};
 use crate::pareto::dominates;
 use crate::registry::{self, Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Point, Space};
 use crate::spec::{Component, Spec};
-use crate::study::Study;
-use crate::trial::Trial;
+use crate::study::{Stop, Study};
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "auto",
@@ -86,10 +87,12 @@ pub struct Situation {
     pub parameters: usize,
     /// Objectives.
     pub objectives: usize,
-    /// Trials that have said something.
+    /// Trials that have come to a stop.
     pub seen: usize,
     /// Seconds that choosing a trial may take.
     pub allowed: f64,
+    /// Whether trials pause, so that most are judged by their first steps.
+    pub pauses: bool,
 }
 
 /// A kind of arm: a registered sampler with its options, its weight and its cost by the situation.
@@ -159,7 +162,8 @@ const KINDS: &[Kind] = &[
         name: "random",
         sampler: "random",
         options: |c| c,
-        weight: |_| 0.05,
+        // First steps may mislead: a third at first, as in BOHB (Falkner et al. 2018, section 3.3).
+        weight: |s| if s.pauses { 4.0 } else { 0.05 },
         cost: |_| 1e-5,
         words: "a look elsewhere",
     },
@@ -312,7 +316,7 @@ impl Sampler for Auto {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let kept: &mut Kept = memo.get();
         kept.advance(study, self);
-        let situation = Situation::of(study, self.options.overhead * kept.past.trial_seconds());
+        let situation = Situation::of(study, self.options.overhead * trial_seconds(study));
         if study.trials().len() < self.startup(&situation) || kept.past.is_empty() {
             return self.cover.propose(study, request, &mut kept.cover, rng);
         }
@@ -339,7 +343,7 @@ impl Sampler for Auto {
     fn explain(&self, study: &Study, memo: &mut Memo) -> Option<String> {
         let kept: &mut Kept = memo.get();
         kept.advance(study, self);
-        let situation = Situation::of(study, self.options.overhead * kept.past.trial_seconds());
+        let situation = Situation::of(study, self.options.overhead * trial_seconds(study));
         let startup = self.startup(&situation);
         if study.trials().len() < startup || kept.past.is_empty() {
             return Some(format!("covering the space evenly for the first {startup} trials"));
@@ -362,8 +366,9 @@ impl Situation {
         Self {
             parameters: free_parameters(study.space()),
             objectives: study.metrics().objectives.len(),
-            seen: study.finished().len(),
+            seen: study.stopped(),
             allowed,
+            pauses: study.stops().len() > study.finished().len(),
         }
     }
 }
@@ -386,33 +391,54 @@ impl Kept {
 /// What the arms were given and have earned: a fold of the study.
 #[derive(Default)]
 struct Past {
+    era: Era,
     started: usize,
-    finished: usize,
-    /// Losses of the best completed trials that keep the constraints, ascending.
-    results: Vec<f64>,
-    ranked: f64,
-    /// The latest of them: unit coordinates and loss.
+    stops: usize,
+    /// Losses of trials that keep the constraints, by the step at which they stopped; completed ones have come furthest.
+    results: BTreeMap<u64, Results>,
+    /// The latest completed ones: unit coordinates and loss.
     places: VecDeque<(Vec<f64>, f64)>,
     /// Losses of the latest trials on the front, with several objectives.
     front: Vec<Vec<f64>>,
-    seconds: f64,
     given: f64,
     accounts: Vec<Account>,
 }
 
+/// The best losses there have been at some step, ascending, and how many there were.
+#[derive(Default)]
+struct Results {
+    best: Vec<f64>,
+    count: f64,
+}
+
+impl Results {
+    /// Enters a loss, and returns what it earns.
+    fn enter(&mut self, loss: f64) -> f64 {
+        let better = self.best.partition_point(|other| *other <= loss);
+        self.count += 1.0;
+        if better >= RANKED {
+            return 0.0;
+        }
+        self.best.insert(better, loss);
+        self.best.truncate(RANKED);
+        (-(better as f64) / (self.count / 20.0).clamp(1.0, 50.0)).exp()
+    }
+}
+
 struct Account {
     arm: Arc<str>,
-    /// Faded counts: trials started, trials finished, and what those earned.
+    /// Faded counts: trials started, trials stopped, and what those earned.
     given: f64,
-    finished: f64,
+    stopped: f64,
     earned: f64,
 }
 
 impl Past {
     fn advance(&mut self, study: &Study) {
-        let (started, finished) = (study.trials().len(), study.finished().len());
-        if self.started > started || self.finished > finished {
-            *self = Self::default();
+        let (started, stops) = (study.trials().len(), study.stops().len());
+        let era = Era::of(study);
+        if self.era != era || self.started > started || self.stops > stops {
+            *self = Self { era, ..Self::default() };
         }
         for trial in &study.trials()[self.started..] {
             if let (Origin::Sampler, Some(choice)) = (trial.origin, &trial.by) {
@@ -424,53 +450,45 @@ impl Past {
             }
         }
         self.started = started;
-        for number in &study.finished()[self.finished..] {
-            let trial = &study.trials()[*number as usize];
-            self.seconds += trial.seconds();
-            let reward = self.rank(study, trial);
-            if let Some(choice) = &trial.by {
+        for stop in &study.stops()[self.stops..] {
+            let reward = self.rank(study, stop);
+            let choice = study.trials()[stop.trial as usize].by.as_ref();
+            if let Some(choice) = choice.filter(|_| stop.is_first) {
                 let account = self.account(&choice.arm);
-                account.finished = account.finished * FADING + 1.0;
+                account.stopped = account.stopped * FADING + 1.0;
                 account.earned = account.earned * FADING + reward;
             }
         }
-        self.finished = finished;
+        self.stops = stops;
     }
 
-    /// Enters a finished trial among the results, and returns what it earns.
-    fn rank(&mut self, study: &Study, trial: &Trial) -> f64 {
-        let Some(Outcome::Completed { .. }) = trial.outcome() else { return 0.0 };
-        if study.violation(trial) > 0.0 {
+    /// Enters a trial that has stopped among the results, and returns what it earns.
+    fn rank(&mut self, study: &Study, stop: &Stop) -> f64 {
+        let trial = &study.trials()[stop.trial as usize];
+        let is_over = stop.paused_at.is_none();
+        if is_over && !matches!(trial.outcome(), Some(Outcome::Completed { .. })) {
             return 0.0;
         }
-        let objectives = study.metrics().objectives.len();
-        if objectives > 1 {
-            return self.reach(study, trial, objectives);
+        let Some(row) = Observation::at(study, stop).filter(Observation::is_feasible) else { return 0.0 };
+        if row.losses.len() > 1 {
+            return if is_over { self.reach(&row.losses) } else { 0.0 };
         }
-        let Some(loss) = trial.loss(study.metrics(), 0) else { return 0.0 };
-        let better = self.results.partition_point(|other| *other <= loss);
-        self.ranked += 1.0;
-        if self.places.len() == PLACES {
-            self.places.pop_front();
+        if is_over {
+            if self.places.len() == PLACES {
+                self.places.pop_front();
+            }
+            self.places.push_back((row.unit.into(), row.losses[0]));
         }
-        self.places.push_back((study.space().to_unit(&trial.point), loss));
-        if better >= RANKED {
-            return 0.0;
-        }
-        self.results.insert(better, loss);
-        self.results.truncate(RANKED);
-        (-(better as f64) / (self.ranked / 20.0).clamp(1.0, 50.0)).exp()
+        self.results.entry(stop.paused_at.unwrap_or(u64::MAX)).or_default().enter(row.losses[0])
     }
 
     /// The same with several objectives: 1 for a place on the front of what there was, else nothing.
-    fn reach(&mut self, study: &Study, trial: &Trial, objectives: usize) -> f64 {
-        let losses: Option<Vec<f64>> = (0..objectives).map(|k| trial.loss(study.metrics(), k)).collect();
-        let Some(losses) = losses else { return 0.0 };
-        if self.front.iter().any(|other| *other == losses || dominates(other, &losses)) {
+    fn reach(&mut self, losses: &[f64]) -> f64 {
+        if self.front.iter().any(|other| other == losses || dominates(other, losses)) {
             return 0.0;
         }
-        self.front.retain(|other| !dominates(&losses, other));
-        self.front.push(losses);
+        self.front.retain(|other| !dominates(losses, other));
+        self.front.push(losses.to_vec());
         if self.front.len() > RANKED {
             self.front.remove(0);
         }
@@ -480,7 +498,7 @@ impl Past {
     fn account(&mut self, arm: &Arc<str>) -> &mut Account {
         let known = self.accounts.iter().position(|account| account.arm == *arm);
         let at = known.unwrap_or_else(|| {
-            self.accounts.push(Account { arm: arm.clone(), given: 0.0, finished: 0.0, earned: 0.0 });
+            self.accounts.push(Account { arm: arm.clone(), given: 0.0, stopped: 0.0, earned: 0.0 });
             self.accounts.len() - 1
         });
         &mut self.accounts[at]
@@ -513,14 +531,14 @@ impl Past {
 
     /// What a trial of this arm is expected to earn.
     fn earning(&self, arm: &str) -> f64 {
-        let (earned, finished) =
-            self.find(arm).map_or((0.0, 0.0), |account| (account.earned, account.finished));
-        (EXPECTED * EXPECTED_FOR + earned) / (EXPECTED_FOR + finished)
+        let (earned, stopped) =
+            self.find(arm).map_or((0.0, 0.0), |account| (account.earned, account.stopped));
+        (EXPECTED * EXPECTED_FOR + earned) / (EXPECTED_FOR + stopped)
     }
+}
 
-    /// Seconds that a trial takes, as far as effort is concerned.
-    fn trial_seconds(&self) -> f64 {
-        let mean = self.seconds / self.finished.max(1) as f64;
-        if mean < QUICK { QUICK_AS } else { mean }
-    }
+/// Seconds that a trial takes, as far as effort is concerned.
+fn trial_seconds(study: &Study) -> f64 {
+    let mean = study.tally().seconds / study.stopped().max(1) as f64;
+    if mean < QUICK { QUICK_AS } else { mean }
 }

@@ -6,33 +6,52 @@
 //! comparable, for trials that were stopped later) of that place. Worse than all of them, it is worse than their
 //! worst by as much as it was behind at that step; better than all, it is as good as their best and no better. A trial
 //! that nobody got beyond keeps its last loss (Salinas et al. 2023, arXiv:2305.03623, train on last losses alone).
+//!
+//! Ranks change on the way. By how much such a loss is wrong is seen in the trials that went further: each is placed by the
+//! others in the same way, and compared with what became of it.
 
-use crate::metric::CurveValue;
+use crate::metric::{CurveValue, median};
 use crate::observation::{Observation, Standing};
 use crate::study::Study;
 
 /// Trials that a stopped one is compared with: those that went furthest.
 const MOST: usize = 128;
 
+/// Of these, so many are placed by the others to see how wrong that is; with fewer than three nothing is known.
+const TRIED: usize = 32;
+const FEW: usize = 3;
+/// A standard deviation by the median of what normal numbers are off.
+const NORMAL: f64 = 1.4826;
+
+/// A loss as if it were final.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Comparable {
+    /// The loss; NaN where a row says nothing about it.
+    pub(super) loss: f64,
+    /// By how much it may be wrong, beside the noise that all losses have: a standard deviation.
+    pub(super) error: f64,
+}
+
 /// A trial that went so far, with its comparable loss.
 struct Deep {
     trial: u32,
     step: u64,
-    loss: f64,
+    end: Comparable,
 }
 
-/// The first objective's comparable loss of each row; NaN for one that says nothing about it.
-pub(super) fn comparable_losses(study: &Study, rows: &[Observation]) -> Vec<f64> {
-    let mut losses: Vec<f64> = rows.iter().map(final_loss).collect();
+/// The first objective's comparable loss of each row.
+pub(super) fn comparable_losses(study: &Study, rows: &[Observation]) -> Vec<Comparable> {
+    let mut losses: Vec<Comparable> =
+        rows.iter().map(|row| Comparable { loss: final_loss(row), error: 0.0 }).collect();
     let stopped = |row: &Observation| row.standing == Standing::Partial && !row.losses[0].is_nan();
     let mut order: Vec<usize> = (0..rows.len()).filter(|k| stopped(&rows[*k])).collect();
     if order.is_empty() {
         return losses;
     }
-    let complete = |k: usize| !losses[k].is_nan();
+    let complete = |k: usize| !losses[k].loss.is_nan();
     let mut deep: Vec<Deep> = (0..rows.len())
         .filter(|k| complete(*k))
-        .map(|k| Deep { trial: rows[k].trial, step: u64::MAX, loss: losses[k] })
+        .map(|k| Deep { trial: rows[k].trial, step: u64::MAX, end: losses[k] })
         .collect();
     // The furthest first; of those stopped at the same step none is a measure for another.
     order.sort_by_key(|k| (std::cmp::Reverse(rows[*k].step), rows[*k].trial));
@@ -41,10 +60,11 @@ pub(super) fn comparable_losses(study: &Study, rows: &[Observation]) -> Vec<f64>
         let step = rows[order[at]].step;
         let rung: Vec<usize> = order[at..].iter().copied().take_while(|k| rows[*k].step == step).collect();
         let pairs = measures(study, &deep, step);
+        let error = wrong_by(&pairs);
         for &k in &rung {
-            losses[k] = placed(rows[k].losses[0], &pairs);
+            losses[k] = Comparable { loss: placed(rows[k].losses[0], &pairs), error };
         }
-        deep.extend(rung.iter().map(|k| Deep { trial: rows[*k].trial, step, loss: losses[*k] }));
+        deep.extend(rung.iter().map(|k| Deep { trial: rows[*k].trial, step, end: losses[*k] }));
         at += rung.len();
     }
     losses
@@ -57,8 +77,15 @@ fn final_loss(row: &Observation) -> f64 {
     }
 }
 
+/// A loss at some step, and what became of it.
+#[derive(Clone, Copy)]
+struct Pair {
+    then: f64,
+    end: Comparable,
+}
+
 /// What trials that went further had at `step`, and what became of them.
-fn measures(study: &Study, deep: &[Deep], step: u64) -> Vec<(f64, f64)> {
+fn measures(study: &Study, deep: &[Deep], step: u64) -> Vec<Pair> {
     let at_step = |deep: &Deep| {
         let (_, piece) = study.trials()[deep.trial as usize].pieces().next()?;
         let to_here = piece.curve.iter().take_while(|point| point.step <= step);
@@ -68,18 +95,33 @@ fn measures(study: &Study, deep: &[Deep], step: u64) -> Vec<(f64, f64)> {
         };
         // A curve without a report near the step says nothing about it.
         let went_further = piece.step() >= step || deep.step == u64::MAX;
-        (went_further && !loss.is_nan()).then_some((loss, deep.loss))
+        (went_further && !loss.is_nan()).then_some(Pair { then: loss, end: deep.end })
     };
     deep.iter().filter_map(at_step).take(MOST).collect()
 }
 
-/// The final loss that belongs to the rank of `loss` among the first of each pair.
-fn placed(loss: f64, pairs: &[(f64, f64)]) -> f64 {
+/// By how much losses placed by these pairs are wrong: the median error of placing each by the others, as a standard deviation of
+/// normal errors, and what is doubtful about their own ends.
+fn wrong_by(pairs: &[Pair]) -> f64 {
+    let doubt = pairs.iter().map(|pair| pair.end.error.powi(2)).sum::<f64>() / pairs.len().max(1) as f64;
+    if pairs.len() < FEW {
+        return doubt.sqrt();
+    }
+    let tried = &pairs[..pairs.len().min(TRIED)];
+    let without = |k: usize| {
+        let others: Vec<Pair> = tried[..k].iter().chain(&tried[k + 1..]).copied().collect();
+        (placed(tried[k].then, &others) - tried[k].end.loss).abs()
+    };
+    (doubt + (NORMAL * median((0..tried.len()).map(without).collect())).powi(2)).sqrt()
+}
+
+/// The final loss that belongs to the rank of `loss` among those of the pairs.
+fn placed(loss: f64, pairs: &[Pair]) -> f64 {
     if pairs.is_empty() {
         return loss;
     }
-    let mut then: Vec<f64> = pairs.iter().map(|pair| pair.0).collect();
-    let mut last: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
+    let mut then: Vec<f64> = pairs.iter().map(|pair| pair.then).collect();
+    let mut last: Vec<f64> = pairs.iter().map(|pair| pair.end.loss).collect();
     then.sort_by(f64::total_cmp);
     last.sort_by(f64::total_cmp);
     let (better, n) = (then.partition_point(|x| *x < loss), then.len());
@@ -101,6 +143,7 @@ mod tests {
     #[test]
     fn a_rank_at_a_step_becomes_that_rank_at_the_end() {
         let pairs = [(0.5, 0.1), (0.6, 0.3), (0.9, 0.2)];
+        let pairs = pairs.map(|(then, loss)| Pair { then, end: Comparable { loss, error: 0.0 } });
         for (loss, expected) in [(0.4, 0.1), (0.6, 0.2), (0.55, 0.15), (0.75, 0.25), (1.1, 0.5)] {
             assert!((placed(loss, &pairs) - expected).abs() < 1e-12, "{loss}");
         }

@@ -35,12 +35,12 @@ use crate::acquisition::search::{Effort, Search};
 use crate::acquisition::{Acquisition, Over, Sum};
 use crate::coverage::Coverage;
 use crate::memo::Memo;
-use crate::observation::{Observation, Standing};
+use crate::observation::{Observation, Observations, Standing};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::{Purpose, Rng};
 use crate::sobol::scrambled;
 use crate::space::{Point, Space};
-use crate::study::Study;
+use crate::study::{Stop, Study};
 use crate::surrogate::Surrogate;
 use crate::surrogate::forest::{Forest, Row, Settings, Splits};
 use crate::surrogate::gaussian_process::{Outputs, rows_at_fit};
@@ -194,17 +194,18 @@ impl Memory {
         }
     }
 
-    /// Brings the models up to the latest finished trial: grown at a count that the schedule names, then row by row.
+    /// Brings the models up to the latest stop of a trial: grown at a count that the schedule names, then trial by trial. What
+    /// trials that went on have said since waits for the next forest.
     fn refresh(&mut self, study: &Study, options: &RandomForest) {
-        let rows = self.seen.observations.finished();
-        let at = rows_at_fit(rows.len());
-        let is_fresh = |models: &Models| models.fitted == at && models.seen <= rows.len();
+        let stops = study.stops();
+        let at = rows_at_fit(stops.len());
+        let is_fresh = |models: &Models| models.fitted == at && models.seen <= stops.len();
         if !self.models.as_ref().is_some_and(is_fresh) {
-            self.models = Some(Models::fit(options, study, &rows[..at]));
+            self.models = Some(Models::fit(options, study, at));
         }
         let Some(models) = &mut self.models else { return };
-        while models.seen < rows.len() {
-            models.push(study, &rows[..=models.seen]);
+        for stop in &stops[models.seen..] {
+            models.take(study, stop);
         }
     }
 }
@@ -285,9 +286,11 @@ const SUCCESS: u64 = 1 << 17;
 
 /// What is believed of losses, constraints and failures.
 struct Models {
-    /// Rows when the forests were grown, and rows taken in since.
+    /// Stops of trials when the forests were grown, and stops looked at since.
     fitted: usize,
     seen: usize,
+    /// What those trials said.
+    rows: Vec<Observation>,
     settings: Settings,
     objectives: Vec<Model>,
     /// The best feasible rows with their losses, the first made comparable; the best first.
@@ -298,9 +301,10 @@ struct Models {
 }
 
 impl Models {
-    fn fit(options: &RandomForest, study: &Study, rows: &[Observation]) -> Self {
+    fn fit(options: &RandomForest, study: &Study, stops: usize) -> Self {
+        let rows = Observations::after(study, stops);
         let settings = options.settings();
-        let comparable = comparable_losses(study, rows);
+        let comparable: Vec<f64> = comparable_losses(study, &rows).iter().map(|found| found.loss).collect();
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
         let kept = selected(&known, &comparable, options.max_trials);
         let objective = |m: usize| {
@@ -308,30 +312,37 @@ impl Models {
             let pairs: Vec<(&[f64], f64)> = kept.iter().map(|k| (&*rows[*k].unit, loss(*k))).collect();
             let losses: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
             let target = Target::of(&losses, options.transform);
-            Model::fit(study, target, &pairs, &settings, Key { seen: rows.len(), stream: m as u64 })
+            Model::fit(study, target, &pairs, &settings, Key { seen: stops, stream: m as u64 })
         };
         let latest = &rows[rows.len().saturating_sub(options.max_trials)..];
-        let constraint = |m: usize| Some((m, constraint_model(study, latest, rows.len(), m, &settings)?));
+        let constraint = |m: usize| Some((m, constraint_model(study, latest, stops, m, &settings)?));
         let mut models = Self {
-            fitted: rows.len(),
-            seen: rows.len(),
+            fitted: stops,
+            seen: stops,
+            rows: Vec::new(),
             settings,
             objectives: (0..study.metrics().objectives.len()).map(objective).collect(),
             feasible: Vec::new(),
             constraints: (0..study.metrics().constraints.len()).filter_map(constraint).collect(),
-            success: success_model(study, latest, rows.len(), &settings),
+            success: success_model(study, latest, stops, &settings),
         };
         for (row, loss) in rows.iter().zip(&comparable) {
             models.note(row, *loss);
         }
+        models.rows = rows;
         models
     }
 
-    /// Takes in the last of `rows`.
-    fn push(&mut self, study: &Study, rows: &[Observation]) {
-        let Some(row) = rows.last() else { return };
-        self.seen = rows.len();
-        let loss = latest_loss(study, rows);
+    /// Takes in a trial at its first stop.
+    fn take(&mut self, study: &Study, stop: &Stop) {
+        self.seen += 1;
+        if let Some(row) = Observation::at(study, stop).filter(|_| stop.is_first) {
+            self.rows.push(row.clone());
+            self.push(study, &row, latest_loss(study, &self.rows).loss);
+        }
+    }
+
+    fn push(&mut self, study: &Study, row: &Observation, loss: f64) {
         self.note(row, loss);
         if speaks(row) {
             for (m, model) in self.objectives.iter_mut().enumerate() {
@@ -347,7 +358,7 @@ impl Models {
         let has_failed = row.standing == Standing::Failed;
         match &mut self.success {
             Some(success) => success.push(study, &row.unit, outcome(row), self.seen),
-            None if has_failed => self.success = success_model(study, rows, self.seen, &self.settings),
+            None if has_failed => self.success = success_model(study, &self.rows, self.seen, &self.settings),
             None => {}
         }
     }

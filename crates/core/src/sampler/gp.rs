@@ -37,7 +37,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::comparable::comparable_losses;
+use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
 use super::modelled::{Known, Seen, best_found, free_parameters, latest_loss, on_fronts, speaks};
 use super::{Proposal, Request, Sampler};
@@ -56,12 +56,12 @@ use crate::acquisition::trust_region::TrustRegion;
 use crate::acquisition::{Acquisition, Over, Sum};
 use crate::coverage::Coverage;
 use crate::memo::Memo;
-use crate::observation::{Observation, Standing};
+use crate::observation::{Observation, Observations, Standing};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::sobol::scrambled;
 use crate::space::{Point, Space};
-use crate::study::Study;
+use crate::study::{Stop, Study};
 use crate::surrogate::gaussian_process::{GaussianProcess, Kernel, Row, Settings, Success, rows_at_fit};
 use crate::surrogate::{Belief, Surrogate};
 
@@ -264,18 +264,19 @@ impl Memory {
         self.kernel.get_or_insert_with(|| Arc::new(Kernel::of(space))).clone()
     }
 
-    /// Brings the models up to the latest finished trial: fitted at a count that the schedule names, then row by row.
+    /// Brings the models up to the latest stop of a trial: fitted at a count that the schedule names, then trial by trial. What
+    /// trials that went on have said since waits for the next fit.
     fn refresh(&mut self, study: &Study, gp: &Gp) {
-        let rows = self.seen.observations.finished();
-        let at = rows_at_fit(rows.len());
+        let stops = study.stops();
+        let at = rows_at_fit(stops.len());
         let kernel = self.kernel.get_or_insert_with(|| Arc::new(Kernel::of(study.space()))).clone();
-        let fresh = |models: &Models| models.fitted == at && models.seen <= rows.len();
+        let fresh = |models: &Models| models.fitted == at && models.seen <= stops.len();
         if !self.models.as_ref().is_some_and(fresh) {
-            self.models = Some(Models::fit(gp, study, kernel, &rows[..at]));
+            self.models = Some(Models::fit(gp, study, kernel, at));
         }
         let Some(models) = &mut self.models else { return };
-        while models.seen < rows.len() {
-            models.push(study, &rows[..=models.seen]);
+        for stop in &stops[models.seen..] {
+            models.take(study, stop);
         }
     }
 }
@@ -283,9 +284,11 @@ impl Memory {
 /// What is believed of losses, constraints, failures and costs.
 struct Models {
     kernel: Arc<Kernel>,
-    /// Rows when the scales were fitted, and rows taken in since.
+    /// Stops of trials when the scales were fitted, and stops looked at since.
     fitted: usize,
     seen: usize,
+    /// What those trials said.
+    rows: Vec<Observation>,
     /// One model per objective, of the rows in `used`.
     objectives: Vec<GaussianProcess>,
     /// Feasible rows with losses, with the first objective's comparable loss; the model may have seen fewer.
@@ -301,8 +304,9 @@ struct Models {
 }
 
 impl Models {
-    fn fit(gp: &Gp, study: &Study, kernel: Arc<Kernel>, rows: &[Observation]) -> Self {
-        let losses = comparable_losses(study, rows);
+    fn fit(gp: &Gp, study: &Study, kernel: Arc<Kernel>, stops: usize) -> Self {
+        let rows = Observations::after(study, stops);
+        let losses = comparable_losses(study, &rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
         let settings = Settings {
             transform: gp.transform,
@@ -311,13 +315,13 @@ impl Models {
             ..Settings::default()
         };
         let objective = |m: usize| {
-            let rows: Vec<Row> = known.iter().map(|k| row_of(&rows[*k], m, &losses[*k..])).collect();
+            let rows: Vec<Row> = known.iter().map(|k| row_of(&rows[*k], m, losses[*k])).collect();
             GaussianProcess::fit(&kernel, &rows, &settings)
         };
         let objectives = (0..study.metrics().objectives.len()).map(objective).collect();
         let linear = Settings { transform: false, warp: false, ..settings };
         let constraints = (0..study.metrics().constraints.len())
-            .filter_map(|m| constraint_model(&kernel, rows, m, &linear))
+            .filter_map(|m| constraint_model(&kernel, &rows, m, &linear))
             .collect();
         let seconds: Vec<f64> = known.iter().map(|k| rows[*k].seconds).collect();
         let seconds = (gp.counts_seconds(study) && differs(&seconds)).then(|| {
@@ -325,32 +329,39 @@ impl Models {
             GaussianProcess::fit(&kernel, &rows, &linear)
         });
         let mut models = Self {
-            fitted: rows.len(),
-            seen: rows.len(),
+            fitted: stops,
+            seen: stops,
+            rows: Vec::new(),
             objectives,
             feasible: Vec::new(),
             failed: Vec::new(),
             constraints,
-            success: success_model(&kernel, rows, gp.max_trials),
+            success: success_model(&kernel, &rows, gp.max_trials),
             seconds,
             region: TrustRegion::new(numbers(study.space())),
             kernel,
         };
         for (row, loss) in rows.iter().zip(&losses) {
-            models.note(row, *loss);
+            models.note(row, loss.loss);
         }
+        models.rows = rows;
         models
     }
 
-    /// Takes in the last of `rows`.
-    fn push(&mut self, study: &Study, rows: &[Observation]) {
-        let Some(row) = rows.last() else { return };
-        self.seen = rows.len();
-        let loss = latest_loss(study, rows);
-        self.note(row, loss);
+    /// Takes in a trial at its first stop.
+    fn take(&mut self, study: &Study, stop: &Stop) {
+        self.seen += 1;
+        if let Some(row) = Observation::at(study, stop).filter(|_| stop.is_first) {
+            self.rows.push(row.clone());
+            self.push(&row, latest_loss(study, &self.rows));
+        }
+    }
+
+    fn push(&mut self, row: &Observation, loss: Comparable) {
+        self.note(row, loss.loss);
         if speaks(row) {
             for (m, model) in self.objectives.iter_mut().enumerate() {
-                model.push(row_of(row, m, &[loss]));
+                model.push(row_of(row, m, loss));
             }
             if let (Some(model), Some(row)) = (&mut self.seconds, cost_row(row)) {
                 model.push(row);
@@ -367,7 +378,7 @@ impl Models {
             None => !failed,
         };
         if !is_known {
-            self.success = success_model(&self.kernel, rows, usize::MAX);
+            self.success = success_model(&self.kernel, &self.rows, usize::MAX);
         }
     }
 
@@ -398,9 +409,13 @@ impl Gp {
 }
 
 /// Row `m` of a trial as its model takes it; the first objective has a comparable loss.
-fn row_of<'a>(row: &'a Observation, m: usize, first: &[f64]) -> Row<'a> {
-    let loss = if m == 0 { first[0] } else { row.losses[m] };
-    Row { unit: &row.unit, loss, error: row.errors[m] }
+fn row_of(row: &Observation, m: usize, first: Comparable) -> Row<'_> {
+    let own = row.errors[m];
+    if m > 0 {
+        return Row { unit: &row.unit, loss: row.losses[m], error: own };
+    }
+    let error = if own.is_nan() { first.error } else { own.hypot(first.error) };
+    Row { unit: &row.unit, loss: first.loss, error }
 }
 
 fn cost_row(row: &Observation) -> Option<Row<'_>> {
@@ -496,7 +511,7 @@ impl<'a> Proposer<'a> {
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
         let coverage = &memory.seen.coverage;
         let open = memory.seen.observations.open().iter().map(|row| row.unit.to_vec()).collect();
-        let stumbles = stumbles(memory.seen.observations.finished());
+        let stumbles = stumbles(memory.seen.observations.stopped());
         Some(Self {
             gp,
             study,

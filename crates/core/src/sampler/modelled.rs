@@ -2,7 +2,7 @@
 //!
 //! The surrogates themselves, and what is maximised over them, differ from sampler to sampler and are not here.
 
-use super::comparable::comparable_losses;
+use super::comparable::{Comparable, comparable_losses};
 use super::sequence::Place;
 use crate::acquisition::Acquisition;
 use crate::acquisition::search::Search;
@@ -15,7 +15,6 @@ use crate::study::Study;
 /// The fold of a study that proposals need, whatever the surrogate.
 #[derive(Default)]
 pub(super) struct Seen {
-    space: Option<u32>,
     pub(super) observations: Observations,
     pub(super) coverage: Coverage,
     pub(super) place: Place,
@@ -24,17 +23,10 @@ pub(super) struct Seen {
 impl Seen {
     /// Takes in what is new. False if it had to begin anew, so that no model of earlier rows holds.
     pub(super) fn advance(&mut self, study: &Study) -> bool {
-        let version = Some(study.space_version());
-        let mut holds = self.space == version;
+        let holds = self.observations.advance(study);
         if !holds {
-            *self = Self { space: version, ..Self::default() };
-        }
-        let before = self.observations.finished().len();
-        self.observations.advance(study);
-        if self.observations.finished().len() < before {
-            *self = Self { space: version, ..Self::default() };
-            self.observations.advance(study);
-            holds = false;
+            self.coverage = Coverage::default();
+            self.place = Place::default();
         }
         self.coverage.advance(study);
         holds
@@ -42,7 +34,7 @@ impl Seen {
 
     /// Whether `wanted` trials have a loss; half as many do if the others failed.
     pub(super) fn suffices(&self, wanted: usize) -> bool {
-        let rows = self.observations.finished();
+        let rows = self.observations.stopped();
         let with_loss = rows.iter().filter(|row| speaks(row)).count();
         let failed = rows.iter().filter(|row| row.standing == Standing::Failed).count();
         with_loss >= wanted.max(1) || (with_loss >= 2 && with_loss + failed >= 2 * wanted)
@@ -66,11 +58,14 @@ pub(super) fn speaks(row: &Observation) -> bool {
 }
 
 /// The first objective's comparable loss of the last of `rows`; NaN if it has none.
-pub(super) fn latest_loss(study: &Study, rows: &[Observation]) -> f64 {
+pub(super) fn latest_loss(study: &Study, rows: &[Observation]) -> Comparable {
+    let exactly = |loss| Comparable { loss, error: 0.0 };
     match rows.last().map(|row| (row.standing, row.losses[0])) {
-        Some((Standing::Completed | Standing::Raced, loss)) => loss,
-        Some((Standing::Partial, _)) => comparable_losses(study, rows).last().copied().unwrap_or(f64::NAN),
-        Some((Standing::Failed | Standing::Pending, _)) | None => f64::NAN,
+        Some((Standing::Completed | Standing::Raced, loss)) => exactly(loss),
+        Some((Standing::Partial, _)) => {
+            comparable_losses(study, rows).last().copied().unwrap_or(exactly(f64::NAN))
+        }
+        Some((Standing::Failed | Standing::Pending, _)) | None => exactly(f64::NAN),
     }
 }
 

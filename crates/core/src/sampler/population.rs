@@ -17,7 +17,7 @@ use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 
 use super::{expectation, sequence};
-use crate::observation::{Observation, Observations, Standing};
+use crate::observation::{FirstStops, Observation, Standing};
 use crate::pareto;
 use crate::rng::Rng;
 use crate::sobol::scrambled;
@@ -164,26 +164,19 @@ pub(super) fn ranked<M: Borrow<Member>>(members: &[M]) -> Vec<usize> {
     order
 }
 
-/// Finished trials in the order in which they finished, each handed out once.
+/// Trials in the order in which they first stopped, each handed out once, as it was then.
 #[derive(Default)]
 pub(super) struct Finished {
-    observations: Observations,
-    space_version: u32,
+    stops: FirstStops,
     seen: usize,
 }
 
 impl Finished {
     /// Members that have come since the last call, and whether all before are to be forgotten, because the space is another.
     pub(super) fn advance(&mut self, study: &Study) -> (bool, Vec<Member>) {
-        let afresh = self.space_version != study.space_version()
-            || self.observations.finished().len() > study.finished().len();
-        if afresh {
-            *self = Self { space_version: study.space_version(), ..Self::default() };
-        }
-        self.observations.advance(study);
-        let fresh = &self.observations.finished()[self.seen..];
-        self.seen += fresh.len();
-        (afresh, fresh.iter().map(Member::of).collect())
+        let (holds, fresh) = self.stops.advance(study);
+        self.seen = fresh.len() + if holds { self.seen } else { 0 };
+        (!holds, fresh.iter().map(Member::of).collect())
     }
 
     /// How many have been handed out.

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::strategy::{Axis, Member, Sample, Start, Strategy};
 use super::{CmaEs, NAME, Restart, population};
 use crate::event::Origin;
-use crate::observation::{Observation, Observations, Standing};
+use crate::observation::{FirstStops, Observation, Standing};
 use crate::rng::{Purpose, Rng};
 use crate::space::{Parameter, Point, Prior, Space};
 use crate::study::Study;
@@ -35,32 +35,31 @@ const LARGEST: usize = 1_000;
 /// The memo: a fold of the study.
 #[derive(Default)]
 pub(super) struct History {
-    observations: Observations,
-    space: Option<u32>,
-    taken: usize,
+    stops: FirstStops,
+    rows: Vec<Observation>,
+    begun: bool,
     search: Option<Search>,
 }
 
 impl History {
     /// Takes in what has happened since the last call.
     pub(super) fn advance(&mut self, study: &Study, options: &CmaEs) {
-        self.observations.advance(study);
-        if self.space != Some(study.space_version()) || self.taken > self.observations.finished().len() {
-            self.space = Some(study.space_version());
-            self.taken = 0;
+        let (holds, fresh) = self.stops.advance(study);
+        if !holds || !self.begun {
+            self.begun = true;
+            self.rows.clear();
             self.search = Search::new(study.space(), options);
         }
         let Some(search) = &mut self.search else { return };
-        let rows = self.observations.finished();
-        for k in self.taken..rows.len() {
-            search.take(study, options, &rows[..=k]);
+        for row in fresh {
+            self.rows.push(row);
+            search.take(study, options, &self.rows);
         }
-        self.taken = rows.len();
     }
 
-    /// Finished trials that said something.
+    /// Trials that have stopped and said something.
     pub(super) fn seen(&self) -> usize {
-        self.observations.finished().len()
+        self.rows.len()
     }
 
     /// The present distribution, where there is something to search.
@@ -286,7 +285,7 @@ impl Search {
         })
     }
 
-    /// Takes in the last of the finished rows.
+    /// Takes in the last of the rows.
     fn take(&mut self, study: &Study, options: &CmaEs, rows: &[Observation]) {
         let Some(row) = rows.last() else { return };
         let trial = &study.trials()[row.trial as usize];
