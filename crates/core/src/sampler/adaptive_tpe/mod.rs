@@ -211,8 +211,7 @@ impl Sampler for AdaptiveTpe {
         });
         let tpe = settings.estimator();
         let count = tpe.good_count_of(study, ledger.ranked());
-        let good =
-            if self.copies || !is_known { ledger.best(study, count) } else { ledger.originals(count) };
+        let good = if self.copies || !is_known { ledger.best(study, count) } else { ledger.originals(count) };
         let bad = filtered(ledger, bad(ledger, study, &good), settings.filter, rng);
         let locked = locked(study, &good, &seen.importance, settings.lock, rng);
         let mut groups = Group::afresh(study, &tpe, ledger, settings.width, &good, &bad);
