@@ -7,10 +7,10 @@ trial's loss is the negative hypervolume of all up to it."""
 import math
 from statistics import median
 
-# ln Λ = Σ COEFFICIENT · feature, the first of which is always 1; chance = 1 − (1 + spread · Λ)^(−1 / spread).
-ONE = {"one": 0.215, "time": 1.327, "gains": 1.152, "size": -0.194, "share": -0.609, "finished": -0.62, "spread": 1.664}
+# ln Λ = Σ COEFFICIENT · feature, the first of which is always 1; chance = 1 − exp(−Λ).
+ONE = {"one": -0.517, "time": 0.78, "gains": 0.728, "size": -0.119, "share": -0.322, "finished": -0.348}
 # Of several objectives, whose losses are negative hypervolumes after each trial.
-SEVERAL = {"one": 3.083, "time": 1.136, "gains": 0.828, "size": -0.205, "share": -0.415, "finished": -0.925, "spread": 0.489}
+SEVERAL = {"one": 1.865, "time": 0.843, "gains": 0.71, "size": -0.165, "share": -0.278, "finished": -0.637}
 # Values by which a typical early trial is known, and how few will do.
 FIRST = 20
 LEAST = 5
@@ -95,8 +95,8 @@ def chance(course, trials, epsilon, coefficients=ONE):
     known = features(course, trials, epsilon)
     if known is None:
         return None
-    rate = math.exp(min(sum(coefficients[name] * value for name, value in known.items()), 50.0))
-    return -math.expm1(-math.log1p(coefficients["spread"] * rate) / coefficients["spread"])
+    rate = sum(coefficients[name] * value for name, value in known.items())
+    return -math.expm1(-math.exp(min(rate, 50.0)))
 
 
 def regret_left(course, coefficients=ONE):

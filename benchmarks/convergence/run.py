@@ -129,22 +129,16 @@ def fit():
 
 
 def fitted(cases):
-    """The coefficients of the largest weighted likelihood. The last of `beta` is the spread's logarithm."""
     from scipy.optimize import minimize
 
     def loss(beta):
-        rate, spread = np.exp(np.clip(cases.features @ beta[:-1], -30, 30)), np.exp(beta[-1])
-        grown = np.log1p(spread * rate)
-        # ln of the chance of no gain, and its slopes by ln Λ and by the spread's logarithm.
-        never = -grown / spread
-        by_rate, by_spread = -rate / (1 + spread * rate), grown / spread - rate / (1 + spread * rate)
-        happens = np.clip(-np.expm1(never), 1e-12, 1)
-        each = -(cases.gained * np.log(happens) + (1 - cases.gained) * never)
-        slope = cases.weights * (cases.gained * np.exp(never) / happens - (1 - cases.gained))
-        return (cases.weights * each).mean(), np.append(cases.features.T @ (slope * by_rate), slope @ by_spread) / len(each)
+        rate = np.exp(np.clip(cases.features @ beta, -30, 4))
+        happens = np.clip(-np.expm1(-rate), 1e-12, 1)
+        each = -(cases.gained * np.log(happens) - (1 - cases.gained) * rate)
+        slope = -(cases.gained * np.exp(-rate) / happens * rate - (1 - cases.gained) * rate)
+        return (cases.weights * each).mean(), (cases.features * (cases.weights * slope)[:, None]).mean(0)
 
-    best = minimize(loss, np.zeros(cases.features.shape[1] + 1), jac=True, method="L-BFGS-B").x
-    best[-1] = np.exp(best[-1])
+    best = minimize(loss, np.zeros(cases.features.shape[1]), jac=True, method="L-BFGS-B").x
     return {name: round(float(value), 3) for name, value in zip(model.ONE, best)}
 
 
@@ -155,9 +149,7 @@ def fronts():
 
 
 def chances(cases, coefficients=model.ONE):
-    *beta, spread = coefficients.values()
-    rate = np.exp(np.clip(cases.features @ beta, -30, 50))
-    return -np.expm1(-np.log1p(spread * rate) / spread)
+    return -np.expm1(-np.exp(np.clip(cases.features @ list(coefficients.values()), -30, 50)))
 
 
 # The report

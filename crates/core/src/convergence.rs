@@ -3,14 +3,13 @@
 //! All of it follows from the course of the best loss alone, whoever proposes the trials: no surrogate is fitted and nothing is drawn, so that
 //! advice costs the same after ten trials and after a hundred thousand. The chance is that of a renewal process in the logarithm of time. For
 //! independent draws the n-th trial is a new best with chance 1/n, so that new bests come evenly in ln n and one of the next k trials is one with
-//! chance 1 − exp(−ln(1 + k/n)) (Rényi 1962). Gains of more than ε under any sampler are such a process with another rate. What is seen of a
-//! course tells its rate only roughly: rates of courses that look alike are spread as a gamma distribution of mean Λ and variance θΛ², so that
+//! chance 1 − exp(−ln(1 + k/n)) (Rényi 1962). Gains of more than ε under any sampler are such a process with another rate,
 //!
-//! > chance = 1 − (1 + θΛ)^(−1/θ),
+//! > chance = 1 − exp(−Λ),
 //! > ln Λ = a + b ln ln(1 + k/n) + c ln(G + ½) + d ln(1 + g/ε) + e ln(ε/S) + f ln n
 //!
 //! where G counts the gains of more than ε in the latter half of the trials, g is how much that half gained, and S is the progress: by how much the
-//! best is better than the median of the first values. The coefficients and θ were fitted on recorded runs of many samplers and measured on tasks held
+//! best is better than the median of the first values. The coefficients were fitted on recorded runs of many samplers and measured on tasks held
 //! back: `benchmarks/convergence`, whose tables are in `docs/benchmarks.md`.
 
 use std::fmt;
@@ -257,8 +256,7 @@ impl Course {
             + model.size * size
             + model.share * share
             + model.finished * n.ln();
-        let grown = (model.spread * rate.min(50.0).exp()).ln_1p();
-        Some(-(-grown / model.spread).exp_m1())
+        Some(-(-rate.min(50.0).exp()).exp_m1())
     }
 
     /// What is to be expected to be gained in [`HORIZON`] times as many trials more: the integral of the chance of each gain.
@@ -301,30 +299,14 @@ struct Coefficients {
     size: f64,
     share: f64,
     finished: f64,
-    /// θ.
-    spread: f64,
 }
 
 /// Printed by `benchmarks/convergence/run.py fit`.
-const ONE: Coefficients = Coefficients {
-    one: 0.215,
-    time: 1.327,
-    gains: 1.152,
-    size: -0.194,
-    share: -0.609,
-    finished: -0.620,
-    spread: 1.664,
-};
+const ONE: Coefficients =
+    Coefficients { one: -0.517, time: 0.780, gains: 0.728, size: -0.119, share: -0.322, finished: -0.348 };
 /// The same for hypervolumes, which gain in more places.
-const SEVERAL: Coefficients = Coefficients {
-    one: 3.083,
-    time: 1.136,
-    gains: 0.828,
-    size: -0.205,
-    share: -0.415,
-    finished: -0.925,
-    spread: 0.489,
-};
+const SEVERAL: Coefficients =
+    Coefficients { one: 1.865, time: 0.843, gains: 0.710, size: -0.165, share: -0.278, finished: -0.637 };
 
 /// The hypervolume of all trials so far, in units of the box that the first values span.
 #[derive(Clone, Debug, Default)]
