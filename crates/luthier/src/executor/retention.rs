@@ -80,7 +80,7 @@ impl Retention {
         for trial in related.collect::<BTreeSet<u32>>().into_iter().filter_map(|number| study.trial(number)) {
             let folder = trial_folder(&self.folder, Work::of(trial.number));
             for step in kept::steps(&folder) {
-                if !keeps(trial, step) && !may_be_taken(study, trial, step) {
+                if !keeps(trial, step) && !may_be_taken(study, trial, step) && !is_being_made(trial, step) {
                     kept::forget(&folder, step);
                 }
             }
@@ -172,6 +172,11 @@ fn may_be_taken(study: &Study, trial: &Trial, step: u64) -> bool {
     (is_latest && is_sound) || is_chosen || study.trials()[trial.number as usize..].iter().any(begins)
 }
 
+/// Whether this is what a trial keeps for a pause that is not written down yet: a worker keeps it first and says so then.
+fn is_being_made(trial: &Trial, step: u64) -> bool {
+    !trial.is_finished() && trial.pauses().last().is_none_or(|latest| step > *latest)
+}
+
 #[cfg(test)]
 mod tests {
     use luthier_core::event::{Event, Origin, Outcome};
@@ -234,5 +239,18 @@ mod tests {
         assert_eq!(kept(Some(250), &[]), [2, 3]);
         assert_eq!(kept(Some(0), &[]), [3], "never that of the best");
         assert_eq!(kept(Some(250), &[1]), [1, 3], "nor that of a trial that is about to run");
+    }
+
+    #[test]
+    fn what_is_kept_for_a_pause_that_is_not_written_down_yet_stays() {
+        let (folder, study) = (tempfile::tempdir().unwrap(), study());
+        let steps = |trial| kept::steps(&trial_folder(folder.path(), Work::of(trial)));
+        for (trial, step) in [(2, 1), (2, 3), (2, 5), (3, 9)] {
+            fs::create_dir_all(kept::at(&trial_folder(folder.path(), Work::of(trial)), step)).unwrap();
+        }
+        let retention = Retention::new(&study, &Options::new(folder.path()));
+        retention.tidy_kept(&study, &[Work::of(2), Work::of(3)], &|_, _| false);
+        assert_eq!(steps(2), BTreeSet::from([3, 5]), "its latest pause, and the one to come");
+        assert_eq!(steps(3), BTreeSet::new(), "a trial that is over has none to come");
     }
 }
