@@ -272,6 +272,20 @@ fn a_command_that_always_begins_anew_is_heard_from_where_its_trial_begins() {
 }
 
 #[test]
+fn what_another_study_left_in_the_folder_is_nothing_to_begin_with() {
+    let bench = adding("", "");
+    bench.write("turns.txt", "at step 4: x 10\nat step 8: back 6\n");
+    for _ in 0..2 {
+        bench.ok(&["babysit", "--script", "turns.txt"]);
+        check_sums(&bench, 2);
+        for file in [LOG.to_owned(), format!("{LOG}-wal"), format!("{LOG}-shm")] {
+            let _absent = fs::remove_file(bench.path(&file));
+        }
+        assert!(bench.has("study.babysit.trials/00000/kept/4/state"));
+    }
+}
+
+#[test]
 fn a_command_that_reads_its_knobs_from_a_file_takes_them_within_a_step() {
     // The program waits for nobody; here it waits at step 6, for on a busy machine it could be done before it is told.
     let told = r#"[ "$step" != 6 ] || for _ in $(seq 400); do grep -q '"x":50' "$LUTHIER_KNOBS" && break; sleep 0.05; done"#;

@@ -94,7 +94,7 @@ fn commands_go_on_from_the_checkpoints_of_others() {
             assert!(check_sums(&bench) >= 3, "{scheduler}");
             let trials = bench.trials();
             let count = |state: &str| trials.iter().filter(|trial| trial["state"] == state).count();
-            assert_eq!((count("completed"), count("failed")), (6, 0), "{scheduler}");
+            assert_eq!((count("completed"), count("failed")), (6, 0), "{scheduler}: {trials:?}");
             assert_eq!(count("replaced"), trials.len() - 6);
             bench.verify();
             // Of the checkpoints only the best trial's is left.

@@ -174,6 +174,9 @@ impl Tray {
         let Assigned { work, attempt, budget, max_budget, step, parent, keeps_pauses, .. } = *assigned;
         let folder = trial_folder(&self.folder, work);
         let checkpoint = folder.join("checkpoint");
+        if attempt == 1 {
+            kept::clear(&folder, &checkpoint);
+        }
         kept::restore(&checkpoint)?;
         let is_at_pause =
             budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 const KEPT: &str = "kept";
 /// Goes before the names of copies that are not complete.
 const UNFINISHED: &str = "unfinished-";
+/// How often a copy is begun again whose source changes meanwhile.
+const ATTEMPTS: u32 = 100;
 
 /// Whether a copy may share the files themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,15 @@ pub(crate) fn at(folder: &Path, step: u64) -> PathBuf {
 /// A trial without files has an empty one.
 pub(crate) fn keep(folder: &Path, checkpoint: &Path, step: u64, sharing: Sharing) -> io::Result<()> {
     replace(checkpoint, &at(folder, step), sharing)
+}
+
+/// Takes away the checkpoints that a folder has when its trial first begins: they are of another study that was here.
+pub(crate) fn clear(folder: &Path, checkpoint: &Path) {
+    for left in [checkpoint.to_owned(), beside(checkpoint, "new"), folder.join(KEPT)] {
+        if left.exists() {
+            discard(&left);
+        }
+    }
 }
 
 /// Gives a trial back what it had at `step`, if that was kept; returns whether it was.
@@ -78,7 +89,7 @@ fn beside(folder: &Path, which: &str) -> PathBuf {
     folder.with_file_name(format!("{UNFINISHED}{which}-{name}"))
 }
 
-/// Lets a new trial begin with the checkpoint that another had at `step`, unless it has one of its own already.
+/// Lets a trial begin with the checkpoint that another had at `step`, unless it has one of its own already.
 pub(crate) fn adopt(parent: &Path, step: u64, checkpoint: &Path, sharing: Sharing) -> io::Result<()> {
     if checkpoint.is_dir() {
         return Ok(());
@@ -115,10 +126,16 @@ fn remove(folder: &Path) -> io::Result<()> {
 fn copy_whole(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = to.with_file_name(format!("{UNFINISHED}{name}"));
-    remove(&unfinished)?;
-    fs::create_dir_all(&unfinished)?;
-    if from.is_dir() {
-        copy_into(from, &unfinished, sharing)?;
+    for attempt in 1.. {
+        remove(&unfinished)?;
+        fs::create_dir_all(&unfinished)?;
+        let copied = if from.is_dir() { copy_into(from, &unfinished, sharing) } else { Ok(()) };
+        match copied {
+            // A program that waits for nobody has renamed a file meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        }
     }
     fs::rename(&unfinished, to)
 }
