@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 FRACTIONS = (0.10, 0.25, 0.50, 1.0)
+# The name of the mean over the whole budget among those of its fractions.
+ANYTIME = "any"
 
 
 @dataclass
@@ -134,6 +136,12 @@ def ranks(regret):
     return rankdata(np.round(regret, 6), axis=0)
 
 
+def anytime(comparison):
+    """Regret and rank, each [optimiser, cell], averaged over the whole budget: what one has whenever one stops."""
+    moments = np.stack([ranks(comparison.regret[:, :, trial]) for trial in range(comparison.trials)])
+    return comparison.regret.mean(axis=2), moments.mean(axis=0)
+
+
 def task_means(comparison, values):
     """Means over the seeds of each task: [optimiser, task]."""
     return np.stack([values[:, rows].mean(axis=1) for rows in rows_by_task(comparison)], axis=1)
@@ -161,17 +169,19 @@ def bootstrap(comparison, values, draws=1000, seed=0, statistic=None):
 
 
 def table(comparison, fractions=FRACTIONS, draws=1000):
-    """One dict per optimiser, best final regret first: regret and rank at each fraction with their 95 % intervals, and CPU per trial."""
+    """One dict per optimiser, best final regret first: regret and rank at each fraction and over the whole budget, with their 95 % intervals,
+    and CPU per trial."""
     rows = [{"optimizer": name} for name in comparison.optimizers]
-    for fraction in fractions:
-        regret = at_fraction(comparison, fraction)
-        for label, values in (("regret", regret), ("rank", ranks(regret))):
+    moments = {percent(fraction): at_fraction(comparison, fraction) for fraction in fractions}
+    columns = {moment: (regret, ranks(regret)) for moment, regret in moments.items()} | {ANYTIME: anytime(comparison)}
+    for moment, both in columns.items():
+        for label, values in zip(("regret", "rank"), both):
             mean = mean_over_tasks(comparison, values)
             low, high = bootstrap(comparison, values, draws) if draws else (mean, mean)
             for i, row in enumerate(rows):
-                row[f"{label}@{percent(fraction)}"] = mean[i]
-                row[f"{label}@{percent(fraction)}_low"] = low[i]
-                row[f"{label}@{percent(fraction)}_high"] = high[i]
+                row[f"{label}@{moment}"] = mean[i]
+                row[f"{label}@{moment}_low"] = low[i]
+                row[f"{label}@{moment}_high"] = high[i]
     for i, row in enumerate(rows):
         row["cpu_ms"] = float(comparison.cpu[i].mean()) if comparison.cells else float("nan")
     return sorted(rows, key=lambda row: row[f"regret@{percent(fractions[-1])}"])

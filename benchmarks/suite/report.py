@@ -78,7 +78,8 @@ def print_table(title, runs, tasks, seeds, trials, draws=0, details=False, ours=
 
 
 def print_rows(rows, ours, draws):
-    shown = [f"{label}@{measure.percent(f)}" for label in ("regret", "rank") for f in measure.FRACTIONS]
+    moments = [measure.percent(f) for f in measure.FRACTIONS] + [measure.ANYTIME]
+    shown = [f"{label}@{moment}" for label in ("regret", "rank") for moment in moments]
     print(f"{'':30}" + "".join(f"{name:>13}" for name in shown) + f"{'CPU ms':>10}")
     for row in rows:
         mark = "*" if row["optimizer"] in ours else " "

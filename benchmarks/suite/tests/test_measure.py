@@ -59,6 +59,14 @@ def test_ranks_share_ties():
     np.testing.assert_array_equal(measure.ranks(np.array([[0.1, 0.5], [0.1, 0.2], [0.0, 0.9]])), [[2.5, 2], [2.5, 1], [1, 3]])
 
 
+def test_any_moment_counts_the_same():
+    found = compared({"a": {("t", 0): [4, 1]}, "b": {("t", 0): [2, 2]}})
+    regret, rank = measure.anytime(found)
+    np.testing.assert_allclose(regret, found.regret.mean(axis=2))
+    np.testing.assert_array_equal(rank, [[1.5], [1.5]])
+    assert {"regret@any", "rank@any", "rank@any_low"} <= set(measure.table(found, draws=2)[0])
+
+
 def test_only_common_runs_are_compared_and_what_is_missing_is_listed():
     found = compared({"a": {("t", 0): [1, 1], ("t", 1): [1, 1], ("t", 2): [1, 1]}, "b": {("t", 0): [2, 2], ("t", 1): [2]}, "c": {}}, least_coverage=0.3)
     assert found.optimizers == ["a", "b"]

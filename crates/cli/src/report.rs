@@ -212,9 +212,7 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
             text.push_str(&format!("curve {}  {}\n", work.replicate, sparkline(&turned, 60)));
         }
     }
-    if let Some(Outcome::Failed { reason, detail }) = trial.outcome() {
-        text.push_str(&failure_block(study, reason, detail));
-    }
+    text.push_str(&failure_block(study, trial));
     for (_, key, value) in study.notes().iter().filter(|(number, ..)| *number == Some(trial.number)) {
         text.push_str(&format!("note {}: {}\n", safe(key), safe(&value.to_string())));
     }
@@ -285,8 +283,9 @@ pub(crate) fn estimate_lines(study: &Study, trial: &Trial) -> String {
     text
 }
 
-/// Why a trial failed, with the last lines it printed and, where that may help, what to do.
-pub(crate) fn failure_block(study: &Study, reason: &Failure, detail: &str) -> String {
+/// Why a trial failed, with the last lines it printed and, where that may help, what to do; empty if it did not.
+pub(crate) fn failure_block(study: &Study, trial: &Trial) -> String {
+    let Some(Outcome::Failed { reason, detail }) = trial.outcome() else { return String::new() };
     let mut text = format!("failed: {}\n", safe(&reason.to_string()));
     for line in detail.lines() {
         text.push_str(&format!("  | {}\n", safe(line)));
@@ -294,7 +293,14 @@ pub(crate) fn failure_block(study: &Study, reason: &Failure, detail: &str) -> St
     let command = &study.spec().objective["command"];
     let reads_lines =
         command.is_object() && command.get("pattern").is_none() && command.get("result").is_none();
-    if let (Failure::NoResult { metric }, true) = (reason, reads_lines) {
+    // A value of the curve would do, so the program has come to an end that it did not tell.
+    let has_curve = trial.piece(0).is_some_and(|piece| piece.last_loss().is_some());
+    if let (Failure::NoResult { .. }, true) = (reason, has_curve) {
+        text.push_str(
+            "  started again, it printed nothing: a program that goes on from a checkpoint prints the line of that step first,\n  \
+             if it is beyond LUTHIER_STEP, the last one that was written down\n",
+        );
+    } else if let (Failure::NoResult { metric }, true) = (reason, reads_lines) {
         let line = json!({ &**metric: 0.41 });
         text.push_str(&format!(
             "  the command has to print a line such as {line} on standard output,\n  \

@@ -1,4 +1,5 @@
-//! `kill -9` of the tuner at 20 random moments: nothing finished is lost, nothing is counted twice, no process stays.
+//! `kill -9` of the tuner at 20 random moments, most of them after it has begun a trial: nothing finished is lost, nothing is
+//! counted twice, no process stays.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use luthier::core::event::{Event, Outcome, Work};
 use luthier::session::LEASE;
 
-use support::Bench;
+use support::{Bench, eventually};
 
 const KILLS: u32 = 20;
 /// Trials finished after the last kill.
@@ -51,7 +52,15 @@ fn a_tuner_killed_at_any_moment_loses_nothing_and_leaves_nothing() {
     let mut moments = Moments(20_261_121);
     let mut ended = Vec::new();
     for kill in 0..KILLS {
+        let before = claims(&bench);
         let mut tuner = bench.start(&["tune", "study.toml", "-n", "100000", "-j", "4", "--quiet"]);
+        // Every fifth is killed wherever its start has got to; how far that is depends on the machine.
+        if kill % 5 > 0 {
+            eventually("it has begun a trial", || claims(&bench) > before);
+        }
+        if kill + 1 == KILLS {
+            eventually("a trial has ended", || !bench.ends().is_empty());
+        }
         thread::sleep(moments.next());
         assert!(tuner.is_running(), "{:?}", tuner.err());
         assert_eq!(tuner.kill().code, -9);
@@ -69,6 +78,11 @@ fn a_tuner_killed_at_any_moment_loses_nothing_and_leaves_nothing() {
     check_trials(&bench, total);
     check_log(&bench, total);
     bench.verify();
+}
+
+fn claims(bench: &Bench) -> usize {
+    let is_claim = |(_, event): &&(_, Event)| matches!(event, Event::Claimed { .. });
+    bench.events().iter().filter(is_claim).count()
 }
 
 fn check_trials(bench: &Bench, total: usize) {
@@ -108,7 +122,7 @@ fn check_log(bench: &Bench, total: usize) {
     }
     assert_eq!(ended.len(), total);
     assert_eq!(ended.first().copied(), Some(Work::of(0)));
-    assert!(lost >= KILLS, "the kills came when nothing was running: only {lost} trials were lost");
+    assert!(lost >= KILLS * 4 / 5, "the kills came when nothing was running: only {lost} trials were lost");
 }
 
 /// Waits of 5 ms to 0.8 s, the same in every run.

@@ -19,6 +19,9 @@ pub struct Leg {
     pub to: u64,
     /// Its params.
     pub params: Params,
+    /// The trial whose random choices it made, if those were not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draws: Option<u32>,
 }
 
 /// The checkpoints from which a trial's training can be taken up again, its own and those of the trials that it comes from up
@@ -47,7 +50,8 @@ pub fn losses(study: &Study, number: u32, step: u64) -> Vec<(u64, f64)> {
 pub fn schedule(study: &Study, number: u32) -> Vec<Leg> {
     let leg = |(trial, to): (&Trial, u64)| {
         let from = trial.parent.map_or(0, |(_, step)| step);
-        Leg { trial: trial.number, from, to, params: study.params(trial) }
+        let draws = Some(trial.draws).filter(|draws| *draws != trial.number);
+        Leg { trial: trial.number, from, to, params: study.params(trial), draws }
     };
     let mut legs: Vec<Leg> = line(study, number, Trial::step).map(leg).collect();
     legs.reverse();

@@ -481,6 +481,7 @@ impl Study {
                     }
                     Origin::Sampler | Origin::Default | Origin::Fallback => {}
                 }
+                self.draw_on(*trial);
             }
             Event::Resumed { work, budget } => {
                 let piece = self.piece_in(*work, &[WorkState::Paused, WorkState::Held], "resumed")?;
@@ -560,7 +561,6 @@ impl Study {
     fn pause(&mut self, work: Work, step: u64, seconds: f64) -> Result<(), FoldError> {
         let piece = self.piece_in(work, &[WorkState::Running], "paused")?;
         piece.state = WorkState::Paused;
-        piece.paused_at = Some(step);
         if let Err(place) = piece.pauses.binary_search(&step) {
             piece.pauses.insert(place, step);
         }
@@ -631,6 +631,17 @@ impl Study {
         match self.exploiting.take() {
             Some((trial, _)) => self.end(Work::of(trial), &Outcome::Replaced { by: successor }, 0.0),
             None => Ok(()),
+        }
+    }
+
+    /// Lets a new trial draw on as its parent did, if that made way just where the trial begins.
+    fn draw_on(&mut self, number: u32) {
+        let Some((parent, step)) = self.trials[number as usize].parent.filter(|(_, step)| *step > 0) else {
+            return;
+        };
+        let stood = |parent: &&Trial| parent.state() == TrialState::Replaced && parent.step() == step;
+        if let Some(draws) = self.trial(parent).filter(stood).map(|parent| parent.draws) {
+            self.trials[number as usize].draws = draws;
         }
     }
 

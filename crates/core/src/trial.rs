@@ -58,9 +58,7 @@ pub struct Piece {
     pub seconds: f64,
     /// The step it began at: that of its parent's checkpoint, else 0.
     pub from: u64,
-    /// The step of its latest pause, which has a checkpoint.
-    pub paused_at: Option<u64>,
-    /// The steps of all its pauses, ascending.
+    /// The steps of its pauses, ascending: at each it had a checkpoint.
     pub pauses: Vec<u64>,
     /// Why the latest verdict about it was given, in one line.
     pub why: Option<Arc<str>>,
@@ -79,7 +77,6 @@ impl Piece {
             budget,
             seconds: 0.0,
             from,
-            paused_at: None,
             pauses: Vec::new(),
             why: None,
             curve: Vec::new(),
@@ -89,7 +86,12 @@ impl Piece {
 
     /// The largest step reported; before the first report the step it began at.
     pub fn step(&self) -> u64 {
-        self.curve.last().map_or(self.from, |point| point.step)
+        self.curve.last().map_or(self.from, |point| point.step.max(self.from))
+    }
+
+    /// The step of its latest pause.
+    pub fn paused_at(&self) -> Option<u64> {
+        self.pauses.last().copied()
     }
 
     /// The loss of the last report up to and including `step` that holds one.
@@ -146,6 +148,9 @@ pub struct Trial {
     pub by: Option<Choice>,
     /// The trial and step whose checkpoint it began with; at step 0 it began anew in that trial's place.
     pub parent: Option<(u32, u64)>,
+    /// The trial whose random choices the objective makes for it: itself, or where it goes on from exactly where a trial that
+    /// made way stood, the one whose choices that made. So a model whose knobs are turned trains on as it would have, but for them.
+    pub draws: u32,
     first: Piece,
     rest: Box<[Piece]>,
     /// How many replicates make its outcome; those after them only measure it again.
@@ -241,6 +246,7 @@ impl Trial {
             origin,
             by: None,
             parent,
+            draws: number,
             first: piece(0),
             rest: (1..all).map(piece).collect(),
             counted,

@@ -5,6 +5,8 @@ mod compared;
 #[path = "support/functions.rs"]
 mod functions;
 
+use std::collections::BTreeSet;
+
 use compared::{SEEDS, WINS};
 use functions::{BRANCHES, Function, HARTMANN6, SPHERE, TEN, best, run, study_of};
 use luthier_core::engine::{resolve, verify};
@@ -63,6 +65,33 @@ const FEW_MATTER: Function = Function {
     },
     regret: |x| (x[3] - 0.3).powi(2) + (x[8] - 0.6).powi(2) + 0.001 * (x[0] - 0.5).powi(2),
 };
+
+/// Four values a parameter, whatever is proposed within a quarter of its range: as where results are looked up, or params rounded.
+const ROUNDED: Function = Function {
+    name: "rounded",
+    space: || {
+        let distribution = Distribution::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None };
+        let parameters = (0..6).map(|k| Parameter::new(format!("x{k}"), distribution.clone()));
+        Space::new(parameters.collect(), vec![]).expect("the space is valid")
+    },
+    regret: |x| {
+        let cell = |k: usize| (4.0 * x[k]).floor().min(3.0);
+        let place = (0..6).map(|k| cell(k) * 4f64.powi(k as i32)).sum::<f64>();
+        (0..6).map(|k| (cell(k) - 1.0).abs()).sum::<f64>() + (0.37 * place).sin()
+    },
+};
+
+/// In all of 10 seeds; with equal chances that happens once in a thousand times.
+#[test]
+fn it_comes_back_to_the_same_result_less_often_where_copies_are_bad() {
+    let kinds = |copies: bool, seed| {
+        let study = study_of(&ROUNDED, Component::named("adaptive_tpe").with("copies", copies), seed, 120);
+        let losses = study.trials().iter().filter_map(|trial| trial.values());
+        losses.map(|values| values[0].to_bits()).collect::<BTreeSet<u64>>().len()
+    };
+    let wins = (0..10).filter(|seed| kinds(false, *seed) > kinds(true, *seed)).count();
+    assert_eq!(wins, 10);
+}
 
 #[test]
 fn the_important_parameters_are_found_and_the_others_locked() {

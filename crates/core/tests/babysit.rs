@@ -7,7 +7,7 @@ mod simulate;
 mod play;
 
 use luthier_core::engine::{Done, verify};
-use luthier_core::event::{Event, Failure, Origin, Outcome, Steer, Wish, Work};
+use luthier_core::event::{Decision, Event, Failure, Origin, Outcome, Steer, Wish, Work};
 use luthier_core::lineage::{checkpoints, losses, schedule};
 use luthier_core::space::{Distribution, Parameter, Params, Scale, Space};
 use luthier_core::spec::{Component, Spec};
@@ -69,6 +69,10 @@ fn parents(study: &Study) -> Vec<Option<(u32, u64)>> {
     study.trials().iter().map(|trial| trial.parent).collect()
 }
 
+fn draws(study: &Study) -> Vec<u32> {
+    study.trials().iter().map(|trial| trial.draws).collect()
+}
+
 fn close(a: &[f64], b: &[f64]) {
     assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12), "{a:?} {b:?}");
 }
@@ -111,6 +115,9 @@ fn a_rate_that_drives_it_away_is_taken_back() {
         legs.iter().map(|leg| (leg.trial, leg.from, leg.to)).collect::<Vec<_>>(),
         [(0, 0, from), (2, from, 20)]
     );
+    // The mistake is as if it had not been: the same checkpoint, the same rate, the same random choices.
+    assert_eq!(draws(study), [0, 0, 0]);
+    assert_eq!(legs[1].draws, Some(0));
     check_log(&run);
 }
 
@@ -121,6 +128,7 @@ fn what_cannot_be_reported_is_trouble_too() {
     let run = simulate(spec(space(vec![rate()]), 20, babysit()), world);
     assert_eq!(parents(&run.study), [None, Some((0, 7))]);
     close(&rates(&run.study), &[0.1, 0.05]);
+    assert_eq!(draws(&run.study), [0, 1], "other batches than those that led into trouble");
     assert_eq!(run.study.trials()[0].state(), TrialState::Failed);
     assert_eq!(run.study.incumbent().unwrap().number, 1);
     check_log(&run);
@@ -243,6 +251,8 @@ fn users_go_back_with_the_knobs_of_then_and_branch_from_any_trial() {
     let parents = parents(&run.study);
     assert_eq!((parents[2], parents[3]), (Some((0, 3)), Some((1, 8))));
     assert!(run.study.trials().iter().skip(1).all(|trial| trial.origin == Origin::Steered));
+    // Whoever goes over steps again does so with other random choices.
+    assert_eq!(draws(&run.study), [0, 0, 2, 3]);
     // The line of the last: its own steps, then those of trial 1, then those of the first.
     let turned = parents[1].unwrap().1;
     let found = checkpoints(&run.study, 3);
@@ -258,6 +268,44 @@ fn users_go_back_with_the_knobs_of_then_and_branch_from_any_trial() {
         (1..=20).collect::<Vec<u64>>()
     );
     check_log(&run);
+}
+
+#[test]
+fn a_model_that_begins_anew_in_the_place_of_a_branch_has_nothing_of_what_came_before() {
+    let back = Event::Steered(Steer::Back { trial: 1, step: 0 });
+    let wishes = begun(0.1, vec![(events_at(6), turn(0.2)), (events_at(12), back)]);
+    let run =
+        simulate(spec(space(vec![rate()]), 20, babysit()), World { wishes, ..World::new(20, &falling) });
+    assert_eq!(parents(&run.study)[2], Some((1, 0)));
+    close(&rates(&run.study), &[0.1, 0.2, 0.1]);
+    let legs = schedule(&run.study, 2);
+    assert_eq!(legs.iter().map(|leg| (leg.trial, leg.from, leg.to)).collect::<Vec<_>>(), [(2, 0, 20)]);
+    assert_eq!(checkpoints(&run.study, 2), (1..20).rev().map(|step| (2, step)).collect::<Vec<_>>());
+    let steps: Vec<u64> = losses(&run.study, 2, 20).iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, (1..=20).collect::<Vec<u64>>());
+    assert_eq!(draws(&run.study), [0, 0, 2]);
+    check_log(&run);
+}
+
+#[test]
+fn what_is_trained_again_after_a_loss_is_no_moment_to_pause_for_what_was_asked() {
+    let mut play = play::Play::new(spec(space(vec![rate()]), 20, babysit().with("interval", 5)));
+    play.add(Event::Enqueued(Wish { params: params(0.1), within: vec![] }));
+    let work = play.claim().unwrap();
+    let report = |play: &mut play::Play, step: u64| {
+        play.add(Event::Reported { work, step, values: vec![("loss".into(), 2.0)], seconds: 0.0 });
+        play.engine.judge(&play.study, work).unwrap()
+    };
+    for step in 1..=3 {
+        assert_eq!(report(&mut play, step), None);
+    }
+    play.add(turn(0.3));
+    play.add(Event::Lost { work, returned: false });
+    play.add(Event::Claimed { work, attempt: 2 });
+    // Its checkpoint was of step 1.
+    assert_eq!(report(&mut play, 2), None);
+    let judged = report(&mut play, 3).unwrap();
+    assert!(matches!(judged, Event::Judged { decision: Decision::Pause, .. }), "{judged:?}");
 }
 
 #[test]

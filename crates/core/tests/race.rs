@@ -236,6 +236,26 @@ fn the_best_of_those_measured_again_is_the_one_with_the_best_mean_over_all() {
 }
 
 #[test]
+fn a_finalist_that_falls_behind_is_not_measured_to_the_end() {
+    // Trial 1 is nearly as good as trial 0 by what chose them, and much worse by all else.
+    let value = |_: &[f64], moment: Moment| match (moment.work.trial, moment.work.replicate) {
+        (0, replicate) => [0.10, 0.11, 0.10, 0.09, 0.10][usize::from(replicate % 5)],
+        (1, replicate @ 0..5) => [0.08, 0.14, 0.09, 0.12, 0.09][usize::from(replicate)],
+        (1, _) => 0.90,
+        (trial, replicate) => 5.0 + chance(&[u64::from(trial), u64::from(replicate)]),
+    };
+    for workers in [1, 3] {
+        let run = simulate(spec(race().with("risk", 0.05), 6), World { workers, ..World::new(1, &value) });
+        check_log(&run);
+        assert_eq!((run.study.unfinished(), run.done), (0, Some(Done::Trials(6))));
+        assert_eq!(run.study.confirmed(), [0]);
+        assert_eq!(run.study.incumbent().unwrap().number, 0);
+        let begun = run.study.trials()[1].confirmations().filter(|(_, piece)| piece.attempt > 0).count();
+        assert!((1..5).contains(&begun), "{begun} with {workers} workers");
+    }
+}
+
+#[test]
 fn races_end_whatever_happens() {
     let unlucky = |moment: Moment| {
         let Moment { work, attempt, .. } = moment;

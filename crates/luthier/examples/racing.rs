@@ -1,5 +1,6 @@
 //! Racing folds beside full cross-validation on recorded results: `cargo run --example racing -- benchmarks/race/tables.json
-//! [seeds] [scheduler as JSON]`. Prints how many fits each way takes and the test loss of the configuration it chooses.
+//! [seeds] [scheduler as JSON] [first seed]`. Prints how many fits each way takes and the test loss of the configuration it chooses; means over
+//! seeds and over the splits of a table into rows to tune on and rows to test on.
 
 use std::error::Error;
 
@@ -34,6 +35,12 @@ struct Grid {
 
 #[derive(Deserialize)]
 struct Table {
+    splits: Vec<Split>,
+}
+
+/// What is recorded with one fifth of the rows held out.
+#[derive(Deserialize)]
+struct Split {
     /// By configuration, seed and fold.
     folds: Vec<[[f64; FOLDS as usize]; 2]>,
     test: Vec<f64>,
@@ -53,44 +60,67 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(text) => serde_json::from_str(text)?,
         None => Component::named("race"),
     };
+    let first: u64 = arguments.get(4).map_or(Ok(0), |text| text.parse())?;
     let recorded: Recorded = serde_json::from_str(&std::fs::read_to_string(path)?)?;
     println!(
-        "| table | full: test loss | fits | race: test loss | fits | share of fits | race minus full, of the spread of the test losses |"
+        "| table | full: test loss | fits | race: test loss | fits | share of fits | race minus full, of the spread of the test losses | no worse |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for (name, table) in &recorded.tables {
         let ways = [(Component::named("run_all"), 0), (race.clone(), 1)];
-        let outcomes: Vec<Vec<Outcome>> = ways
-            .iter()
-            .map(|(scheduler, confirm)| {
-                (0..seeds).map(|seed| tuned(&recorded.grid, table, scheduler, *confirm, seed)).collect()
-            })
-            .collect::<Result<_, _>>()?;
-        let n = seeds as f64;
-        let mean = |of: &dyn Fn(&Outcome) -> f64, k: usize| outcomes[k].iter().map(of).sum::<f64>() / n;
-        let (full, raced) = (mean(&|o| o.test, 0), mean(&|o| o.test, 1));
-        let (fits, fewer) = (mean(&|o| o.fits as f64, 0), mean(&|o| o.fits as f64, 1));
-        let gaps: Vec<f64> = outcomes[1].iter().zip(&outcomes[0]).map(|(a, b)| a.test - b.test).collect();
-        let gap = gaps.iter().sum::<f64>() / n;
-        let error = (gaps.iter().map(|x| (x - gap).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
-        let centre = table.test.iter().sum::<f64>() / table.test.len() as f64;
-        let spread =
-            (table.test.iter().map(|x| (x - centre).powi(2)).sum::<f64>() / table.test.len() as f64).sqrt();
+        let (mut outcomes, mut gaps) = ([Vec::new(), Vec::new()], Vec::new());
+        for split in &table.splits {
+            let before = outcomes[0].len();
+            for ((scheduler, confirm), outcomes) in ways.iter().zip(&mut outcomes) {
+                for seed in first..first + seeds {
+                    outcomes.push(tuned(&recorded.grid, split, scheduler, *confirm, seed)?);
+                }
+            }
+            let spread = deviation(&split.test, 0.0);
+            gaps.push(
+                outcomes[1][before..]
+                    .iter()
+                    .zip(&outcomes[0][before..])
+                    .map(|(race, full)| (race.test - full.test) / spread)
+                    .collect::<Vec<_>>(),
+            );
+        }
+        let of = |get: &dyn Fn(&Outcome) -> f64, way: usize| {
+            mean(&outcomes[way].iter().map(get).collect::<Vec<_>>())
+        };
+        let (fits, fewer) = (of(&|o| o.fits as f64, 0), of(&|o| o.fits as f64, 1));
+        // Studies with the same rows held out share what chance had in store for these.
+        let by_split: Vec<f64> = gaps.iter().map(|gaps| mean(gaps)).collect();
+        let units = if by_split.len() > 1 { &by_split } else { &gaps[0] };
         let mark = if CHOSEN_ON.contains(&name.as_str()) { " (chosen on)" } else { "" };
         println!(
-            "| {name}{mark} | {full:.4} | {fits:.0} | {raced:.4} | {fewer:.0} | {:.0} % | {:+.3} ± {:.3} |",
+            "| {name}{mark} | {:.4} | {fits:.0} | {:.4} | {fewer:.0} | {:.0} % | {:+.3} ± {:.3} | {} of {} |",
+            of(&|o| o.test, 0),
+            of(&|o| o.test, 1),
             100.0 * fewer / fits,
-            gap / spread,
-            error / spread
+            mean(units),
+            deviation(units, 1.0) / (units.len() as f64).sqrt(),
+            by_split.iter().filter(|gap| **gap <= 0.0).count(),
+            by_split.len(),
         );
     }
     Ok(())
 }
 
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The standard deviation, by the number of values less `lost`.
+fn deviation(values: &[f64], lost: f64) -> f64 {
+    let centre = mean(values);
+    (values.iter().map(|x| (x - centre).powi(2)).sum::<f64>() / (values.len() as f64 - lost)).sqrt()
+}
+
 /// One study, and the test loss of the configuration it says is the best.
 fn tuned(
     grid: &Grid,
-    table: &Table,
+    table: &Split,
     scheduler: &Component,
     confirm: u16,
     seed: u64,

@@ -97,6 +97,8 @@ pub struct Assigned {
     pub keeps_pauses: bool,
     /// The study's seed.
     pub seed: u64,
+    /// The trial whose random choices it makes; see [`Trial::draws`].
+    pub draws: u32,
     /// Which fold and seed it is.
     pub place: Place,
     /// The number that replicates of its seed draw by, the same for all trials and folds; none where the study does not name seeds.
@@ -106,12 +108,12 @@ pub struct Assigned {
 impl Assigned {
     /// The key of the random stream of this replicate; the same on every attempt.
     pub fn random_key(&self) -> [u8; 32] {
-        Rng::key(self.seed, u64::from(self.work.trial), Purpose::Objective, u64::from(self.work.replicate))
+        Rng::key(self.seed, u64::from(self.draws), Purpose::Objective, u64::from(self.work.replicate))
     }
 
     /// The stream that [`Assigned::random_key`] is the key of.
     pub fn random(&self) -> Rng {
-        Rng::stream(self.seed, u64::from(self.work.trial), Purpose::Objective, u64::from(self.work.replicate))
+        Rng::stream(self.seed, u64::from(self.draws), Purpose::Objective, u64::from(self.work.replicate))
     }
 
     /// A number below 2³¹ to seed whatever the objective draws. Where the study names seeds it is the same for all trials
@@ -381,10 +383,12 @@ impl Turn<'_> {
             parent: trial.parent.filter(|(_, step)| *step > 0),
             keeps_pauses: self.session.engine.branches(),
             seed: study.spec().seed,
+            draws: trial.draws,
         })
     }
 
-    /// Values at a step. Non-finite objectives fail the trial; other non-finite metrics are dropped and noted.
+    /// Values at a step. Non-finite objectives fail the trial; other non-finite metrics are dropped and noted. Of a trial that
+    /// goes on from another's checkpoint, steps up to that checkpoint are the other's, and not written down again.
     pub fn report(
         &mut self,
         work: Work,
@@ -405,6 +409,9 @@ impl Turn<'_> {
         // For whoever reports by hand, a report is the sign of life; workers give theirs apart.
         if !self.session.held.contains_key(&work) {
             self.leases.push((work, Some(attempt)));
+        }
+        if self.study().piece(work).is_some_and(|piece| step <= piece.from && piece.from > 0) {
+            return Ok(Reply::Continue);
         }
         if let Some(mut prompter) = self.session.prompter.take() {
             let heard = prompter(self, work, step);

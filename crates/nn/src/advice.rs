@@ -46,7 +46,7 @@ pub fn study_file(spec: &DataSpec, problem: &Problem, request: &Request) -> Resu
         request.trials
     );
     text += &format!(
-        "[metric]\nname = \"{metric}\"\ndirection = \"{direction}\"\ncurve = \"best\"               # a trial counts with its best epoch, whose weights are kept\n\n"
+        "[metric]\nname = \"{metric}\"\ndirection = \"{direction}\"\ncurve = \"last\"               # a trial counts with its last epoch; \"best\": with its best, which is more often a lucky one\n\n"
     );
     text += "[network]\nretrain = true               # at the end the winner is trained anew on training and validation rows together\n\n";
     text += &format!("{data}\n[network.settings]\n");

@@ -130,6 +130,8 @@ pub struct NetworkObjective {
     apart: Vec<Arc<Replication>>,
     /// Whether the winner is trained anew.
     retrain: bool,
+    /// Whether the learning rate falls in that training, where nothing else is said about its course.
+    cooldown: bool,
     /// How many trials train together; 1 for one by one.
     together: usize,
     notes: Vec<String>,
@@ -159,6 +161,7 @@ impl NetworkObjective {
     /// Reads the `[network]` table of a study file and its data; paths start at `base`. The space's names and the
     /// metrics are checked before anything is trained.
     pub fn from_table(table: serde_json::Value, spec: &Spec, base: &Path) -> Result<Self, NetworkError> {
+        let is_planned = table["settings"].get("schedule").is_some() || spec.space.find("schedule").is_some();
         let network: NetworkSpec = serde_json::from_value(table).map_err(NetworkError::Table)?;
         if let Some(quality) = &network.quality {
             quality.check_objective(&names_of(&spec.metrics).collect::<Vec<_>>())?;
@@ -179,6 +182,7 @@ impl NetworkObjective {
             metrics: spec.metrics.clone(),
             reported: network.metrics,
             retrain: network.retrain.unwrap_or(plan.is_some()),
+            cooldown: network.cooldown.unwrap_or(!is_planned),
             plan: plan.map(Arc::new),
             apart,
             together: 1,
@@ -274,7 +278,10 @@ impl NetworkObjective {
             None => Model::load(&kept)?.epochs(),
         };
         let seed = Rng::key(study.spec().seed, u64::from(best.number), Purpose::Objective, 0);
-        self.finish_winner(&mut report, &settings, epochs, &anew_seed(&seed), out)?;
+        // A model that went on from others' has had rates of its own.
+        let cooled = settings.cooled(epochs).filter(|_| self.cooldown && best.parent.is_none());
+        let (is_cooled, settings) = (cooled.is_some(), cooled.unwrap_or(settings));
+        self.finish_winner(&mut report, &settings, is_cooled, epochs, &anew_seed(&seed), out)?;
         let held_out = report.anew.as_ref().map_or(Vec::new(), |anew| anew.held_out.clone());
         Ok(Winner { model: Some(out.to_owned()), held_out, report })
     }
@@ -284,6 +291,7 @@ impl NetworkObjective {
         &self,
         report: &mut WinnerReport,
         settings: &Settings,
+        cooled: bool,
         epochs: usize,
         seed: &[u8; 32],
         out: &Path,
@@ -297,6 +305,7 @@ impl NetworkObjective {
             return Ok(report.save(out)?);
         }
         let (model, mut anew) = train_anew(&self.problem, settings, epochs, *seed)?;
+        anew.cooled = cooled;
         if let Some((trial, before)) = before {
             anew.earlier = before.earlier;
             if trial != report.trial && !anew.earlier.contains(&trial) {
@@ -413,13 +422,12 @@ impl Run<'_> {
     fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
         let (problem, key) = (self.problem, running.random_key());
         let parts = || (self.network.clone(), self.settings.clone());
-        let is_reached = |trainer: &Trainer| trainer.epochs_done() as u64 <= reached(running);
+        let is_own = |trainer: &Trainer| is_own(running, trainer.epochs_done());
         let mut saved = None;
         if Checkpoint::exists(checkpoint) {
             // A checkpoint that is damaged costs the epochs it held, not the trial.
             let (network, settings) = parts();
-            saved =
-                Trainer::resume_network(problem, network, settings, key, checkpoint).ok().filter(is_reached);
+            saved = Trainer::resume_network(problem, network, settings, key, checkpoint).ok().filter(is_own);
         }
         let trainer = match (saved, running.parent()) {
             (Some(trainer), _) => trainer,
@@ -460,9 +468,11 @@ fn forget_model(checkpoint: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The furthest epoch that a checkpoint may be of: a later one would skip reports.
-fn reached(running: &Running<'_>) -> u64 {
-    running.step().max(running.parent().map_or(0, |(_, step)| step))
+/// Whether a checkpoint of this epoch may be the trial's own: that of its parent is of the epoch it begins at, and one beyond
+/// what was reported would skip reports.
+fn is_own(running: &Running<'_>, epoch: usize) -> bool {
+    let epoch = epoch as u64;
+    epoch <= running.step() && running.parent().is_none_or(|(_, step)| epoch > step)
 }
 
 /// One trial's training of all its replicates.
@@ -483,10 +493,10 @@ impl ReplicatedRun<'_> {
     /// From a checkpoint if there is a good one, as for a single network.
     fn replicates(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Replicates, Failed> {
         let (plan, settings, key) = (self.plan, &self.settings, running.random_key());
-        let is_reached = |replicates: &Replicates| replicates.epochs_done() as u64 <= reached(running);
+        let is_own = |replicates: &Replicates| is_own(running, replicates.epochs_done());
         let mut saved = None;
         if Replicates::exists(checkpoint) {
-            saved = Replicates::resume(plan, settings, key, checkpoint).ok().filter(is_reached);
+            saved = Replicates::resume(plan, settings, key, checkpoint).ok().filter(is_own);
         }
         match (saved, running.parent()) {
             (Some(replicates), _) => Ok(replicates),

@@ -50,6 +50,9 @@ pub struct TrainedAnew {
     /// Earlier winners of the study that were measured on these rows too, by trial. The more there are, the less is a good
     /// result worth.
     pub earlier: Vec<u32>,
+    /// Whether its learning rate fell to zero, and that of the trials did not; see [`Settings::cooled`]. [`train_anew`] leaves it false: it trains what it is given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cooled: bool,
     /// Fingerprint of the problem with all rows, which the model is of.
     problem: String,
     /// [`Problem::fingerprint`] of the study's.
@@ -103,6 +106,7 @@ pub fn train_anew(
         measured_rows: whole.held_out_rows(),
         held_out,
         earlier: Vec::new(),
+        cooled: false,
         problem: whole.fingerprint().to_owned(),
         data: problem.fingerprint().to_owned(),
     };
@@ -167,6 +171,9 @@ impl fmt::Display for TrainedAnew {
             write!(f, " ({} more were watched for early stopping)", self.watched_rows)?;
         }
         write!(f, ", {} epochs", self.epochs)?;
+        if self.cooled {
+            write!(f, " with a learning rate that fell to zero")?;
+        }
         if self.measured_rows == 0 {
             return write!(f, "; not measured, for no rows were held out (`test = 0`)");
         }

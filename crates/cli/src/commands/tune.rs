@@ -817,12 +817,10 @@ fn told_end(end: &End) -> String {
 fn last_failure(study: &Study) -> String {
     use luthier::core::event::Outcome;
     let failed = study.finished().iter().rev().filter_map(|number| study.trial(*number));
-    let last = failed.into_iter().find_map(|trial| match trial.outcome() {
-        Some(Outcome::Failed { reason, detail }) => Some((trial.number, reason, detail)),
-        _ => None,
-    });
-    let Some((number, reason, detail)) = last else { return String::new() };
-    format!("trial {number} {}", report::failure_block(study, reason, detail))
+    let last = failed.into_iter().find(|trial| matches!(trial.outcome(), Some(Outcome::Failed { .. })));
+    last.map_or_else(String::new, |trial| {
+        format!("trial {} {}", trial.number, report::failure_block(study, trial))
+    })
 }
 
 /// The command that continues a run of `--nested`.

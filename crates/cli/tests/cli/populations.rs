@@ -1,26 +1,30 @@
 //! Populations over time, end to end: children go on with the checkpoints of others, whatever is killed meanwhile.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::Bench;
+use crate::support::{Bench, eventually};
 
-/// Adds `x` to what it has at each step; its checkpoint is a file that it overwrites in place. It counts from 1 and goes to
-/// the budget.
+/// Adds `x` to what it has at each step, saves that and says it. It counts from 1 and goes to the budget. What it said and
+/// nobody wrote down, because the tuner was killed, it says again.
 const ADDS: &str = r#"step=$LUTHIER_STEP; sum=0
+say() { echo "{\"step\": $1, \"score\": $2}"; }
 [ -f "$LUTHIER_CHECKPOINT/state" ] && read step sum < "$LUTHIER_CHECKPOINT/state"
+for unheard in $(seq $((LUTHIER_STEP + 1)) "$step"); do say $(cat "$LUTHIER_CHECKPOINT/at-$unheard"); done
 while [ "$step" -lt "$LUTHIER_BUDGET" ]; do
   step=$((step + 1)); sum=$((sum + $1))
-  echo "$step $sum" > "$LUTHIER_CHECKPOINT/state"
-  echo "{\"step\": $step, \"score\": $sum}"
+  SAVE
+  say "$step" "$sum"
   PAUSE
 done
 "#;
+/// The checkpoint is a file that is overwritten: whoever begins with it must have a copy.
+const IN_PLACE: &str = r#"echo "$step $sum" > "$LUTHIER_CHECKPOINT/state""#;
+/// The checkpoint is the old one or the new one, whenever the program is killed.
+const AT_ONCE: &str = r#"cd "$LUTHIER_CHECKPOINT"; echo "$step $sum" > "at-$step"; cp "at-$step" next; mv next state; cd - > /dev/null"#;
 
-fn adding(scheduler: &str, pause: &str) -> Bench {
+fn adding(scheduler: &str, save: &str, pause: &str) -> Bench {
     let bench = Bench::with_study(&format!(
         r#"trials = 6
 max_attempts = 1000
@@ -40,7 +44,7 @@ low = 1
 high = 100
 "#
     ));
-    bench.write("adds.sh", &ADDS.replace("PAUSE", pause));
+    bench.write("adds.sh", &ADDS.replace("SAVE", save).replace("PAUSE", pause));
     bench
 }
 
@@ -85,12 +89,12 @@ fn commands_go_on_from_the_checkpoints_of_others() {
         r#"{ name = "pb2", population = 6, interval = 2 }"#,
     ] {
         for workers in ["1", "3"] {
-            let bench = adding(scheduler, "");
+            let bench = adding(scheduler, IN_PLACE, "");
             bench.ok(&["tune", "-q", "-j", workers]);
             assert!(check_sums(&bench) >= 3, "{scheduler}");
             let trials = bench.trials();
             let count = |state: &str| trials.iter().filter(|trial| trial["state"] == state).count();
-            assert_eq!((count("completed"), count("failed")), (6, 0), "{scheduler}");
+            assert_eq!((count("completed"), count("failed")), (6, 0), "{scheduler}: {trials:?}");
             assert_eq!(count("replaced"), trials.len() - 6);
             bench.verify();
             // Of the checkpoints only the best trial's is left.
@@ -105,16 +109,16 @@ fn commands_go_on_from_the_checkpoints_of_others() {
 
 #[test]
 fn a_killed_population_goes_on_where_it_was() {
-    let bench = adding(r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5 }"#, "sleep 0.02");
-    for wait in [150, 400, 250, 700, 330] {
-        let mut tuner = bench.start(&["tune", "-q", "-j", "2"]);
-        thread::sleep(Duration::from_millis(wait));
-        if tuner.is_running() {
-            tuner.kill();
-        } else {
-            tuner.wait();
-        }
+    // Nobody comes to the end before `go` is there, so every tuner is killed while it works, however busy the machine is.
+    let slow = r#"sleep 0.02; while [ "$step" -ge 10 ] && [ ! -e go ]; do sleep 0.02; done"#;
+    let pbt = r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5 }"#;
+    let bench = adding(pbt, AT_ONCE, slow);
+    for reports in [1, 5, 9, 14, 18] {
+        let tuner = bench.start(&["tune", "-q", "-j", "2"]);
+        eventually("it has come further", || bench.reports("study.luthier") >= reports);
+        assert_eq!(tuner.kill().code, -9);
     }
+    bench.write("go", "");
     bench.ok(&["tune", "-q", "-j", "2"]);
     assert!(check_sums(&bench) >= 1);
     assert_eq!(bench.trials().iter().filter(|trial| trial["state"] == "completed").count(), 6);

@@ -75,11 +75,11 @@ fn eight_processes_write_a_log_that_verifies() {
 #[test]
 fn a_tuner_that_slept_past_its_lease_loses_its_trial_and_goes_on() {
     let bench = Bench::with_study(&study("trials = 2", WAITS, ""));
-    let sleeper = bench.start(&["tune", "study.toml", "--lease", "3"]);
+    let sleeper = bench.start(&["tune", "study.toml", "--lease", "6"]);
     eventually("trial 0 runs", || bench.has("begun-0-1"));
     sleeper.signal("STOP");
     bench.write("go-1-1", "");
-    let other = bench.start(&["tune", "study.toml", "--lease", "3"]);
+    let other = bench.start(&["tune", "study.toml", "--lease", "6"]);
     eventually("another process takes trial 0 over", || bench.has("begun-0-2"));
     assert_eq!(bench.ends().len(), 1, "and before that it has finished trial 1");
     bench.ok(&["tune", "study.toml", "--trials", "3", "--for", "0s"]);

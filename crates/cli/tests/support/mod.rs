@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Nothing that these tests wait for takes this long, even on a machine that is busy with other things.
-const DEADLINE: Duration = Duration::from_mins(2);
+const DEADLINE: Duration = Duration::from_mins(5);
 /// The variable by which all processes of one bench are known.
 const MARK: &str = "LUTHIER_TEST_BENCH";
 
@@ -158,7 +158,12 @@ impl Bench {
 
     /// The events of `study.luthier`; none if there is no such file yet.
     pub fn events(&self) -> Vec<(Record, Event)> {
-        let path = self.path("study.luthier");
+        self.events_of("study.luthier")
+    }
+
+    /// The same of another log.
+    pub fn events_of(&self, log: &str) -> Vec<(Record, Event)> {
+        let path = self.path(log);
         if !path.exists() {
             return Vec::new();
         }
@@ -171,6 +176,12 @@ impl Bench {
                 (record, event)
             })
             .collect()
+    }
+
+    /// How many reports a log has.
+    pub fn reports(&self, log: &str) -> usize {
+        let is_report = |(_, event): &&(Record, Event)| matches!(event, Event::Reported { .. });
+        self.events_of(log).iter().filter(is_report).count()
     }
 
     /// How trials ended, in the log's order.

@@ -332,7 +332,7 @@ impl Babysit {
         let Some(steered) = steered.filter(|_| !study.steers().is_empty()) else {
             return if state == TrialState::Paused { Course::On(work) } else { Course::Over };
         };
-        let here = trial.piece(0).and_then(|piece| piece.paused_at).map(|step| (trial.number, step));
+        let here = trial.pauses().last().map(|step| (trial.number, *step));
         match (state == TrialState::Paused, steered.back.or(here.filter(|_| state == TrialState::Paused))) {
             (true, _) | (false, Some(_)) if steered.is_paused && !steered.is_over => Course::Busy,
             (_, Some(from)) if steered.is_changed && !steered.is_over => Course::Back {
@@ -407,6 +407,10 @@ impl Scheduler for Babysit {
         let Some(trial) = study.trial(work.trial).filter(|_| study.spec().replicates == 1) else {
             return Verdict::go_on();
         };
+        // What was trained again after a worker was lost has been judged; what it has now is no checkpoint of where it was.
+        if study.latest_report(work).is_some_and(|step| step < trial.step()) {
+            return Verdict::go_on();
+        }
         let is_at_end = study.spec().max_budget.is_some_and(|max| trial.step() >= max);
         let is_due =
             trial.piece(0).and_then(|piece| piece.budget).is_none_or(|budget| trial.step() >= budget);

@@ -183,7 +183,7 @@ impl Ledger {
         let trial = study.trial(number).filter(|trial| !trial.outside)?;
         let is_sound = matches!(trial.outcome(), None | Some(Outcome::Completed { .. }));
         let holds = self.place_of(number).is_some_and(|place| self.holder(place) == number);
-        trial.piece(0)?.paused_at.filter(|&at| is_sound && holds && at >= step)
+        trial.piece(0)?.paused_at().filter(|&at| is_sound && holds && at >= step)
     }
 }
 

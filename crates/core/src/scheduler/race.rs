@@ -35,7 +35,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
         },
         OptionDoc {
             name: "finalists",
-            doc: "how many trials are measured again at the end, at most; only those that may be the best are. Default 3",
+            doc: "how many trials are measured again at the end, at most; only those that may be the best are, for as long as they may. Default 3",
         },
         OptionDoc {
             name: "pruner",
@@ -102,7 +102,8 @@ impl Default for Race {
     }
 }
 
-/// A trial is measured again unless the chance that it is better than the first is below this.
+/// A trial is measured again unless the chance that it is better than the first is below this, and only until the chance that it
+/// comes out ahead of the best of those that have been is.
 const DOUBT: f64 = 0.1;
 
 /// Degrees of freedom that all completed trials lend to one comparison, at most.
@@ -269,8 +270,9 @@ impl Race {
             return Assignment::Wait;
         }
         for number in self.finalists(study) {
-            let mut again = study.trials()[number as usize].confirmations();
-            if let Some((work, _)) = again.find(|(_, piece)| piece.state == WorkState::Held) {
+            let trial = &study.trials()[number as usize];
+            let held = trial.confirmations().find(|(_, piece)| piece.state == WorkState::Held);
+            if let Some((work, _)) = held.filter(|_| !has_lost(study, trial)) {
                 return Assignment::Resume { work, budget: None };
             }
         }
@@ -299,6 +301,18 @@ impl Race {
         let level = ranked.iter().take_while(|rank| rank.0 <= violation.max(0.0));
         level.map(|rank| rank.2).take(self.finalists).filter(|number| may_be_better(*number)).collect()
     }
+}
+
+/// Whether a finalist is given up: some other has been measured again to the end, and the chance that this one's mean over all
+/// replicates comes out ahead of it is below [`DOUBT`]. It stays what it was by those that counted.
+fn has_lost(study: &Study, trial: &Trial) -> bool {
+    let Some(best) = study.incumbent().filter(|best| best.is_confirmed()) else { return false };
+    let metrics = study.metrics();
+    let all = |trial: &Trial| -> Vec<(u16, f64)> {
+        trial.replicate_losses(metrics, 0).chain(trial.confirmation_losses(metrics, 0)).collect()
+    };
+    let (own, others) = (all(trial), all(best));
+    chance_ahead(&differences(&own, &others), others.len(), noise(study)) < DOUBT
 }
 
 /// The noise of a difference between two trials: twice that of one.

@@ -79,6 +79,7 @@ impl Replay {
             parent: before.map(|before| (before, leg.from)),
             keeps_pauses: true,
             seed: self.seed,
+            draws: leg.draws.unwrap_or(leg.trial),
             place: Place { fold: 0, folds: 1, seed: None },
             seed_number: None,
         };

@@ -80,7 +80,7 @@ impl Retention {
         for trial in related.collect::<BTreeSet<u32>>().into_iter().filter_map(|number| study.trial(number)) {
             let folder = trial_folder(&self.folder, Work::of(trial.number));
             for step in kept::steps(&folder) {
-                if !keeps(trial, step) && !may_be_taken(study, trial, step) {
+                if !keeps(trial, step) && !may_be_taken(study, trial, step) && !is_being_made(trial, step) {
                     kept::forget(&folder, step);
                 }
             }
@@ -140,7 +140,7 @@ impl Retention {
 
     fn drop(&mut self, work: Work) {
         // It may never have been made; a file that is still open goes with the study.
-        let _absent = fs::remove_dir_all(self.checkpoint(work));
+        kept::discard(&self.checkpoint(work));
         self.sizes.remove(&work);
     }
 
@@ -163,15 +163,18 @@ fn bytes_in(folder: &Path) -> u64 {
 /// Whether some trial may still begin with what `trial` had at `step`: it is its latest, and it has not made way or failed;
 /// or a trial that begins with it has not got to a pause of its own.
 fn may_be_taken(study: &Study, trial: &Trial, step: u64) -> bool {
-    let is_latest = trial.piece(0).is_some_and(|piece| piece.paused_at == Some(step));
+    let is_latest = trial.pauses().last() == Some(&step);
     let is_sound = matches!(trial.outcome(), None | Some(Outcome::Completed { .. }));
     let begins = |child: &Trial| {
-        child.parent == Some((trial.number, step))
-            && !child.is_finished()
-            && child.piece(0).is_some_and(|piece| piece.paused_at.is_none())
+        child.parent == Some((trial.number, step)) && !child.is_finished() && child.pauses().is_empty()
     };
     let is_chosen = study.exploiting().is_some_and(|(_, from)| from == (trial.number, step));
     (is_latest && is_sound) || is_chosen || study.trials()[trial.number as usize..].iter().any(begins)
+}
+
+/// Whether this is what a trial keeps for a pause that is not written down yet: a worker keeps it first and says so then.
+fn is_being_made(trial: &Trial, step: u64) -> bool {
+    !trial.is_finished() && trial.pauses().last().is_none_or(|latest| step > *latest)
 }
 
 #[cfg(test)]
@@ -236,5 +239,18 @@ mod tests {
         assert_eq!(kept(Some(250), &[]), [2, 3]);
         assert_eq!(kept(Some(0), &[]), [3], "never that of the best");
         assert_eq!(kept(Some(250), &[1]), [1, 3], "nor that of a trial that is about to run");
+    }
+
+    #[test]
+    fn what_is_kept_for_a_pause_that_is_not_written_down_yet_stays() {
+        let (folder, study) = (tempfile::tempdir().unwrap(), study());
+        let steps = |trial| kept::steps(&trial_folder(folder.path(), Work::of(trial)));
+        for (trial, step) in [(2, 1), (2, 3), (2, 5), (3, 9)] {
+            fs::create_dir_all(kept::at(&trial_folder(folder.path(), Work::of(trial)), step)).unwrap();
+        }
+        let retention = Retention::new(&study, &Options::new(folder.path()));
+        retention.tidy_kept(&study, &[Work::of(2), Work::of(3)], &|_, _| false);
+        assert_eq!(steps(2), BTreeSet::from([3, 5]), "its latest pause, and the one to come");
+        assert_eq!(steps(3), BTreeSet::new(), "a trial that is over has none to come");
     }
 }

@@ -158,19 +158,39 @@ impl Tray {
     /// The next trial that can begin. One whose parent's checkpoint is lost fails.
     fn pop(&mut self) -> Option<Start> {
         while let Some(start) = self.waiting.pop_front() {
-            let Some(Err(error)) = self.adopt(&start.assigned) else { return Some(start) };
-            let failed =
-                Failure::error(format!("it cannot begin with the checkpoint of another trial: {error}"));
-            self.desk.finish(start.slot, returned(Err(failed.into()), Leftover::default()));
+            let result = match self.make_ready(&start.assigned) {
+                Err(error) => Err(Failure::error(format!("it cannot begin with its checkpoint: {error}"))),
+                Ok(true) => return Some(start),
+                Ok(false) => Ok(()),
+            };
+            self.desk.finish(start.slot, returned(result.map_err(Failed::from), Leftover::default()));
         }
         None
     }
 
-    /// Puts its parent's checkpoint into the folder of a new trial, if it has a parent.
-    fn adopt(&self, assigned: &Assigned) -> Option<io::Result<()>> {
-        let (parent, step) = assigned.parent?;
-        let checkpoint = trial_folder(&self.folder, assigned.work).join("checkpoint");
-        Some(kept::adopt(&trial_folder(&self.folder, Work::of(parent)), step, &checkpoint, self.sharing))
+    /// Puts the checkpoint that a trial begins with where it looks for it; false if it has nothing to do, since all that is lacking
+    /// is the word that it has paused: a worker was killed after what it had there was kept.
+    fn make_ready(&self, assigned: &Assigned) -> io::Result<bool> {
+        let Assigned { work, attempt, budget, max_budget, step, parent, keeps_pauses, .. } = *assigned;
+        let folder = trial_folder(&self.folder, work);
+        let checkpoint = folder.join("checkpoint");
+        if attempt == 1 {
+            kept::clear(&folder, &checkpoint);
+        }
+        kept::restore(&checkpoint)?;
+        let is_at_pause =
+            budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));
+        if keeps_pauses
+            && attempt > 1
+            && is_at_pause
+            && kept::take_up(&folder, &checkpoint, step, self.sharing)?
+        {
+            return Ok(false);
+        }
+        if let Some((parent, step)) = parent {
+            kept::adopt(&trial_folder(&self.folder, Work::of(parent)), step, &checkpoint, self.sharing)?;
+        }
+        Ok(true)
     }
 }
 

@@ -27,6 +27,7 @@ pub use self::knobs::KnobsBy;
 use self::knobs::{Wire, begin_file, home, move_in, put_by};
 pub use self::template::PLACEHOLDERS;
 use self::template::Template;
+use super::kept::Sharing;
 use super::{Failed, Flow, Next, Objective, Pool, Running};
 use crate::process::{Ended, Exit, Launch, Process, thread_environment};
 
@@ -436,9 +437,12 @@ impl Command {
         })
     }
 
-    /// Keeps what a live command has at home as the checkpoint of its trial.
-    fn put_by(running: &Running<'_>, program: &Program) -> Result<(), Failed> {
+    /// Keeps what a live command has at home as the checkpoint of its trial; of this pause first, which is then taken up again if
+    /// somebody is killed in between.
+    fn put_by(running: &mut Running<'_>, program: &Program) -> Result<(), Failed> {
         let Some(home) = &program.home else { return Ok(()) };
+        // The command may change its files in place.
+        running.keep_pause(home, Sharing::Copies)?;
         let kept = absolute(running.folder()).map(|folder| put_by(home, &folder.join("checkpoint")))?;
         kept.map_err(|error| Failure::error(format!("its checkpoint cannot be kept: {error}")).into())
     }

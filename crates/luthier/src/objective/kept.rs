@@ -1,7 +1,7 @@
 //! Checkpoints that are kept for others: what a trial had when it paused, by step, and how a new trial begins with it. Who
 //! begins with what, and how long anything is kept, is decided elsewhere.
 //!
-//! Each copy is made under another name and renamed, so that it is there in whole or not at all.
+//! Each copy is made under another name and renamed, so that it is there in whole or not at all, whenever somebody is killed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 const KEPT: &str = "kept";
 /// Goes before the names of copies that are not complete.
 const UNFINISHED: &str = "unfinished-";
+/// How often a copy is begun again whose source changes meanwhile.
+const ATTEMPTS: u32 = 100;
 
 /// Whether a copy may share the files themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,30 +29,73 @@ pub(crate) fn at(folder: &Path, step: u64) -> PathBuf {
     folder.join(KEPT).join(step.to_string())
 }
 
-/// Keeps the present checkpoint of a trial as that of `step`. A trial without files has an empty one.
+/// Keeps the present checkpoint of a trial as that of `step`, also in the place of one from before work was lost and done again.
+/// A trial without files has an empty one.
 pub(crate) fn keep(folder: &Path, checkpoint: &Path, step: u64, sharing: Sharing) -> io::Result<()> {
-    let to = at(folder, step);
-    // Work that was lost and done again may have come here before, with other files.
-    remove(&to)?;
-    copy_whole(checkpoint, &to, sharing)
+    replace(checkpoint, &at(folder, step), sharing)
 }
 
-/// Puts a copy of a folder, of an absent one an empty folder, in the place of another.
+/// Takes away the checkpoints that a folder has when its trial first begins: they are of another study that was here.
+pub(crate) fn clear(folder: &Path, checkpoint: &Path) {
+    for left in [checkpoint.to_owned(), beside(checkpoint, "new"), folder.join(KEPT)] {
+        if left.exists() {
+            discard(&left);
+        }
+    }
+}
+
+/// Gives a trial back what it had at `step`, if that was kept; returns whether it was.
+pub(crate) fn take_up(folder: &Path, checkpoint: &Path, step: u64, sharing: Sharing) -> io::Result<bool> {
+    let kept = at(folder, step);
+    restore(&kept)?;
+    let is_kept = kept.is_dir();
+    if is_kept {
+        replace(&kept, checkpoint, sharing)?;
+    }
+    Ok(is_kept)
+}
+
+/// Puts a copy of a folder, of an absent one an empty folder, in the place of another. Where that is cut short, [`restore`] finds
+/// the one or the other.
 pub(crate) fn replace(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let new = to.with_file_name(format!("{UNFINISHED}new-{name}"));
+    restore(to)?;
+    let [new, old] = ["new", "old"].map(|which| beside(to, which));
     remove(&new)?;
+    remove(&old)?;
     copy_whole(from, &new, sharing)?;
-    remove(to)?;
-    fs::rename(new, to)
+    if to.exists() {
+        fs::rename(to, &old)?;
+    }
+    fs::rename(new, to)?;
+    // What cannot be removed only takes room.
+    let _left = remove(&old);
+    Ok(())
 }
 
-/// Lets a new trial begin with the checkpoint that another had at `step`, unless it has one of its own already.
+/// Has a folder be there again whose replacement was cut short between taking the old one away and putting the new one there.
+pub(crate) fn restore(folder: &Path) -> io::Result<()> {
+    let new = beside(folder, "new");
+    if folder.exists() || !new.exists() { Ok(()) } else { fs::rename(new, folder) }
+}
+
+/// Takes a folder away, at once or not at all. What cannot be removed only takes room.
+pub(crate) fn discard(folder: &Path) {
+    let old = beside(folder, "old");
+    let _gone = remove(&old).and_then(|()| fs::rename(folder, &old)).and_then(|()| remove(&old));
+}
+
+fn beside(folder: &Path, which: &str) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!("{UNFINISHED}{which}-{name}"))
+}
+
+/// Lets a trial begin with the checkpoint that another had at `step`, unless it has one of its own already.
 pub(crate) fn adopt(parent: &Path, step: u64, checkpoint: &Path, sharing: Sharing) -> io::Result<()> {
     if checkpoint.is_dir() {
         return Ok(());
     }
     let from = at(parent, step);
+    restore(&from)?;
     if !from.is_dir() {
         let problem = format!("the checkpoint {} is gone", from.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, problem));
@@ -81,10 +126,16 @@ fn remove(folder: &Path) -> io::Result<()> {
 fn copy_whole(from: &Path, to: &Path, sharing: Sharing) -> io::Result<()> {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = to.with_file_name(format!("{UNFINISHED}{name}"));
-    remove(&unfinished)?;
-    fs::create_dir_all(&unfinished)?;
-    if from.is_dir() {
-        copy_into(from, &unfinished, sharing)?;
+    for attempt in 1.. {
+        remove(&unfinished)?;
+        fs::create_dir_all(&unfinished)?;
+        let copied = if from.is_dir() { copy_into(from, &unfinished, sharing) } else { Ok(()) };
+        match copied {
+            // A program that waits for nobody has renamed a file meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        }
     }
     fs::rename(&unfinished, to)
 }
@@ -141,6 +192,31 @@ mod tests {
         keep(&parent, &parent.join("checkpoint"), 10, Sharing::Copies).unwrap();
         fs::write(parent.join("checkpoint/a"), "twenty").unwrap();
         assert_eq!(fs::read_to_string(at(&parent, 10).join("a")).unwrap(), "ten");
+    }
+
+    #[test]
+    fn a_replacement_that_is_cut_short_leaves_one_of_the_two() {
+        let place = tempfile::tempdir().unwrap();
+        let [home, checkpoint] = ["live", "checkpoint"].map(|name| place.path().join(name));
+        write(&home.join("a"), "two");
+        write(&checkpoint.join("a"), "one");
+        let read = || fs::read_to_string(checkpoint.join("a")).unwrap();
+        // While the new one is made, or once it is whole, the old one is there.
+        write(&place.path().join("unfinished-unfinished-new-checkpoint/a"), "tw");
+        restore(&checkpoint).unwrap();
+        assert_eq!(read(), "one");
+        write(&place.path().join("unfinished-new-checkpoint/a"), "two");
+        restore(&checkpoint).unwrap();
+        assert_eq!(read(), "one");
+        // When that is away, the new one takes its place.
+        fs::rename(&checkpoint, place.path().join("unfinished-old-checkpoint")).unwrap();
+        restore(&checkpoint).unwrap();
+        assert_eq!(read(), "two");
+        write(&home.join("a"), "three");
+        replace(&home, &checkpoint, Sharing::Copies).unwrap();
+        assert_eq!(read(), "three");
+        let names = fs::read_dir(place.path()).unwrap().flatten().map(|entry| entry.file_name());
+        assert_eq!(names.collect::<BTreeSet<_>>(), BTreeSet::from(["checkpoint".into(), "live".into()]));
     }
 
     #[test]

@@ -171,6 +171,8 @@ pub struct Running<'a> {
     why: Arc<str>,
     conclusion: Option<Vec<(Arc<str>, f64)>>,
     sharing: Sharing,
+    /// The step of its pause, once what it has there is kept.
+    kept_at: Option<u64>,
 }
 
 impl<'a> Running<'a> {
@@ -200,6 +202,7 @@ impl<'a> Running<'a> {
             why: "".into(),
             conclusion: None,
             sharing: Sharing::Copies,
+            kept_at: None,
         }
     }
 
@@ -395,7 +398,8 @@ impl<'a> Running<'a> {
     /// Says that the objective is done with the trial: well, paused with its checkpoint saved, or failed. Only
     /// [`Objective::evaluate_batch`] does this itself. Does not wait until it is written down.
     pub fn finish(mut self, result: Result<(), Failed>) {
-        let result = result.and_then(|()| self.keep_pause());
+        let (checkpoint, sharing) = (self.checkpoint_folder(), self.sharing);
+        let result = result.and_then(|()| self.keep_pause(&checkpoint, sharing));
         let returned = Returned {
             result: result.map_err(|failed| (failed.reason, failed.detail)),
             conclusion: self.conclusion.take(),
@@ -406,17 +410,18 @@ impl<'a> Running<'a> {
         self.link.finish(returned);
     }
 
-    /// Keeps the checkpoint of a pause for trials that may begin with it.
-    fn keep_pause(&self) -> Result<(), Failed> {
+    /// Keeps a folder as the checkpoint of a pause, for trials that may begin with it; once for a pause.
+    pub(crate) fn keep_pause(&mut self, checkpoint: &Path, sharing: Sharing) -> Result<(), Failed> {
         let Assigned { budget, max_budget, step, .. } = self.assigned;
         let step = if self.conclusion.is_some() { budget.unwrap_or(step) } else { step };
         let is_there =
             budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));
         let pauses = is_there || (self.ended == Some(Flow::Pause) && max_budget.is_none_or(|max| step < max));
-        if !self.assigned.keeps_pauses || !pauses {
+        if !self.assigned.keeps_pauses || !pauses || self.kept_at == Some(step) {
             return Ok(());
         }
-        let kept = kept::keep(&self.folder, &self.checkpoint_folder(), step, self.sharing);
+        let kept = kept::keep(&self.folder, checkpoint, step, sharing);
+        self.kept_at = kept.is_ok().then_some(step);
         kept.map_err(|error| {
             Failure::error(format!("its checkpoint of step {step} cannot be kept: {error}")).into()
         })

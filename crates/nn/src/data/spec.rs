@@ -43,6 +43,10 @@ pub struct NetworkSpec {
     /// that are. Default: with `quality`, else the winner's own model is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrain: Option<bool>,
+    /// Whether the learning rate falls to zero in the winner's last training, by half a cosine, instead of staying where the trials had
+    /// it. Default: unless `schedule` is set or tuned. It has no effect where the winner's `schedule` is not constant or it has `patience`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<bool>,
     /// Whether trials train together as one tensor program; default auto.
     #[serde(default)]
     pub population: TogetherSpec,

@@ -491,6 +491,19 @@ impl Settings {
         )
     }
 
+    /// The same for a run of `epochs` epochs in which the learning rate falls to [`Settings::end_factor`] by half a cosine. A constant rate
+    /// keeps weights moving around a minimum until the last step; a falling one lets them come to rest there (Hägele et al. 2024,
+    /// arXiv:2405.18392). `None` where another end is given: a schedule, early stopping, or a budget of steps or seconds.
+    #[must_use]
+    pub fn cooled(&self, epochs: usize) -> Option<Self> {
+        let is_open = self.patience.is_none() && self.max_steps.is_none() && self.max_seconds.is_none();
+        (self.schedule == Schedule::Constant && is_open && epochs > 0).then(|| Self {
+            schedule: Schedule::Cosine,
+            epochs,
+            ..self.clone()
+        })
+    }
+
     /// Number of hidden dense layers.
     pub fn hidden_layers(&self) -> usize {
         self.layers.unwrap_or_else(|| self.units.listed().max(1))

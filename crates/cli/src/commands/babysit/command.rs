@@ -6,6 +6,7 @@ use luthier::core::lineage::{checkpoints, schedule};
 use luthier::core::space::{Parameter, Params, Space, Value};
 use luthier::core::steering::{Standing, standing, told};
 use luthier::core::study::Study;
+use luthier::core::trial::{Trial, TrialState};
 use luthier::session::{SessionError, Turn};
 use luthier_nn::Settings;
 use luthier_nn::objective::{NetworkError, knob};
@@ -283,8 +284,15 @@ fn range(parameter: &Parameter) -> String {
 /// When a wish takes effect.
 fn when(study: &Study, now: &Standing) -> String {
     let unit = &study.metrics().step;
-    if study.spec().policy.scheduler.options.get("at_once") == Some(&false.into()) {
-        return " from the next checkpoint on".into();
+    let options = &study.spec().policy.scheduler.options;
+    if options.get("at_once") == Some(&false.into()) {
+        let interval = options.get("interval").and_then(serde_json::Value::as_u64).unwrap_or(1).max(1);
+        let next = |trial: &Trial| match trial.state() {
+            TrialState::Paused => trial.step(),
+            _ => (trial.step() / interval + 1) * interval,
+        };
+        let from = now.back.map(|(_, step)| step).or_else(|| study.trials().last().map(next));
+        return format!(" from the checkpoint of {} {} on", safe(unit), from.unwrap_or(0));
     }
     if now.is_paused { " when it goes on".into() } else { format!(" from the next {} on", safe(unit)) }
 }

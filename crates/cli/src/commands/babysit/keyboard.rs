@@ -89,11 +89,12 @@ impl Ears {
         self.screen.typing(Some(&typed));
         while !self.is_over.load(Ordering::Relaxed) {
             let Some(bytes) = keys.read(TICK) else { return };
+            let is_all = bytes.is_empty();
             pending.extend(bytes);
             if pending.is_empty() {
                 continue;
             }
-            for key in keys_in(&mut pending) {
+            for key in keys_in(&mut pending, is_all) {
                 self.press(key, &mut typed);
             }
             if !self.is_over.load(Ordering::Relaxed) {
@@ -174,13 +175,18 @@ enum Key {
     Other,
 }
 
-/// Takes whole keys off what was typed; the beginning of a letter of several bytes stays.
-fn keys_in(bytes: &mut Vec<u8>) -> Vec<Key> {
+/// Takes whole keys off what was typed. The beginning of a key of several bytes stays, unless this is all that comes: then an
+/// escape is the key of that name.
+fn keys_in(bytes: &mut Vec<u8>, is_all: bool) -> Vec<Key> {
     let mut keys = Vec::new();
     while let Some(&first) = bytes.first() {
         let (key, length) = match (first, bytes.as_slice()) {
+            (0x1b, [_]) if !is_all => return keys,
             (0x1b, [_, b'[' | b'O', rest @ ..]) => {
                 let end = rest.iter().position(|byte| (0x40..0x7f).contains(byte));
+                if end.is_none() && !is_all {
+                    return keys;
+                }
                 let key = match end.map(|end| rest[end]) {
                     Some(b'A') => Key::Up,
                     Some(b'B') => Key::Down,
@@ -221,9 +227,17 @@ mod tests {
     #[test]
     fn keys_are_told_apart() {
         let mut typed = b"l\x1b[A\x1b[D\x7f\r\xc3".to_vec();
-        assert_eq!(keys_in(&mut typed), [Key::Letter('l'), Key::Up, Key::Left, Key::Rubout, Key::Enter]);
+        let keys = [Key::Letter('l'), Key::Up, Key::Left, Key::Rubout, Key::Enter];
+        assert_eq!(keys_in(&mut typed, false), keys);
         typed.push(0xa4);
-        assert_eq!(keys_in(&mut typed), [Key::Letter('ä')]);
-        assert_eq!(keys_in(&mut b"\x1b".to_vec()), [Key::Escape]);
+        assert_eq!(keys_in(&mut typed, false), [Key::Letter('ä')]);
+        // A key may come in pieces.
+        let mut typed = b"\x1b".to_vec();
+        assert_eq!(keys_in(&mut typed, false), []);
+        typed.push(b'[');
+        assert_eq!(keys_in(&mut typed, false), []);
+        typed.push(b'D');
+        assert_eq!(keys_in(&mut typed, false), [Key::Left]);
+        assert_eq!(keys_in(&mut b"\x1b".to_vec(), true), [Key::Escape]);
     }
 }

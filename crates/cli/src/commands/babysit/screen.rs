@@ -11,7 +11,7 @@ use luthier::core::event::{Origin, Outcome, Work};
 use luthier::core::lineage::losses;
 use luthier::core::steering::standing;
 use luthier::core::study::Study;
-use luthier::core::trial::{Trial, TrialState};
+use luthier::core::trial::{Piece, Trial, TrialState};
 use luthier::executor::Moment;
 use luthier::session::named_values;
 
@@ -177,7 +177,7 @@ impl Teller {
     /// A command that leaves nothing behind cannot go back.
     fn tell_emptiness(&mut self, study: &Study, work: Work) {
         let Some((folder, _)) = self.command.as_ref().filter(|_| !self.told_empty) else { return };
-        let Some(step) = study.piece(work).and_then(|piece| piece.paused_at) else { return };
+        let Some(step) = study.piece(work).and_then(Piece::paused_at) else { return };
         let kept = folder.join(format!("{:05}", work.trial)).join("kept").join(step.to_string());
         if std::fs::read_dir(kept).is_ok_and(|mut entries| entries.next().is_none()) {
             self.told_empty = true;

@@ -4,7 +4,8 @@
 //! filtered, and how strongly is decided from features of the history. What decides here is not Hyperopt's cascade of
 //! models but one linear model of our own: for each setting, a row of numbers per choice (`table.rs`), fitted to what the choices
 //! gained in studies of the benchmark's development tasks. `examples/train_adaptive_tpe.rs` runs these, fits and writes the table.
-//! Wherever the table promises nothing beyond the plain estimator's choices, the proposal is that of [`super::tpe`].
+//! Wherever the table promises nothing beyond the plain estimator's choices, and no loss of a good trial repeats, the proposal is that of
+//! [`super::tpe`].
 //!
 //! # One proposal
 //!
@@ -14,8 +15,11 @@
 //! 2. *Locking*: parameters are ordered by how much the good trials' values differ from all trials' (PED-ANOVA's
 //!    divergence; Watanabe et al. 2023, arXiv:2304.10255; here over the values' ranks, and beyond what chance gives). Those beyond the ones that hold most of the sum are locked, each with
 //!    probability `lock`, to the value of one of the good trials.
-//! 3. *Filter*: bad trials are kept by age, by rank or by chance, or all.
-//! 4. The others' values come from the estimator's `l / g`, all at once or one by one.
+//! 3. *Copies*: of good trials with the same loss the first is good, the others are bad. Where params are rounded, looked up or
+//!    without effect, and where a metric has few values, the plain estimator comes back to one result again and again: each copy makes
+//!    its place look better. Where no losses repeat this changes nothing.
+//! 4. *Filter*: bad trials are kept by age, by rank or by chance, or all.
+//! 5. The others' values come from the estimator's `l / g`, all at once or one by one.
 //!
 //! Which trials are good, bad or silent, and how several objectives, constraints and unfinished trials are treated, is as
 //! in [`super::tpe`]. `g` looks at the latest 1,000 trials.
@@ -45,6 +49,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             doc: "trials with a loss before the model is used; until then drawn at random",
         },
         OptionDoc { name: "constant_liar", doc: "whether trials that run or wait count as bad until known" },
+        OptionDoc {
+            name: "copies",
+            doc: "whether good trials with the loss of an earlier one count as good; else as bad",
+        },
         OptionDoc {
             name: "gamma",
             doc: "share of the trials that count as good, in (0, 1); none: by the history",
@@ -98,6 +106,8 @@ pub struct AdaptiveTpe {
     pub n_startup: usize,
     /// Whether trials that run or wait count as bad.
     pub constant_liar: bool,
+    /// Whether good trials with the loss of an earlier one count as good; else they are bad.
+    pub copies: bool,
     /// Share of the trials that count as good.
     pub gamma: Option<f64>,
     /// Points drawn for each proposal.
@@ -121,6 +131,7 @@ impl Default for AdaptiveTpe {
         Self {
             n_startup: 10,
             constant_liar: true,
+            copies: false,
             gamma: None,
             n_candidates: None,
             width: None,
@@ -199,7 +210,8 @@ impl Sampler for AdaptiveTpe {
             Settings::of([0; SETTING_COUNT])
         });
         let tpe = settings.estimator();
-        let good = ledger.best(study, tpe.good_count_of(study, ledger.ranked()));
+        let count = tpe.good_count_of(study, ledger.ranked());
+        let good = if self.copies || !is_known { ledger.best(study, count) } else { ledger.originals(count) };
         let bad = filtered(ledger, bad(ledger, study, &good), settings.filter, rng);
         let locked = locked(study, &good, &seen.importance, settings.lock, rng);
         let mut groups = Group::afresh(study, &tpe, ledger, settings.width, &good, &bad);

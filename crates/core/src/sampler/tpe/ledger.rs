@@ -212,6 +212,15 @@ impl Ledger {
         self.noise.share()
     }
 
+    /// Of the best `count` trials of a study with one objective those whose loss no earlier one of them has, ascending.
+    pub(crate) fn originals(&self, count: usize) -> Vec<u32> {
+        let best: Vec<&Rank> = self.ranking.iter().take(count).collect();
+        let same = |a: &&Rank, b: &&Rank| (a.group, a.first, a.second) == (b.group, b.first, b.second);
+        let mut originals: Vec<u32> = best.chunk_by(same).map(|level| level[0].number).collect();
+        originals.sort_unstable();
+        originals
+    }
+
     /// The numbers of the best `count` trials, ascending.
     pub(crate) fn best(&self, study: &Study, count: usize) -> Vec<u32> {
         let mut best: Vec<u32> = if study.metrics().objectives.len() > 1 {
