@@ -86,6 +86,9 @@ impl Metrics {
     }
 }
 
+/// The standard deviation of normal numbers, by the median of how far they are from their mean.
+pub(crate) const DEVIATION_BY_MEDIAN: f64 = 1.4826;
+
 /// The middle of some values, or between the two in the middle; there must be one.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

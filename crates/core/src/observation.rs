@@ -118,6 +118,11 @@ impl Observation {
         })
     }
 
+    /// The same if it is the trial's first stop; later ones say nothing new to who looks at each trial once.
+    pub fn at_first(study: &Study, stop: &Stop) -> Option<Self> {
+        if stop.is_first { Self::at(study, stop) } else { None }
+    }
+
     /// Whether it has a loss and keeps the constraints of the metrics.
     pub fn is_feasible(&self) -> bool {
         self.violation <= 0.0 && !self.losses.iter().any(|loss| loss.is_nan())
@@ -188,9 +193,9 @@ impl FirstStops {
         if !holds {
             *self = Self { era: Era::of(study), seen: 0 };
         }
-        let fresh = study.stops()[self.seen..].iter().filter(|stop| stop.is_first);
+        let fresh = study.stops()[self.seen..].iter();
         self.seen = study.stops().len();
-        (holds, fresh.filter_map(|stop| Observation::at(study, stop)).collect())
+        (holds, fresh.filter_map(|stop| Observation::at_first(study, stop)).collect())
     }
 }
 

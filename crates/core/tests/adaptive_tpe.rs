@@ -55,25 +55,23 @@ fn every_choice_of_every_setting_wins_against_random_search() {
     }
 }
 
+fn unit_cube(parameters: usize) -> Space {
+    let distribution = Distribution::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None };
+    let parameters = (0..parameters).map(|k| Parameter::new(format!("x{k}"), distribution.clone()));
+    Space::new(parameters.collect(), vec![]).expect("the space is valid")
+}
+
 /// Two parameters that matter and ten that do not.
 const FEW_MATTER: Function = Function {
     name: "few matter",
-    space: || {
-        let distribution = Distribution::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None };
-        let parameters = (0..12).map(|k| Parameter::new(format!("x{k}"), distribution.clone()));
-        Space::new(parameters.collect(), vec![]).expect("the space is valid")
-    },
+    space: || unit_cube(12),
     regret: |x| (x[3] - 0.3).powi(2) + (x[8] - 0.6).powi(2) + 0.001 * (x[0] - 0.5).powi(2),
 };
 
 /// Four values a parameter, whatever is proposed within a quarter of its range: as where results are looked up, or params rounded.
 const ROUNDED: Function = Function {
     name: "rounded",
-    space: || {
-        let distribution = Distribution::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None };
-        let parameters = (0..6).map(|k| Parameter::new(format!("x{k}"), distribution.clone()));
-        Space::new(parameters.collect(), vec![]).expect("the space is valid")
-    },
+    space: || unit_cube(6),
     regret: |x| {
         let cell = |k: usize| (4.0 * x[k]).floor().min(3.0);
         let place = (0..6).map(|k| cell(k) * 4f64.powi(k as i32)).sum::<f64>();

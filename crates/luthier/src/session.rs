@@ -106,6 +106,11 @@ pub struct Assigned {
 }
 
 impl Assigned {
+    /// Whether it pauses once it has come to `step`: that is what it may go to now, and not its end.
+    pub(crate) fn pauses_at(&self, step: u64) -> bool {
+        self.budget.is_some_and(|budget| step >= budget && self.max_budget.is_none_or(|max| budget < max))
+    }
+
     /// The key of the random stream of this replicate; the same on every attempt.
     pub fn random_key(&self) -> [u8; 32] {
         Rng::key(self.seed, u64::from(self.draws), Purpose::Objective, u64::from(self.work.replicate))

@@ -10,7 +10,7 @@
 //! Ranks change on the way. By how much such a loss is wrong is seen in the trials that went further: each is placed by the
 //! others in the same way, and compared with what became of it.
 
-use crate::metric::{CurveValue, median};
+use crate::metric::{CurveValue, DEVIATION_BY_MEDIAN, median};
 use crate::observation::{Observation, Standing};
 use crate::study::Study;
 
@@ -20,8 +20,6 @@ const MOST: usize = 128;
 /// Of these, so many are placed by the others to see how wrong that is; with fewer than three nothing is known.
 const TRIED: usize = 32;
 const FEW: usize = 3;
-/// A standard deviation by the median of what normal numbers are off.
-const NORMAL: f64 = 1.4826;
 
 /// A loss as if it were final.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -112,7 +110,7 @@ fn wrong_by(pairs: &[Pair]) -> f64 {
         let others: Vec<Pair> = tried[..k].iter().chain(&tried[k + 1..]).copied().collect();
         (placed(tried[k].then, &others) - tried[k].end.loss).abs()
     };
-    (doubt + (NORMAL * median((0..tried.len()).map(without).collect())).powi(2)).sqrt()
+    (doubt + (DEVIATION_BY_MEDIAN * median((0..tried.len()).map(without).collect())).powi(2)).sqrt()
 }
 
 /// The final loss that belongs to the rank of `loss` among those of the pairs.

@@ -351,7 +351,7 @@ impl Models {
     /// Takes in a trial at its first stop.
     fn take(&mut self, study: &Study, stop: &Stop) {
         self.seen += 1;
-        if let Some(row) = Observation::at(study, stop).filter(|_| stop.is_first) {
+        if let Some(row) = Observation::at_first(study, stop) {
             self.rows.push(row.clone());
             self.push(&row, latest_loss(study, &self.rows));
         }

@@ -12,7 +12,7 @@ use super::{Allowance, Assignment, Scheduler, Verdict, figure, run_to_end};
 use crate::event::{Failure, Origin, Outcome, Work};
 use crate::lineage::{checkpoints, losses};
 use crate::memo::Memo;
-use crate::metric::median;
+use crate::metric::{DEVIATION_BY_MEDIAN, median};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Params, Point};
@@ -69,8 +69,6 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 const FEWEST: usize = 3;
 /// A robust standard deviation counts as no less than this share of the level it is taken around.
 const FLOOR: f64 = 0.05;
-/// What makes the median absolute deviation of normal numbers their standard deviation.
-const NORMAL: f64 = 1.4826;
 /// Names that a learning rate usually has.
 const RATES: [&str; 3] = ["learning_rate", "lr", "eta"];
 
@@ -254,7 +252,7 @@ impl Babysit {
         let trend = median(changes.clone());
         // Of changes, since a loss that falls is no noise; the change between two losses has the noise of both.
         let spread = median(changes.iter().map(|change| (change - trend).abs()).collect());
-        let deviation = NORMAL * spread / std::f64::consts::SQRT_2;
+        let deviation = DEVIATION_BY_MEDIAN * spread / std::f64::consts::SQRT_2;
         Some(center + deviations * deviation.max(FLOOR * center.abs()))
     }
 

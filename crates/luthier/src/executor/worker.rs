@@ -171,18 +171,16 @@ impl Tray {
     /// Puts the checkpoint that a trial begins with where it looks for it; false if it has nothing to do, since all that is lacking
     /// is the word that it has paused: a worker was killed after what it had there was kept.
     fn make_ready(&self, assigned: &Assigned) -> io::Result<bool> {
-        let Assigned { work, attempt, budget, max_budget, step, parent, keeps_pauses, .. } = *assigned;
+        let Assigned { work, attempt, step, parent, keeps_pauses, .. } = *assigned;
         let folder = trial_folder(&self.folder, work);
         let checkpoint = folder.join("checkpoint");
         if attempt == 1 {
             kept::clear(&folder, &checkpoint);
         }
         kept::restore(&checkpoint)?;
-        let is_at_pause =
-            budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));
         if keeps_pauses
             && attempt > 1
-            && is_at_pause
+            && assigned.pauses_at(step)
             && kept::take_up(&folder, &checkpoint, step, self.sharing)?
         {
             return Ok(false);

@@ -414,9 +414,8 @@ impl<'a> Running<'a> {
     pub(crate) fn keep_pause(&mut self, checkpoint: &Path, sharing: Sharing) -> Result<(), Failed> {
         let Assigned { budget, max_budget, step, .. } = self.assigned;
         let step = if self.conclusion.is_some() { budget.unwrap_or(step) } else { step };
-        let is_there =
-            budget.is_some_and(|budget| step >= budget && max_budget.is_none_or(|max| budget < max));
-        let pauses = is_there || (self.ended == Some(Flow::Pause) && max_budget.is_none_or(|max| step < max));
+        let pauses = self.assigned.pauses_at(step)
+            || (self.ended == Some(Flow::Pause) && max_budget.is_none_or(|max| step < max));
         if !self.assigned.keeps_pauses || !pauses || self.kept_at == Some(step) {
             return Ok(());
         }
