@@ -251,7 +251,33 @@ fn arms_take_turns_where_all_ground_is_level() {
 }
 
 #[test]
-fn constraints_and_conditions_are_kept() {
+fn models_look_for_the_first_trial_that_keeps_the_constraints() {
+    // One point in 130 does, near (0.9, 0.1).
+    let beyond = |params: &Params| {
+        let coordinate = |name: &str| params.get(name).and_then(Value::as_f64).unwrap();
+        (coordinate("x") - 0.9).hypot(coordinate("y") - 0.1) - 0.05
+    };
+    let found = |sampler: &str, seed| {
+        let mut spec = spec(unit_square(), sampler);
+        spec.metrics.constraints = vec!["beyond".into()];
+        spec.seed = seed;
+        let mut play = Play::new(play::resolved(spec));
+        for _ in 0..30 {
+            let work = play.claim().unwrap();
+            let params = play.study.params(play.study.trial(work.trial).unwrap());
+            let values = vec![("loss".into(), bowl(&params)), ("beyond".into(), beyond(&params))];
+            play.add(Event::Reported { work, step: 1, values, seconds: 1.0 });
+            play.end(work, completed(bowl(&params)));
+        }
+        play.study.trials().iter().any(|trial| play.study.violation(trial) <= 0.0)
+    };
+    let seeds = |sampler| (0..20).filter(|seed| found(sampler, *seed)).count();
+    let (ours, random) = (seeds("auto"), seeds("random"));
+    assert!(ours >= 18 && random <= 10, "auto {ours}, random search {random} of 20");
+}
+
+#[test]
+fn constraints_of_the_space_are_kept() {
     let below = Constraint::Linear { weights: vec![("x".into(), 1.0), ("y".into(), 1.0)], at_most: 1.0 };
     let space = constrained(vec![float("x", 0.0, 1.0), float("y", 0.0, 1.0)], vec![below]);
     let play = run(spec(space, "auto"), 40, 10.0);

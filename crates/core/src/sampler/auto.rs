@@ -8,10 +8,10 @@
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share. Gaussian processes get ever less from 500 trials on, and nothing from 20,000 on.
 //! 3. **Credit**: a trial that is better than all but `r` of the `n` results there were when it finished earns
-//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. One that pauses earns
-//!    by its place among those that had come as far, at its first pause, and nothing later. Earnings
-//!    fade, so that an arm that was good early may lose its share later. With several objectives, a trial that no
-//!    earlier one dominates earns 1.
+//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing, but as long as
+//!    none keeps the constraints, those that break them least earn the same way. One that pauses earns by its place among
+//!    those that had come as far, at its first pause, and nothing later. Earnings fade, so that an arm that was good early
+//!    may lose its share later. With several objectives, a trial that no earlier one dominates earns 1.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, so that a short study is still a
@@ -422,6 +422,8 @@ struct Past {
     stops: usize,
     /// Losses of trials that keep the constraints, by the step at which they stopped; completed ones have come furthest.
     results: BTreeMap<u64, Results>,
+    /// By how much trials that stopped broke the constraints.
+    violations: Results,
     /// The latest completed ones: unit coordinates and loss.
     places: VecDeque<(Vec<f64>, f64)>,
     /// Losses of the latest trials on the front, with several objectives.
@@ -430,7 +432,7 @@ struct Past {
     accounts: Vec<Account>,
 }
 
-/// The best losses there have been at some step, ascending, and how many there were.
+/// The best losses (or violations) there have been at some step, ascending, and how many there were.
 #[derive(Default)]
 struct Results {
     best: Vec<f64>,
@@ -438,7 +440,7 @@ struct Results {
 }
 
 impl Results {
-    /// Enters a loss, and returns what it earns.
+    /// Enters one, and returns what it earns.
     fn enter(&mut self, loss: f64) -> f64 {
         let better = self.best.partition_point(|other| *other <= loss);
         self.count += 1.0;
@@ -495,7 +497,14 @@ impl Past {
         if is_over && !matches!(trial.outcome(), Some(Outcome::Completed { .. })) {
             return 0.0;
         }
-        let Some(row) = Observation::at(study, stop).filter(Observation::is_feasible) else { return 0.0 };
+        let Some(row) = Observation::at(study, stop) else { return 0.0 };
+        if row.violation > 0.0 {
+            let earned = self.violations.enter(row.violation);
+            return if self.has_kept_all() { 0.0 } else { earned };
+        }
+        if !row.is_feasible() {
+            return 0.0;
+        }
         if row.losses.len() > 1 {
             return if is_over { self.reach(&row.losses) } else { 0.0 };
         }
@@ -544,7 +553,12 @@ impl Past {
 
     /// Whether nothing has been learned yet.
     fn is_empty(&self) -> bool {
-        self.results.is_empty() && self.front.is_empty()
+        !self.has_kept_all() && self.violations.count == 0.0
+    }
+
+    /// Whether some trial has kept all constraints.
+    fn has_kept_all(&self) -> bool {
+        !self.results.is_empty() || !self.front.is_empty()
     }
 
     fn find(&self, arm: &str) -> Option<&Account> {
