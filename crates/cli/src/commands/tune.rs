@@ -797,7 +797,10 @@ fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let nothing_but_failures = study.incumbent().is_none() && study.tally().failed > 0;
     let broken = nothing_but_failures
         || !has_model
-        || matches!(end, End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)));
+        || matches!(
+            end,
+            End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)) | End::NotStarted { .. }
+        );
     Ok(match end {
         End::Stopped => ExitCode::from(130),
         _ if broken => ExitCode::FAILURE,
@@ -805,12 +808,16 @@ fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn told_end(end: &End) -> String {
+pub(super) fn told_end(end: &End) -> String {
     match end {
         End::Done(Done::Converged(verdict)) => format!("stopped: {verdict}"),
         End::Done(done) => format!("ended because {done}"),
         End::Stopped => "stopped by you".into(),
         End::Limit => "ended because the time is up".into(),
+        End::NotStarted { trial, problem } => {
+            let problem = report::safe(problem);
+            format!("stopped: trial {trial} could not be started and waits to be: {problem}")
+        }
     }
 }
 
@@ -832,7 +839,7 @@ pub(super) fn nested_continuation(arguments: &Arguments) -> anyhow::Result<Strin
 fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
     let has_converged = match end {
         End::Done(Done::Converged(verdict)) => Some(verdict.advice().finished),
-        End::Done(_) | End::Stopped | End::Limit => None,
+        End::Done(_) | End::Stopped | End::Limit | End::NotStarted { .. } => None,
     };
     let mut command = format!("luthier tune {}", quoted(&arguments.file));
     if let (Some(_), Some(log)) = (&target.file, &arguments.study) {

@@ -214,17 +214,15 @@ timelimit = 3"#,
     ),
 ];
 
-/// `[command]` tables that are right, of commands that are not: what is said at the end.
-const RUNS: &[(&str, &str)] = &[
+/// `[command]` tables of commands that cannot be started: why.
+const UNSTARTED: &[(&str, &str)] = &[
     (
         r#"run = ["nosuchprogram"]"#,
-        "no trial has completed (1 failed)
-trial 0 failed: could not start: the program `nosuchprogram` was not found in PATH (/usr/bin:/bin); check the spelling, or give its full path",
+        "the program `nosuchprogram` was not found in PATH (/usr/bin:/bin); check the spelling, or give its full path",
     ),
     (
         r#"run = ["./no.sh"]"#,
-        "no trial has completed (1 failed)
-trial 0 failed: could not start: the program `./no.sh` was not found; check the spelling, or give its full path",
+        "the program `./no.sh` was not found; check the spelling, or give its full path",
     ),
     (
         r#"run = ["true"]
@@ -310,6 +308,70 @@ fn commands_that_cannot_work() {
         let end = ended.out.find("cost ").unwrap_or(ended.out.len());
         assert_eq!(ended.out[..end].trim().replace(&bench.name(), "FOLDER"), *message);
     }
+}
+
+#[test]
+fn commands_that_cannot_be_started_cost_no_trial() {
+    for (table, why) in UNSTARTED {
+        let bench = Bench::with_study(&format!("{HEAD}trials = 2\n{PARAMS}[command]\n{table}\n"));
+        let mut command = bench.command(&["tune", "--quiet"]);
+        command.env("PATH", "/usr/bin:/bin");
+        let ended = bench.start_command(command).wait();
+        assert_eq!((ended.code, &*ended.err), (1, ""), "{ended:?}");
+        let line = format!("stopped: trial 0 could not be started and waits to be: {why}\n");
+        assert!(ended.out.contains(&line), "{line}: {}", ended.out);
+        // Nothing has been measured yet, so the command may be another.
+        bench.edit(table, r#"run = ["echo", '{"loss": 1}']"#.replace('{', "{{").replace('}', "}}").as_str());
+        bench.ok(&["tune", "--quiet"]);
+        let states: Vec<Value> = bench.trials().iter().map(|trial| trial["state"].clone()).collect();
+        assert_eq!(states, ["completed", "completed"]);
+        bench.verify();
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_ends_the_run_and_costs_no_trial() {
+    let bench = Bench::with_study(&study("trials = 4", r#"echo '{"loss": 1}'"#, ""));
+    bench.ok(&["tune", "--quiet", "-n", "1"]);
+    bench.write("full", "a file where a folder is wanted");
+    let ended = bench.luthier(&["tune", "--quiet", "--folder", "full"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.out.contains("\nstopped: trial 1 could not be started and waits to be: "), "{}", ended.out);
+    assert!(ended.out.contains("\nto continue: luthier tune study.toml --folder full\n"), "{}", ended.out);
+    assert!(bench.trials().iter().all(|trial| trial["state"] != "failed"), "{:?}", bench.trials());
+    bench.ok(&["tune", "--quiet"]);
+    assert!(bench.trials().iter().all(|trial| trial["state"] == "completed"), "{:?}", bench.trials());
+    assert_eq!(bench.trials().len(), 4);
+    bench.verify();
+}
+
+#[test]
+fn a_program_that_the_params_name_may_fail_to_start() {
+    let text = format!(
+        "{HEAD}trials = 2\n[params.tool]\ntype = \"categorical\"\nchoices = [\"echo\", \"nosuchprogram\"]\n\
+         [command]\nrun = [\"{{tool}}\", '{{{{\"loss\": 1}}}}']\n"
+    );
+    let bench = Bench::with_study(&text);
+    bench.ok(&["tune", "--quiet"]);
+    let mut ends: Vec<String> = bench.trials().iter().map(|trial| trial["state"].to_string()).collect();
+    ends.sort();
+    assert_eq!(ends, ["\"completed\"", "\"failed\""]);
+}
+
+#[test]
+fn a_metric_that_was_named_wrongly_is_told_while_it_runs_and_how_to_begin_anew() {
+    let bench = Bench::with_study(&study("trials = 1", r#"echo '{"auc": 0.5}'"#, ""));
+    let ended = bench.luthier(&["tune"]);
+    let told = "trial 0 failed: ended without a value for loss; it printed auc  [x=";
+    assert!(ended.err.contains(told), "{}", ended.err);
+    bench.edit("name = \"loss\"", "name = \"auc\"");
+    assert_eq!(
+        bench.error(&["tune"]),
+        "error: study.toml:2:2: the metrics have changed since the study began. None of its trials has told a value, so nothing is lost: to begin anew, remove study.luthier and study.trials\n    2 | [metric]"
+    );
+    std::fs::remove_file(bench.path("study.luthier")).unwrap();
+    std::fs::remove_dir_all(bench.path("study.trials")).unwrap();
+    bench.ok(&["tune"]);
 }
 
 #[test]

@@ -405,7 +405,15 @@ impl Command {
 
     fn start(&self, running: &Running<'_>) -> Result<Program, Failed> {
         let launch = self.launch(running)?;
-        let process = launch.start().map_err(|e| not_started(e.to_string()))?;
+        let process = launch.start().map_err(|error| {
+            let problem = error.to_string();
+            let is_by_params = self.arguments.first().is_some_and(Template::depends_on_params);
+            if is_by_params {
+                Failure::error(format!("could not start: {problem}")).into()
+            } else {
+                not_started(problem)
+            }
+        })?;
         let folder = absolute(running.folder())?;
         let wire = self.spec.knobs.and_then(|by| Wire::new(by, process.take_stdin(), &folder));
         // A program that prints faster than reports are written down waits, as at any full pipe.
