@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::report::{
     advice_line, counts, duration, failure, number, objective_values, params_words, replicate_name, safe,
-    sparkline, trajectory,
+    said_instead, sparkline, trajectory,
 };
 
 /// How a run is shown.
@@ -278,8 +278,11 @@ impl Progress {
         let result = match trial.state() {
             _ if own.is_some() => own.map(number).unwrap_or_default(),
             TrialState::Completed => objective_values(study, trial),
-            TrialState::Failed => safe(&failure(trial)),
-            _ => format!("at {} {step}", study.metrics().step),
+            TrialState::Failed => match said_instead(study, trial) {
+                Some(said) => format!("{}; it printed {said}", safe(&failure(trial))),
+                None => safe(&failure(trial)),
+            },
+            _ => stopped_at(study, work, step),
         };
         let star = if is_best { "  (best so far)" } else { "" };
         let params = params_words(study, trial);

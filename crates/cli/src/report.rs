@@ -300,14 +300,39 @@ pub(crate) fn failure_block(study: &Study, trial: &Trial) -> String {
             "  started again, it printed nothing: a program that goes on from a checkpoint prints the line of that step first,\n  \
              if it is beyond LUTHIER_STEP, the last one that was written down\n",
         );
+    } else if let (Failure::NoResult { metric }, Some(said)) = (reason, said_instead(study, trial)) {
+        text.push_str(&format!(
+            "  it printed {said}, but no {}: `name` under [metric] has to be a name that the command prints\n",
+            safe(metric)
+        ));
     } else if let (Failure::NoResult { metric }, true) = (reason, reads_lines) {
         let line = json!({ &**metric: 0.41 });
         text.push_str(&format!(
             "  the command has to print a line such as {line} on standard output,\n  \
              or the study file names a pattern or a result file under [command]\n"
         ));
+        if detail.lines().any(|line| line.trim_start().starts_with("{'")) {
+            text.push_str("  (a printed dictionary of Python is not JSON; json.dumps(...) makes it so)\n");
+        }
     }
     text
+}
+
+/// The names of the metrics that a trial without its objective told instead, in its curve or in the last lines that are known of it.
+pub(crate) fn said_instead(study: &Study, trial: &Trial) -> Option<String> {
+    let Some(Outcome::Failed { reason: Failure::NoResult { .. }, detail }) = trial.outcome() else {
+        return None;
+    };
+    let curve = trial.curve().last().map(|point| named_values(study, point)).unwrap_or_default();
+    let mut names: Vec<String> = curve.iter().map(|(name, _)| safe(name)).collect();
+    for line in detail.lines() {
+        let line: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
+        let numbers = line.iter().filter(|(name, value)| value.is_number() && *name != "step");
+        names.extend(numbers.map(|(name, _)| safe(name)));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn direction(study: &Study) -> Direction {

@@ -243,6 +243,28 @@ trial 0 failed: ended without a value for loss
   or the study file names a pattern or a result file under [command]"#,
     ),
     (
+        r#"run = ["sh", "-c", "echo careful >&2; echo '{{\"auc\": 0.5, \"name\": \"a\"}}'"]"#,
+        r#"no trial has completed (1 failed)
+trial 0 failed: ended without a value for loss
+  | {"auc": 0.5, "name": "a"}
+  it printed auc, but no loss: `name` under [metric] has to be a name that the command prints"#,
+    ),
+    (
+        r#"run = ["echo", '{{"step": 1, "auc": 0.5}}']"#,
+        r#"no trial has completed (1 failed)
+trial 0 failed: ended without a value for loss
+  it printed auc, but no loss: `name` under [metric] has to be a name that the command prints"#,
+    ),
+    (
+        r#"run = ["echo", "{{'loss': 0.5}}"]"#,
+        r#"no trial has completed (1 failed)
+trial 0 failed: ended without a value for loss
+  | {'loss': 0.5}
+  the command has to print a line such as {"loss":0.41} on standard output,
+  or the study file names a pattern or a result file under [command]
+  (a printed dictionary of Python is not JSON; json.dumps(...) makes it so)"#,
+    ),
+    (
         r#"run = ["true"]
 result = "r.json""#,
         "no trial has completed (1 failed)

@@ -665,7 +665,10 @@ impl<'a, 'b> Watch<'a, 'b> {
             self.running.conclude(last.into_iter().collect());
         } else if self.running.ended().is_none() && !self.program.has_spoken && !self.is_at_budget() {
             let metric = self.command.reading.first_metric();
-            return failed(Failure::NoResult { metric });
+            // What it printed instead tells more than its warnings do.
+            let said = capture::detail(tails.get(..1).unwrap_or_default());
+            let detail = if said.is_empty() { capture::detail(tails) } else { said };
+            return Err(Failed { reason: Failure::NoResult { metric }, detail });
         }
         Ok(())
     }
