@@ -16,6 +16,7 @@ use luthier::core::scheduler::SCHEDULERS;
 use luthier::core::space::{Space, SpaceError};
 use luthier::core::spec::{Component, Convergence, Limits, PolicySpec, Spec};
 use luthier::core::study::{Study, edited};
+use luthier::core::trial::Piece;
 use luthier::executor::{self, End, Keep, Options, Stop};
 use luthier::log::{Durability, LogError, Options as SqliteOptions, ReplayError, SqliteLog};
 use luthier::objective::Objective;
@@ -453,12 +454,12 @@ fn prepare(
     let file = file.as_ref();
     let study = session.study();
     if let Some(file) = file {
-        check_comparable(study, file)?;
+        check_comparable(study, file, Path::new(&session.place()), arguments)?;
     }
     let changes = Changes::of(study, file, arguments)?;
     let spec = Spec { space: changes.space.clone(), ..study.spec().clone() };
     let kind = Kind::new(objective, file, &spec, base, arguments.workers)?;
-    if !arguments.accept_changes {
+    if !arguments.accept_changes && has_measured(study) {
         check_unchanged(described(study), objective, &kind)?;
     }
     let description = match file {
@@ -556,12 +557,20 @@ fn written_policy(file: &StudyFile) -> serde_json::Value {
 }
 
 /// Trials are compared by these parts of a specification, so they stay as they were.
-fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
+fn check_comparable(
+    study: &Study,
+    file: &StudyFile,
+    log: &Path,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
     let known = study.spec();
-    let how =
-        "so old and new trials cannot be compared; undo the change, or begin another study with --study FILE";
+    let folder = arguments.folder.clone().unwrap_or_else(|| trials_of(log));
+    let how = begin_anew(study, log, &folder).unwrap_or_else(|| {
+        ", so old and new trials cannot be compared; undo the change, or begin another study with --study FILE"
+            .into()
+    });
     let changed = |path: &[&str], what: &str| -> anyhow::Result<()> {
-        Err(file.error_at(path, &format!("{what} since the study began, {how}")).into())
+        Err(file.error_at(path, &format!("{what} since the study began{how}")).into())
     };
     if file.spec.metrics != known.metrics {
         return changed(&["metric"], "the metrics have changed");
@@ -576,6 +585,24 @@ fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
         return changed(&["constraints"], "the constraints have changed");
     }
     Ok(())
+}
+
+/// Whether trials have told anything that others could be compared with.
+fn has_measured(study: &Study) -> bool {
+    study.tally().finished() > 0 || study.trials().iter().any(|trial| trial.step() > 0)
+}
+
+/// What to do about a study that differs from its file, where none of its trials has told a value that would be lost.
+fn begin_anew(study: &Study, log: &Path, folder: &Path) -> Option<String> {
+    let has_told = |(_, piece): (_, &Piece)| piece.last_loss().is_some();
+    let is_lost = study.trials().iter().any(|trial| trial.values().is_some() || trial.pieces().any(has_told));
+    (!is_lost).then(|| {
+        format!(
+            ". None of its trials has told a value, so nothing is lost: to begin anew, remove {} and {}",
+            quoted(log),
+            quoted(folder)
+        )
+    })
 }
 
 /// The keys of a command that say what is measured; the others say how it is run.
