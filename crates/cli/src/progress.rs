@@ -261,16 +261,18 @@ impl Progress {
         }
         let Moment::Ended(work) = moment else { return };
         let Some(trial) = study.trial(work.trial) else { return };
+        let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
         // With replicates, a trial goes on when one of them has ended.
         let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
+            // It may have been sent on already.
             Some((WorkState::Paused, _)) => "paused",
+            Some((WorkState::Running, _)) if step > 0 => "paused",
             Some((WorkState::Ended, Some(Outcome::Completed { .. }))) => TrialState::Completed.name(),
             _ => trial.state().name(),
         };
         let is_best =
             study.incumbent().map(|best| best.number) == Some(work.trial) && self.best != Some(work.trial);
         self.best = study.incumbent().map(|best| best.number);
-        let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
         let own = study.piece(work).and_then(|piece| match &piece.outcome {
             Some(Outcome::Completed { values }) if study.spec().replicates > 1 => values.first().copied(),
             _ => None,
@@ -301,6 +303,16 @@ impl Progress {
             eprintln!("{}", advice_line(study, &advice));
         }
     }
+}
+
+/// How far work came that has no final value, and what it had reached there.
+fn stopped_at(study: &Study, work: Work, step: u64) -> String {
+    let mut text = format!("at {} {step}", safe(&study.metrics().step));
+    let reached = study.piece(work).and_then(|piece| study.curve_values(&piece.curve).ok());
+    for (metric, value) in study.metrics().objectives.iter().zip(reached.unwrap_or_default()) {
+        text.push_str(&format!(", {} {}", safe(&metric.name), number(value)));
+    }
+    text
 }
 
 fn json_line(study: &Study, moment: Moment) {

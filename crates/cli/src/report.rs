@@ -437,17 +437,25 @@ pub(crate) fn trajectory(study: &Study, width: usize) -> String {
 /// A table of trials.
 pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
     let parameters = study.space().parameters();
+    let unit = safe(&study.metrics().step);
+    let has_steps = trials.iter().any(|trial| trial.step() > 0);
     let mut header: Vec<String> = vec!["trial".into(), "state".into()];
+    header.extend(has_steps.then_some(unit));
     header.extend(study.metrics().objectives.iter().map(|metric| safe(&metric.name)));
     header.extend(parameters.iter().map(|parameter| safe(&parameter.name)));
     let mut rows = vec![header];
     for trial in trials {
         let params = study.params(trial);
         let mut row = vec![trial.number.to_string(), trial.state().name().into()];
-        let values = trial.values();
-        row.extend(
-            (0..study.metrics().objectives.len()).map(|k| values.map_or("-".into(), |v| number(v[k]))),
-        );
+        row.extend(has_steps.then(|| trial.step().to_string()));
+        // What a trial without a final value had come to stands in brackets.
+        let values = trial.values().map(<[f64]>::to_vec);
+        let reached = study.curve_values(trial.curve()).ok();
+        row.extend((0..study.metrics().objectives.len()).map(|k| match (&values, &reached) {
+            (Some(values), _) => number(values[k]),
+            (None, Some(reached)) => format!("({})", number(reached[k])),
+            (None, None) => "-".into(),
+        }));
         row.extend(parameters.iter().map(|p| match params.get(&p.name) {
             Some(value) => value.as_f64().map_or_else(|| safe(&value.to_string()), number),
             None => "-".into(),

@@ -81,6 +81,25 @@ fn trials_are_listed_filtered_and_sorted() {
 }
 
 #[test]
+fn trials_that_were_stopped_show_how_far_they_came() {
+    let script = r#"for k in 1 2 3; do echo "{\"step\": $k, \"loss\": $k}"; done"#;
+    let head = "trials = 2\nbudget = { max = 9, unit = \"epoch\" }";
+    let bench = Bench::with_study(&study(head, &format!("{script}; sleep 600"), ""));
+    bench.edit("\"run_all\"", "{ name = \"threshold\", upper = 2.5 }");
+    let told = bench.luthier(&["tune"]).err;
+    assert!(told.contains("trial 0 pruned: at epoch 3, loss 3  [x="), "{told}");
+    let table = bench.ok(&["trials"]).out;
+    assert!(table.starts_with("trial  state   epoch  loss  x"), "{table}");
+    assert!(table.contains("\n0      pruned  3      (3)   0."), "{table}");
+}
+
+#[test]
+fn a_limit_of_no_trials_is_told_how_to_go_on() {
+    let bench = Bench::with_study(&study("trials = 0", QUADRATIC, ""));
+    assert!(bench.ok(&["tune"]).out.ends_with("to continue: luthier tune study.toml --trials 1\n"));
+}
+
+#[test]
 fn a_study_and_a_trial_are_shown() {
     let bench = finished();
     let shown = bench.ok(&["show"]).out;
