@@ -33,18 +33,22 @@ fn init_writes_a_file_that_runs_and_never_overwrites() {
         "{lr}",
         "a\\b",
     ]);
-    assert_eq!(said.err, "wrote study.toml: set the ranges, then run `luthier tune study.toml`\n");
+    assert_eq!(
+        said.err,
+        "wrote study.toml: set the metric and the ranges, then run `luthier tune study.toml`\n"
+    );
     assert_eq!(said.out, "");
     let text = bench.read("study.toml");
     assert!(text.contains(r#"run = ["sh", "-c", "echo \"$1\"", "{lr}", "a\\b"]"#), "{text}");
 
     let again = bench.error(&["init", "--", "sh", "{x}"]);
-    assert_eq!(
-        again,
-        "error: cannot write study.toml (an existing file is never overwritten; --output names another): File exists (os error 17)"
-    );
+    assert_eq!(again, "error: study.toml is there already and is never overwritten; --output names another");
     assert_eq!(bench.read("study.toml"), text);
     bench.ok(&["init", "-o", "other.toml"]);
+    assert!(bench.read("other.toml").contains("\n# [budget] "));
+    bench.ok(&["init", "-o", "epochs.toml", "--", "sh", "{x}", "{budget}"]);
+    assert!(bench.read("epochs.toml").contains("\n[budget] "));
+    bench.ok(&["tune", "epochs.toml", "--for", "0s"]);
 
     bench.write("study.toml", &text.replace(r#"echo \"$1\""#, r#"echo \"{{\\\"score\\\": $0}}\""#));
     bench.ok(&["tune", "-n", "3"]);
