@@ -41,7 +41,7 @@ use crate::report;
 #[allow(clippy::struct_excessive_bools)] // flags of a command line
 pub(crate) struct Arguments {
     /// A study file (`.toml`, `.json`), or the log (`.luthier`) of a study to continue
-    #[arg(value_name = "STUDY", default_value = "study.toml")]
+    #[arg(value_name = "STUDY", default_value = "study.toml", conflicts_with = "data")]
     pub(super) file: PathBuf,
     #[command(flatten)]
     data: OnData,
@@ -245,6 +245,7 @@ fn on_data(arguments: &Arguments) -> anyhow::Result<Arguments> {
     if arguments.data.path().is_some() {
         let usual = arguments.data.usual_output();
         let output = usual.context("--data names no file; give the path of a data file")?;
+        // What there is to say about the data is said when the study begins.
         arguments.data.write_or_find(&output, arguments.trials.unwrap_or(data::TRIALS))?;
         arguments.file = output;
     }
