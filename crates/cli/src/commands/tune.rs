@@ -874,7 +874,7 @@ fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
         command.push_str(&format!(" --study {}", quoted(log)));
     }
     if let Some(n) = has_converged.or(if let End::Done(Done::Trials(n)) = end { Some(*n) } else { None }) {
-        command.push_str(&format!(" --trials {}", n * 2));
+        command.push_str(&format!(" --trials {}", (n * 2).max(1)));
     } else if let Some(trials) = arguments.trials {
         command.push_str(&format!(" --trials {trials}"));
     }
