@@ -16,8 +16,8 @@ use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
 use crate::report::{
-    advice_line, counts, duration, failure, number, objective_values, params_words, replicate_name, safe,
-    said_instead, sparkline, trajectory,
+    advice_line, counts, duration, failure_line, number, objective_values, params_words, replicate_name,
+    safe, said_instead, sparkline, trajectory,
 };
 
 /// How a run is shown.
@@ -193,7 +193,7 @@ impl Progress {
         let finished = study.finished().iter().rev().take(RECENT).filter_map(|number| study.trial(*number));
         let mut failed = finished.filter(|trial| trial.state() == TrialState::Failed);
         if let Some(trial) = failed.next() {
-            lines.push(format!("fail  trial {}: {}", trial.number, safe(&failure(trial))));
+            lines.push(format!("fail  trial {}: {}", trial.number, failure_line(trial)));
         }
         let running: Vec<&Work> = study.running().iter().collect();
         for work in running.iter().take(SHOWN) {
@@ -281,8 +281,8 @@ impl Progress {
             _ if own.is_some() => own.map(number).unwrap_or_default(),
             TrialState::Completed => objective_values(study, trial),
             TrialState::Failed => match said_instead(study, trial) {
-                Some(said) => format!("{}; it printed {said}", safe(&failure(trial))),
-                None => safe(&failure(trial)),
+                Some(said) => format!("{}; it printed {said}", failure_line(trial)),
+                None => failure_line(trial),
             },
             _ => stopped_at(study, work, step),
         };

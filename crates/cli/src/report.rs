@@ -157,6 +157,21 @@ pub(crate) fn failure(trial: &Trial) -> String {
     }
 }
 
+/// The same, with the last line that the program printed where that may say more; safe on a terminal.
+pub(crate) fn failure_line(trial: &Trial) -> String {
+    let mut text = safe(&failure(trial));
+    if let Some(Outcome::Failed { reason: Failure::ExitCode { .. } | Failure::Signal { .. }, detail }) =
+        trial.outcome()
+        && let Some(last) = detail.lines().map(str::trim).rfind(|line| !line.is_empty())
+    {
+        text.push_str(&format!(": {}", console::truncate_str(&safe(last), LAST_WORDS, "…")));
+    }
+    text
+}
+
+/// Columns that a program's last words may take in one line with other things.
+const LAST_WORDS: usize = 120;
+
 /// The best trial, its params one a line.
 pub(crate) fn best_block(study: &Study, best: &Trial) -> String {
     let mut text = format!("trial {}: {}\n", best.number, objective_values(study, best));
@@ -360,7 +375,7 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
     text.extend(verdict.map(|verdict| format!("converged   {verdict}\n")));
     let last_failed = study.trials().iter().rev().find(|trial| trial.state() == TrialState::Failed);
     if let Some(trial) = last_failed {
-        text.push_str(&format!("last failure: trial {}, {}\n", trial.number, safe(&failure(trial))));
+        text.push_str(&format!("last failure: trial {}, {}\n", trial.number, failure_line(trial)));
     }
     text
 }

@@ -387,6 +387,15 @@ fn a_metric_that_was_named_wrongly_is_told_while_it_runs_and_how_to_begin_anew()
 }
 
 #[test]
+fn the_last_words_of_a_command_are_told_where_it_fails() {
+    let bench = Bench::with_study(&study("trials = 1", "echo one >&2; echo Oops: no data >&2; exit 2", ""));
+    let told = bench.luthier(&["tune"]).err;
+    assert!(told.contains("trial 0 failed: exit code 2: Oops: no data  [x="), "{told}");
+    let shown = bench.ok(&["show"]).out;
+    assert!(shown.ends_with("last failure: trial 0, exit code 2: Oops: no data\n"), "{shown}");
+}
+
+#[test]
 fn commands_that_cannot_work() {
     for (table, message) in RUNS {
         let bench = Bench::with_study(&format!("{HEAD}trials = 1\n{PARAMS}[command]\n{table}\n"));
