@@ -407,6 +407,9 @@ fn head(study: &Study, width: usize) -> String {
     };
     let settled = study.tally().finished() + study.paused().len() as u64;
     let shown = format!("{settled}/{limit}  {counts}");
+    // The name gives way to the counts.
+    let most = width.saturating_sub(measure_text_width(&shown) + 2).max(SHORTEST_NAME);
+    let name = truncate_str(&name, most, "…");
     let room = width.saturating_sub(measure_text_width(&name) + measure_text_width(&shown) + 3).min(20);
     if room < 5 {
         return format!("{name}  {shown}");
@@ -414,6 +417,9 @@ fn head(study: &Study, width: usize) -> String {
     let done = ((settled.min(limit) * room as u64) / limit) as usize;
     format!("{name}  {}{} {shown}", "█".repeat(done), "░".repeat(room - done))
 }
+
+/// Columns that a study's name keeps where there is little room.
+const SHORTEST_NAME: usize = 8;
 
 /// Lines at the bottom of a terminal that are overwritten in place, with one write each time so that nothing flickers.
 struct Block {
@@ -461,5 +467,29 @@ impl Block {
         self.term.clear_to_end_of_screen()?;
         self.standing = now;
         self.term.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use luthier::core::metric::{Direction, Metrics};
+    use luthier::core::space::Space;
+    use luthier::core::spec::Spec;
+
+    use super::*;
+
+    #[test]
+    fn a_long_name_gives_way_to_the_counts() {
+        let space = Space::builder().float("x", 0.0..=1.0).build().expect("a space");
+        let metrics = Metrics::single("loss", Direction::Minimize);
+        let mut spec = Spec::new("a rather long name of a study that somebody gave", space, metrics);
+        spec.limits.trials = Some(200);
+        let study = Study::new(spec);
+        for width in [30, 49, 79] {
+            let line = head(&study, width);
+            assert!(line.contains("0/200  no trials"), "{width}: {line}");
+            assert!(measure_text_width(&line) <= width, "{width}: {line}");
+        }
+        assert!(head(&study, 120).starts_with("a rather long name of a study that somebody gave  ░"));
     }
 }
