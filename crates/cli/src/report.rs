@@ -218,7 +218,8 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     for (name, value) in other_values(study, trial) {
         text.push_str(&format!("{} {}\n", safe(&name), number(value)));
     }
-    text.push_str(&format!("{} steps in {}\n", trial.step(), duration(trial.seconds())));
+    let unit = safe(&study.metrics().step);
+    text.push_str(&format!("{} {unit}s in {}\n", trial.step(), duration(trial.seconds())));
     text.push_str(&replicates_block(study, trial));
     for (work, piece) in trial.pieces() {
         if !piece.curve.is_empty() {
@@ -364,7 +365,8 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
     ));
     text.extend(plan(study).map(|plan| format!("next: {plan}\n")));
     text.push_str(&format!("{}\n", counts(study)));
-    text.push_str(&format!("{} of work, {} steps\n", duration(study.tally().seconds), study.tally().steps));
+    let (tally, unit) = (study.tally(), safe(&study.metrics().step));
+    text.push_str(&format!("{} of work, {} {unit}s\n", duration(tally.seconds), tally.steps));
     if let Some(best) = study.incumbent() {
         text.push_str("best ");
         text.push_str(&best_block(study, best));
