@@ -109,8 +109,9 @@ pub(crate) fn open_with_lease(study: &StudyPath, lease: Duration) -> anyhow::Res
 pub(crate) fn with_hint(error: LogError, path: &Path) -> anyhow::Error {
     match error {
         LogError::Missing { .. } => {
-            let path = path.display();
-            anyhow::anyhow!("there is no study at {path}; `luthier tune` with its study file creates it")
+            let path = path.display().to_string();
+            let verb = if path.ends_with(&format!(".babysit.{EXTENSION}")) { "babysit" } else { "tune" };
+            anyhow::anyhow!("there is no study at {path}; `luthier {verb}` with its study file creates it")
         }
         other => other.into(),
     }

@@ -406,6 +406,9 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
         screen.say(note);
     }
     if !created && !study.trials().is_empty() {
+        for unused in unused(study, arguments) {
+            screen.say(unused);
+        }
         screen.say(lineage::tree(study));
     }
     let has_rate = ["learning_rate", "lr", "eta"].iter().any(|name| study.space().find(name).is_some());
@@ -413,6 +416,25 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
     if !has_rate && options.get("lower").is_none_or(serde_json::Value::is_null) {
         screen.say("no parameter is called learning_rate, lr or eta, so going back lowers nothing; name one with --rule lower=NAME");
     }
+}
+
+/// What `--set` says to a run that has begun with something else.
+fn unused(study: &Study, arguments: &Arguments) -> Vec<String> {
+    let first = study.trials().first().map(|trial| study.params(trial)).unwrap_or_default();
+    let told = |(given, value): (String, Value)| {
+        let full = Settings::full_name(&given).unwrap_or_else(|_| given.clone());
+        let name = [&*given, &*full].into_iter().find(|name| first.get(name).is_some())?;
+        let began = first.get(name).filter(|began| match (began.as_f64(), value.as_f64()) {
+            (Some(began), Some(value)) => began.to_bits() != value.to_bits(),
+            _ => began.to_string() != value.to_string(),
+        })?;
+        Some(format!(
+            "--set {} is not used: the run began with {}; `--send \"{name} {value}\"` turns the knob",
+            report::safe(&given),
+            report::safe(&began.to_string())
+        ))
+    };
+    parse_set(&arguments.set).unwrap_or_default().into_iter().filter_map(told).collect()
 }
 
 /// Parameters whose first values nobody has chosen.
