@@ -254,9 +254,9 @@ trial 0 failed: ended without a value for loss
     ),
     (
         r#"run = ["echo", '{{"step": 1, "auc": 0.5}}']"#,
-        r#"no trial has completed (1 failed)
+        "no trial has completed (1 failed)
 trial 0 failed: ended without a value for loss
-  it printed auc, but no loss: `name` under [metric] has to be a name that the command prints"#,
+  it printed auc, but no loss: `name` under [metric] has to be a name that the command prints",
     ),
     (
         r#"run = ["echo", "{{'loss': 0.5}}"]"#,
