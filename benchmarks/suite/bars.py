@@ -114,6 +114,18 @@ def random_bar(label, runs, tasks, seeds, trials, problems):
     )
 
 
+def fidelity_bar(label, comparison):
+    """That `auto` is first by its average rank over the whole budget, where trials can be stopped and go on."""
+    name = f"{label}: auto is first by average rank of anytime regret"
+    ours = AUTO + "+fidelity"
+    if ours not in comparison.optimizers or len(comparison.optimizers) < 2 or not comparison.cells:
+        return Bar(name, None, "auto or its peers have not been run")
+    regret, ranks = (measure.mean_over_tasks(comparison, values) for values in measure.anytime(comparison))
+    order = sorted(range(len(ranks)), key=lambda i: ranks[i])
+    figures = "; ".join(f"{comparison.optimizers[i].removesuffix('+fidelity')} {ranks[i]:.2f} (regret {regret[i]:.3f})" for i in order)
+    return Bar(name, comparison.optimizers[order[0]] == ours, figures)
+
+
 def namesake_bars(label, runs, tasks, seeds, trials, problems):
     bars = []
     for ours, peers in NAMESAKES.items():

@@ -3,6 +3,7 @@ figure itself."""
 
 import csv
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +36,10 @@ class Grid:
     def takes(self, name):
         return self.only is None or name in self.only
 
-    def chosen(self, tasks_of):
-        """Names of its problems; on several fidelities, of those that have them."""
-        return [task for task in tasks_of(self.tasks) if not self.fidelity or load(task).fidelity]
+    def chosen(self, tasks_of, half=None):
+        """Names of its problems, of one half of the suite if one is named; on several fidelities, of those that have them."""
+        within = tasks_of(self.tasks if half is None else half)
+        return [task for task in within if task in tasks_of(self.tasks) and (not self.fidelity or load(task).fidelity)]
 
 
 FORMULAS = "functions,mixed,conditional,constrained,noisy,tables-noisy,bbob"
@@ -118,19 +120,24 @@ def print_tests(comparison, name):
 
 
 def all_bars(runs, half, tasks_of):
-    """Every bar, on the given half ("development", "held_back" or "suite")."""
+    """Every bar, on the given half ("development", "held_back" or "suite"). `runs`: {False: …, True: …}, the latter on several fidelities."""
     found = []
     for name, label in (("suite", "fast peers"), ("core", "all peers")):
         grid = GRIDS[name]
-        tasks = [task for task in tasks_of(half) if task in tasks_of(grid.tasks)]
-        seeds = complete_seeds(runs, tasks, grid)
+        tasks = grid.chosen(tasks_of, half)
+        seeds = complete_seeds(runs[False], tasks, grid)
         # A peer that has run part of the grid is judged by that part in the paired tests; ranks need the whole.
-        comparison = comparison_of(peers_and(runs, [bars.AUTO]), tasks, seeds, grid.trials)
+        comparison = comparison_of(peers_and(runs[False], [bars.AUTO]), tasks, seeds, grid.trials)
         place = f"{half}, {label}, {len(seeds)} seeds × {grid.trials} trials"
         every = list(range(grid.seeds))
-        found += bars.default_bars(place, comparison, runs, tasks, every, grid.trials, problems_of(tasks))
-    core = [task for task in tasks_of(half) if task in tasks_of("core")]
-    found += bars.namesake_bars(f"{half}, core", runs, core, list(range(20)), 100, problems_of(core))
+        found += bars.default_bars(place, comparison, runs[False], tasks, every, grid.trials, problems_of(tasks))
+    core = GRIDS["core"].chosen(tasks_of, half)
+    found += bars.namesake_bars(f"{half}, core", runs[False], core, list(range(20)), 100, problems_of(core))
+    grid = GRIDS["fidelity"]
+    tasks = grid.chosen(tasks_of, half)
+    seeds = complete_seeds(runs[True], tasks, grid)
+    comparison = comparison_of(peers_and(runs[True], [bars.AUTO + "+fidelity"]), tasks, seeds, grid.trials)
+    found.append(bars.fidelity_bar(f"{half}, several fidelities, {len(seeds)} seeds × {grid.trials} whole trainings", comparison))
     file = FOLDER / "cpu.json"
     return found + bars.cpu_bars(json.loads(file.read_text()) if file.exists() else {})
 
@@ -289,15 +296,16 @@ def write_page(runs, tasks_of, files, folder=FOLDER):
         old.unlink()
     rows, parts = [], [introduction(runs[False])]
     for half in ("held_back", "development"):
-        for name in ("core", "suite"):
-            tasks = [task for task in tasks_of(half) if task in tasks_of(GRIDS[name].tasks)]
-            parts.append(grid_section(f"{HALVES[half]}: {GRIDS[name].title.lower()}", f"{name}-{half}", runs[False], tasks, GRIDS[name], folder, rows))
-    for name in ("fidelity", "formulas", "multiobjective", "training"):
+        for name in ("core", "suite", "fidelity"):
+            grid = GRIDS[name]
+            title = f"{HALVES[half]}: {grid.title[0].lower()}{grid.title[1:]}"
+            parts.append(grid_section(title, f"{name}-{half}", runs[grid.fidelity], grid.chosen(tasks_of, half), grid, folder, rows))
+    for name in ("formulas", "multiobjective", "training"):
         grid = GRIDS[name]
         parts.append(grid_section(grid.title, name, runs[grid.fidelity], grid.chosen(tasks_of), grid, folder, rows))
     parts.append(pairs_section(runs[False], tasks_of))
     parts.append(losses_section(runs[False], tasks_of))
-    parts.append(bars_section(runs[False], tasks_of))
+    parts.append(bars_section(runs, tasks_of))
     parts.append(provenance_section(runs, files))
     write_csv(rows, folder)
     replace_section("\n\n".join(part for part in parts if part))
@@ -315,7 +323,7 @@ jobs. Luthier was developed on one half of the 42 tasks; the other half, *held b
 (`benchmarks/suite/split.json` has the rule).
 
 *Normalised regret* is (best value so far − best known) / (median of random points − best known), clipped to [0, 1]: 0 is the best known, 1
-no better than a random point. *Rank* is among the rows of the table, on each run, ties shared. Both are means over tasks; in brackets the
+no better than a random point. *Rank* is among the rows of the table, on each run, ties shared; *all moments* is its mean over the whole budget. Both are means over tasks; in brackets the
 95 % interval from a bootstrap over tasks and seeds. Only runs that all rows of a table have are compared. *CPU* is milliseconds of ask and
 tell a trial. Peers were recorded once, on a shared and busy machine (`benchmarks/suite/traces/`), so their CPU is rough; the ratios under
 *Bars* are from one run, in turn. No optimiser knows more than the space, the direction, the seed and the number of trials; Luthier is also
@@ -337,12 +345,13 @@ def grid_section(title, name, runs, tasks, grid, folder, rows):
     seeds_used = len({seed for _, seed in comparison.cells})
     text = [f"### {title}", "", f"{len(comparison.tasks)} tasks, {seeds_used} seeds, {grid.trials} {budget}.", ""]
     text += page_table(found)
+    shown = os.path.relpath(folder, PAGE.parent)
     left = [f"{row} ({why})" for row, why in comparison.left_out.items() if has_any(runs[row], tasks)]
     if left:
         text += ["", f"Not in the table for want of runs: {', '.join(left)}."]
-    text += ["", f"![Mean normalised regret over trials](../{folder.relative_to(ROOT)}/{name}-regret.svg)"]
+    text += ["", f"![Mean normalised regret over trials]({shown}/{name}-regret.svg)"]
     if (folder / f"{name}-ranks.svg").exists():
-        text += ["", f"![Average ranks and what is told apart](../{folder.relative_to(ROOT)}/{name}-ranks.svg)"]
+        text += ["", f"![Average ranks and what is told apart]({shown}/{name}-ranks.svg)"]
     return "\n".join(text)
 
 
@@ -351,7 +360,8 @@ def has_any(kept, tasks):
 
 
 def page_table(found):
-    head = ["optimiser"] + [f"regret {p}" for p in ("10 %", "25 %", "50 %", "100 %")] + [f"rank {p}" for p in ("25 %", "50 %", "100 %")] + ["CPU ms"]
+    head = ["optimiser"] + [f"regret {p}" for p in ("10 %", "25 %", "50 %", "100 %")] + [f"rank {p}" for p in ("25 %", "50 %", "100 %")]
+    head += ["rank, all moments", "CPU ms"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in found:
         name = row["optimizer"].removesuffix("+fidelity")
@@ -360,7 +370,7 @@ def page_table(found):
         cells.append(f"{row['regret@100%']:.4f} ({row['regret@100%_low']:.3f}–{row['regret@100%_high']:.3f})")
         cells += [f"{row[f'rank@{p}']:.2f}" for p in ("25%", "50%")]
         cells.append(f"{row['rank@100%']:.2f} ({row['rank@100%_low']:.2f}–{row['rank@100%_high']:.2f})")
-        cells.append(f"{row['cpu_ms']:.3g}")
+        cells += [f"{row['rank@any']:.2f}", f"{row['cpu_ms']:.3g}"]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -362,9 +362,14 @@ def kept_runs(fidelity=False):
     return {name: traces.read(name, folder) for name in names}
 
 
+def runs_by_fidelity():
+    """All there is, {False: …, True: …}: the latter on several fidelities."""
+    return {fidelity: kept_runs(fidelity) | peers_of("all", fidelity=fidelity) for fidelity in (False, True)}
+
+
 def run_page(arguments):
     report.write_page(
-        {fidelity: kept_runs(fidelity) | peers_of("all", fidelity=fidelity) for fidelity in (False, True)},
+        runs_by_fidelity(),
         tasks_of,
         optimizers.files(),
         arguments.into if hasattr(arguments, "into") and arguments.into else report.FOLDER,
@@ -381,8 +386,7 @@ def command_bars(commands):
 
 
 def run_bars(arguments):
-    runs = kept_runs() | peers_of("all")
-    found = report.all_bars(runs, arguments.half, tasks_of)
+    found = report.all_bars(runs_by_fidelity(), arguments.half, tasks_of)
     for bar in found:
         print(bar.line())
     return int(any(bar.passed is False for bar in found))

@@ -109,8 +109,9 @@ pub(crate) fn open_with_lease(study: &StudyPath, lease: Duration) -> anyhow::Res
 pub(crate) fn with_hint(error: LogError, path: &Path) -> anyhow::Error {
     match error {
         LogError::Missing { .. } => {
-            let path = path.display();
-            anyhow::anyhow!("there is no study at {path}; `luthier tune` with its study file creates it")
+            let path = path.display().to_string();
+            let verb = if path.ends_with(&format!(".babysit.{EXTENSION}")) { "babysit" } else { "tune" };
+            anyhow::anyhow!("there is no study at {path}; `luthier {verb}` with its study file creates it")
         }
         other => other.into(),
     }
@@ -154,12 +155,27 @@ pub(crate) fn model_at(path: &Path) -> anyhow::Result<Model> {
 /// Reads a study file.
 pub(crate) fn read_study_file(path: &Path) -> anyhow::Result<StudyFile> {
     match fs::read_to_string(path) {
-        Ok(text) => Ok(StudyFile::read_with_epochs(&text, path, Settings::default().epochs as u64)?),
+        Ok(text) => {
+            let read = StudyFile::read_with_epochs(&text, path, Settings::default().epochs as u64);
+            Ok(if is_named_like_one(path) { read? } else { read.map_err(|error| no_study_file(&error))? })
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             bail!("there is no study file {}; `luthier init` writes one", path.display())
         }
         Err(error) => Err(error).with_context(|| format!("cannot read the study file {}", path.display())),
     }
+}
+
+/// Whether a path has the ending of a study file.
+fn is_named_like_one(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml" || extension == "json")
+}
+
+/// The same error about a file of which it may be that it was never meant to be one.
+fn no_study_file(error: &impl std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{error}\na study file is TOML or JSON and names the program to tune; `luthier init -- python3 train.py --lr {{lr}}` writes one for `train.py`"
+    )
 }
 
 /// Where the log of a study called `name` lies: beside its study file.

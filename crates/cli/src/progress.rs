@@ -16,8 +16,8 @@ use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
 use crate::report::{
-    advice_line, counts, duration, failure, number, objective_values, params_words, replicate_name, safe,
-    sparkline, trajectory,
+    advice_line, counts, duration, failure_line, number, objective_values, params_words, replicate_name,
+    safe, said_instead, sparkline, trajectory,
 };
 
 /// How a run is shown.
@@ -193,7 +193,7 @@ impl Progress {
         let finished = study.finished().iter().rev().take(RECENT).filter_map(|number| study.trial(*number));
         let mut failed = finished.filter(|trial| trial.state() == TrialState::Failed);
         if let Some(trial) = failed.next() {
-            lines.push(format!("fail  trial {}: {}", trial.number, safe(&failure(trial))));
+            lines.push(format!("fail  trial {}: {}", trial.number, failure_line(trial)));
         }
         let running: Vec<&Work> = study.running().iter().collect();
         for work in running.iter().take(SHOWN) {
@@ -261,16 +261,18 @@ impl Progress {
         }
         let Moment::Ended(work) = moment else { return };
         let Some(trial) = study.trial(work.trial) else { return };
+        let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
         // With replicates, a trial goes on when one of them has ended.
         let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
+            // It may have been sent on already.
             Some((WorkState::Paused, _)) => "paused",
+            Some((WorkState::Running, _)) if step > 0 => "paused",
             Some((WorkState::Ended, Some(Outcome::Completed { .. }))) => TrialState::Completed.name(),
             _ => trial.state().name(),
         };
         let is_best =
             study.incumbent().map(|best| best.number) == Some(work.trial) && self.best != Some(work.trial);
         self.best = study.incumbent().map(|best| best.number);
-        let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
         let own = study.piece(work).and_then(|piece| match &piece.outcome {
             Some(Outcome::Completed { values }) if study.spec().replicates > 1 => values.first().copied(),
             _ => None,
@@ -278,8 +280,11 @@ impl Progress {
         let result = match trial.state() {
             _ if own.is_some() => own.map(number).unwrap_or_default(),
             TrialState::Completed => objective_values(study, trial),
-            TrialState::Failed => safe(&failure(trial)),
-            _ => format!("at {} {step}", study.metrics().step),
+            TrialState::Failed => match said_instead(study, trial) {
+                Some(said) => format!("{}; it printed {said}", failure_line(trial)),
+                None => failure_line(trial),
+            },
+            _ => stopped_at(study, work, step),
         };
         let star = if is_best { "  (best so far)" } else { "" };
         let params = params_words(study, trial);
@@ -298,6 +303,16 @@ impl Progress {
             eprintln!("{}", advice_line(study, &advice));
         }
     }
+}
+
+/// How far work came that has no final value, and what it had reached there.
+fn stopped_at(study: &Study, work: Work, step: u64) -> String {
+    let mut text = format!("at {} {step}", safe(&study.metrics().step));
+    let reached = study.piece(work).and_then(|piece| study.curve_values(&piece.curve).ok());
+    for (metric, value) in study.metrics().objectives.iter().zip(reached.unwrap_or_default()) {
+        text.push_str(&format!(", {} {}", safe(&metric.name), number(value)));
+    }
+    text
 }
 
 fn json_line(study: &Study, moment: Moment) {
@@ -392,6 +407,9 @@ fn head(study: &Study, width: usize) -> String {
     };
     let settled = study.tally().finished() + study.paused().len() as u64;
     let shown = format!("{settled}/{limit}  {counts}");
+    // The name gives way to the counts.
+    let most = width.saturating_sub(measure_text_width(&shown) + 2).max(SHORTEST_NAME);
+    let name = truncate_str(&name, most, "…");
     let room = width.saturating_sub(measure_text_width(&name) + measure_text_width(&shown) + 3).min(20);
     if room < 5 {
         return format!("{name}  {shown}");
@@ -399,6 +417,9 @@ fn head(study: &Study, width: usize) -> String {
     let done = ((settled.min(limit) * room as u64) / limit) as usize;
     format!("{name}  {}{} {shown}", "█".repeat(done), "░".repeat(room - done))
 }
+
+/// Columns that a study's name keeps where there is little room.
+const SHORTEST_NAME: usize = 8;
 
 /// Lines at the bottom of a terminal that are overwritten in place, with one write each time so that nothing flickers.
 struct Block {
@@ -446,5 +467,29 @@ impl Block {
         self.term.clear_to_end_of_screen()?;
         self.standing = now;
         self.term.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use luthier::core::metric::{Direction, Metrics};
+    use luthier::core::space::Space;
+    use luthier::core::spec::Spec;
+
+    use super::*;
+
+    #[test]
+    fn a_long_name_gives_way_to_the_counts() {
+        let space = Space::builder().float("x", 0.0..=1.0).build().expect("a space");
+        let metrics = Metrics::single("loss", Direction::Minimize);
+        let mut spec = Spec::new("a rather long name of a study that somebody gave", space, metrics);
+        spec.limits.trials = Some(200);
+        let study = Study::new(spec);
+        for width in [30, 49, 79] {
+            let line = head(&study, width);
+            assert!(line.contains("0/200  no trials"), "{width}: {line}");
+            assert!(measure_text_width(&line) <= width, "{width}: {line}");
+        }
+        assert!(head(&study, 120).starts_with("a rather long name of a study that somebody gave  ░"));
     }
 }

@@ -157,6 +157,21 @@ pub(crate) fn failure(trial: &Trial) -> String {
     }
 }
 
+/// The same, with the last line that the program printed where that may say more; safe on a terminal.
+pub(crate) fn failure_line(trial: &Trial) -> String {
+    let mut text = safe(&failure(trial));
+    if let Some(Outcome::Failed { reason: Failure::ExitCode { .. } | Failure::Signal { .. }, detail }) =
+        trial.outcome()
+        && let Some(last) = detail.lines().map(str::trim).rfind(|line| !line.is_empty())
+    {
+        text.push_str(&format!(": {}", console::truncate_str(&safe(last), LAST_WORDS, "…")));
+    }
+    text
+}
+
+/// Columns that a program's last words may take in one line with other things.
+const LAST_WORDS: usize = 120;
+
 /// The best trial, its params one a line.
 pub(crate) fn best_block(study: &Study, best: &Trial) -> String {
     let mut text = format!("trial {}: {}\n", best.number, objective_values(study, best));
@@ -203,7 +218,8 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     for (name, value) in other_values(study, trial) {
         text.push_str(&format!("{} {}\n", safe(&name), number(value)));
     }
-    text.push_str(&format!("{} steps in {}\n", trial.step(), duration(trial.seconds())));
+    let unit = safe(&study.metrics().step);
+    text.push_str(&format!("{} {unit}s in {}\n", trial.step(), duration(trial.seconds())));
     text.push_str(&replicates_block(study, trial));
     for (work, piece) in trial.pieces() {
         if !piece.curve.is_empty() {
@@ -300,14 +316,39 @@ pub(crate) fn failure_block(study: &Study, trial: &Trial) -> String {
             "  started again, it printed nothing: a program that goes on from a checkpoint prints the line of that step first,\n  \
              if it is beyond LUTHIER_STEP, the last one that was written down\n",
         );
+    } else if let (Failure::NoResult { metric }, Some(said)) = (reason, said_instead(study, trial)) {
+        text.push_str(&format!(
+            "  it printed {said}, but no {}: `name` under [metric] has to be a name that the command prints\n",
+            safe(metric)
+        ));
     } else if let (Failure::NoResult { metric }, true) = (reason, reads_lines) {
         let line = json!({ &**metric: 0.41 });
         text.push_str(&format!(
             "  the command has to print a line such as {line} on standard output,\n  \
              or the study file names a pattern or a result file under [command]\n"
         ));
+        if detail.lines().any(|line| line.trim_start().starts_with("{'")) {
+            text.push_str("  (a printed dictionary of Python is not JSON; json.dumps(...) makes it so)\n");
+        }
     }
     text
+}
+
+/// The names of the metrics that a trial without its objective told instead, in its curve or in the last lines that are known of it.
+pub(crate) fn said_instead(study: &Study, trial: &Trial) -> Option<String> {
+    let Some(Outcome::Failed { reason: Failure::NoResult { .. }, detail }) = trial.outcome() else {
+        return None;
+    };
+    let curve = trial.curve().last().map(|point| named_values(study, point)).unwrap_or_default();
+    let mut names: Vec<String> = curve.iter().map(|(name, _)| safe(name)).collect();
+    for line in detail.lines() {
+        let line: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
+        let numbers = line.iter().filter(|(name, value)| value.is_number() && *name != "step");
+        names.extend(numbers.map(|(name, _)| safe(name)));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn direction(study: &Study) -> Direction {
@@ -324,7 +365,8 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
     ));
     text.extend(plan(study).map(|plan| format!("next: {plan}\n")));
     text.push_str(&format!("{}\n", counts(study)));
-    text.push_str(&format!("{} of work, {} steps\n", duration(study.tally().seconds), study.tally().steps));
+    let (tally, unit) = (study.tally(), safe(&study.metrics().step));
+    text.push_str(&format!("{} of work, {} {unit}s\n", duration(tally.seconds), tally.steps));
     if let Some(best) = study.incumbent() {
         text.push_str("best ");
         text.push_str(&best_block(study, best));
@@ -335,7 +377,7 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
     text.extend(verdict.map(|verdict| format!("converged   {verdict}\n")));
     let last_failed = study.trials().iter().rev().find(|trial| trial.state() == TrialState::Failed);
     if let Some(trial) = last_failed {
-        text.push_str(&format!("last failure: trial {}, {}\n", trial.number, safe(&failure(trial))));
+        text.push_str(&format!("last failure: trial {}, {}\n", trial.number, failure_line(trial)));
     }
     text
 }
@@ -412,17 +454,25 @@ pub(crate) fn trajectory(study: &Study, width: usize) -> String {
 /// A table of trials.
 pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
     let parameters = study.space().parameters();
+    let unit = safe(&study.metrics().step);
+    let has_steps = trials.iter().any(|trial| trial.step() > 0);
     let mut header: Vec<String> = vec!["trial".into(), "state".into()];
+    header.extend(has_steps.then_some(unit));
     header.extend(study.metrics().objectives.iter().map(|metric| safe(&metric.name)));
     header.extend(parameters.iter().map(|parameter| safe(&parameter.name)));
     let mut rows = vec![header];
     for trial in trials {
         let params = study.params(trial);
         let mut row = vec![trial.number.to_string(), trial.state().name().into()];
-        let values = trial.values();
-        row.extend(
-            (0..study.metrics().objectives.len()).map(|k| values.map_or("-".into(), |v| number(v[k]))),
-        );
+        row.extend(has_steps.then(|| trial.step().to_string()));
+        // What a trial without a final value had come to stands in brackets.
+        let values = trial.values().map(<[f64]>::to_vec);
+        let reached = study.curve_values(trial.curve()).ok();
+        row.extend((0..study.metrics().objectives.len()).map(|k| match (&values, &reached) {
+            (Some(values), _) => number(values[k]),
+            (None, Some(reached)) => format!("({})", number(reached[k])),
+            (None, None) => "-".into(),
+        }));
         row.extend(parameters.iter().map(|p| match params.get(&p.name) {
             Some(value) => value.as_f64().map_or_else(|| safe(&value.to_string()), number),
             None => "-".into(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::metric::Metrics;
 use crate::rng::{Purpose, Rng};
@@ -45,7 +46,7 @@ pub struct Spec {
     pub max_attempts: u32,
     /// A description of the objective and the fingerprints of its data; compared when a study is continued.
     #[serde(default)]
-    pub objective: serde_json::Value,
+    pub objective: Value,
 }
 
 fn one() -> u16 {
@@ -70,7 +71,7 @@ impl Spec {
             replicates: 1,
             design: None,
             max_attempts: 3,
-            objective: serde_json::Value::Null,
+            objective: Value::Null,
         }
     }
 
@@ -174,7 +175,7 @@ pub struct Component {
     pub name: Arc<str>,
     /// Its options; complete once the policy is resolved.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    pub options: serde_json::Map<String, serde_json::Value>,
+    pub options: serde_json::Map<String, Value>,
 }
 
 impl Component {
@@ -183,8 +184,28 @@ impl Component {
         Self { name: name.into(), options: serde_json::Map::new() }
     }
 
+    /// Reads it as users write it: a name, or a table of `name` and the options. An error says what is there instead.
+    pub fn from_written(value: Value) -> Result<Self, String> {
+        match value {
+            Value::String(name) => Ok(Self::named(&name)),
+            Value::Object(mut options) => match options.remove("name") {
+                Some(Value::String(name)) => Ok(Self { name: name.into(), options }),
+                Some(other) => Err(format!("name = {other}, but a name is text")),
+                None => Err("a table without a name".into()),
+            },
+            other => Err(format!("{other} is neither a name nor a table with a name and options")),
+        }
+    }
+
+    /// The table that [`Component::from_written`] reads.
+    pub fn into_table(self) -> Value {
+        let mut table = self.options;
+        table.insert("name".into(), (*self.name).into());
+        Value::Object(table)
+    }
+
     /// The same with one option set.
-    pub fn with(mut self, option: &str, value: impl Into<serde_json::Value>) -> Self {
+    pub fn with(mut self, option: &str, value: impl Into<Value>) -> Self {
         self.options.insert(option.into(), value.into());
         self
     }

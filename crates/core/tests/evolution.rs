@@ -533,9 +533,15 @@ fn evolution_with_regularised_age_goes_for_several_losses() {
 }
 
 #[test]
-#[ignore = "open: coarse_to_fine has 4 wins and 6 spread fronts of 10, nelder_mead 6 and 0; regularized_evolution had 4 spread fronts"]
+fn coarse_to_fine_covers_a_front() {
+    let (wins, spread) = covers_and_spreads("coarse_to_fine");
+    assert!(wins >= 9 && spread >= 9, "{wins} wins of 10, {spread} fronts of 10 spread out");
+}
+
+#[test]
+#[ignore = "open: nelder_mead has 6 wins and 0 spread fronts of 10, regularized_evolution 5 spread fronts"]
 fn samplers_of_one_loss_cover_a_front() {
-    for sampler in ["regularized_evolution", "coarse_to_fine", "nelder_mead"] {
+    for sampler in ["regularized_evolution", "nelder_mead"] {
         let (wins, spread) = covers_and_spreads(sampler);
         assert!(wins >= 9 && spread >= 9, "{sampler}: {wins} wins of 10, {spread} fronts of 10 spread out");
     }

@@ -9,7 +9,7 @@ mod simulate;
 
 use functions::{BRANCHES, Function, HARTMANN6, SKEWED, TEN};
 use luthier_core::engine::{resolve, verify};
-use luthier_core::event::Event;
+use luthier_core::event::{Event, Outcome};
 use luthier_core::metric::{Direction, Metrics};
 use luthier_core::sampler::bohb::Bohb;
 use luthier_core::sampler::priorband::PriorBand;
@@ -64,9 +64,12 @@ fn wins(function: &Function, space: fn() -> Space, sampler: &Component, schedule
 }
 
 /// Pairs that win less than 16 of 20 on one of the functions.
-fn weak(pairs: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str, &'static str, usize)> {
+fn weak(
+    functions: &[&Function],
+    pairs: &[(&'static str, &'static str)],
+) -> Vec<(&'static str, &'static str, &'static str, usize)> {
     let mut weak = Vec::new();
-    for function in [&SKEWED, &HARTMANN6, &BRANCHES, &TEN] {
+    for function in functions {
         for &(sampler, mode) in pairs {
             let wins = wins(function, function.space, &named(sampler), &hyperband(mode));
             println!("{:32} {sampler} {mode}: {wins} of 20", function.name);
@@ -80,13 +83,19 @@ fn weak(pairs: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static s
 
 #[test]
 fn bohb_and_dehb_beat_random_search_with_the_same_scheduler() {
-    assert_eq!(weak(&[("bohb", "promote"), ("bohb", "wait"), ("dehb", "fresh")]), []);
+    let pairs = [("bohb", "promote"), ("bohb", "wait"), ("dehb", "fresh")];
+    assert_eq!(weak(&[&SKEWED, &HARTMANN6, &BRANCHES, &TEN], &pairs), []);
 }
 
 #[test]
-#[ignore = "open: 14 of 20 in the conditional space; where trials are stopped for good, few come far enough to learn from"]
 fn bohb_beats_random_search_where_trials_are_stopped_for_good() {
-    assert_eq!(weak(&[("bohb", "stop")]), []);
+    assert_eq!(weak(&[&SKEWED, &HARTMANN6, &TEN], &[("bohb", "stop")]), []);
+}
+
+#[test]
+#[ignore = "open: 15 of 20; its few good trials are near relatives early, and most of what they propose runs to the end"]
+fn bohb_beats_random_search_in_a_conditional_space_where_trials_are_stopped_for_good() {
+    assert_eq!(weak(&[&BRANCHES], &[("bohb", "stop")]), []);
 }
 
 /// Priors at a place, with a share of the range as spread.
@@ -180,7 +189,14 @@ fn priorband_gains_by_good_priors_and_recovers_from_bad_ones() {
 #[test]
 fn bohb_splits_where_enough_trials_have_come_furthest() {
     let bohb = Bohb { min_points: Some(3), ..Bohb::default() };
-    let run = play(&SKEWED, study((SKEWED.space)(), named("bohb"), hyperband("promote"), 3), 30, 4);
+    // Where nobody goes on after a stop there are fewer of them.
+    for (mode, whole) in [("promote", 30), ("stop", 90)] {
+        check_split(&bohb, mode, whole);
+    }
+}
+
+fn check_split(bohb: &Bohb, mode: &str, whole: u64) {
+    let run = play(&SKEWED, study((SKEWED.space)(), named("bohb"), hyperband(mode), 3), whole, 4);
     let Event::Created(spec) = &run.events[0] else { panic!("a log begins with its spec") };
     let mut study = Study::new((**spec).clone());
     let (mut depths, mut splits) = (std::collections::BTreeSet::new(), 0);
@@ -207,12 +223,16 @@ fn bohb_splits_where_enough_trials_have_come_furthest() {
             all.sort_unstable();
             all
         };
-        let expected = (numbers(&there[..good]), numbers(&there[n - (n - good).max(3)..]));
-        assert_eq!(bohb.split(&study), Some(expected));
+        // Who was stopped for good before that step is bad.
+        let stopped = |t: &&Trial| matches!(t.outcome(), Some(Outcome::Pruned)) && t.step() < step;
+        let mut bad = numbers(&there[n - (n - good).max(3)..]);
+        bad.extend(study.trials().iter().filter(stopped).map(|t| t.number));
+        bad.sort_unstable();
+        assert_eq!(bohb.split(&study), Some((numbers(&there[..good]), bad)), "{mode}");
         depths.insert(step);
         splits += 1;
     }
-    assert!(splits > 100 && depths.len() >= 3, "{splits} splits at {depths:?}");
+    assert!(splits > 100 && depths.len() >= 3, "{mode}: {splits} splits at {depths:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! [seeds] [scheduler as JSON] [first seed]`. Prints how many fits each way takes and the test loss of the configuration it chooses; means over
 //! seeds and over the splits of a table into rows to tune on and rows to test on.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use luthier::core::metric::{Direction, Metrics};
@@ -23,7 +24,10 @@ const CHOSEN_ON: [&str; 3] = ["energy", "wine", "spambase"];
 #[derive(Deserialize)]
 struct Recorded {
     grid: Grid,
-    tables: std::collections::BTreeMap<String, Table>,
+    /// What one whole number of a loss stands for.
+    unit: f64,
+    /// By name, and each by the split into rows to tune on and rows to test on.
+    tables: BTreeMap<String, BTreeMap<u8, Split>>,
 }
 
 #[derive(Deserialize)]
@@ -33,17 +37,12 @@ struct Grid {
     max_features: i64,
 }
 
-#[derive(Deserialize)]
-struct Table {
-    splits: Vec<Split>,
-}
-
-/// What is recorded with one fifth of the rows held out.
+/// What is recorded with one fifth of the rows held out, in units.
 #[derive(Deserialize)]
 struct Split {
     /// By configuration, seed and fold.
-    folds: Vec<[[f64; FOLDS as usize]; 2]>,
-    test: Vec<f64>,
+    folds: Vec<[[u32; FOLDS as usize]; 2]>,
+    test: Vec<u32>,
 }
 
 /// What one study came to.
@@ -66,17 +65,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         "| table | full: test loss | fits | race: test loss | fits | share of fits | race minus full, of the spread of the test losses | no worse |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for (name, table) in &recorded.tables {
+    for (name, splits) in &recorded.tables {
         let ways = [(Component::named("run_all"), 0), (race.clone(), 1)];
         let (mut outcomes, mut gaps) = ([Vec::new(), Vec::new()], Vec::new());
-        for split in &table.splits {
+        for split in splits.values() {
             let before = outcomes[0].len();
             for ((scheduler, confirm), outcomes) in ways.iter().zip(&mut outcomes) {
                 for seed in first..first + seeds {
-                    outcomes.push(tuned(&recorded.grid, split, scheduler, *confirm, seed)?);
+                    outcomes.push(tuned(&recorded, split, scheduler, *confirm, seed)?);
                 }
             }
-            let spread = deviation(&split.test, 0.0);
+            let tests: Vec<f64> = split.test.iter().map(|loss| f64::from(*loss)).collect();
+            let spread = recorded.unit * deviation(&tests, 0.0);
             gaps.push(
                 outcomes[1][before..]
                     .iter()
@@ -119,8 +119,8 @@ fn deviation(values: &[f64], lost: f64) -> f64 {
 
 /// One study, and the test loss of the configuration it says is the best.
 fn tuned(
-    grid: &Grid,
-    table: &Split,
+    Recorded { grid, unit, .. }: &Recorded,
+    split: &Split,
     scheduler: &Component,
     confirm: u16,
     seed: u64,
@@ -144,7 +144,8 @@ fn tuned(
     let objective = closure("loss", |running| {
         let row =
             place(running.int("max_depth")?, running.int("min_samples_leaf")?, running.int("max_features")?);
-        Ok(table.folds[row][usize::from(running.replicate() / FOLDS)][usize::from(running.fold())])
+        let seed = usize::from(running.replicate() / FOLDS);
+        Ok(unit * f64::from(split.folds[row][seed][usize::from(running.fold())]))
     });
     run(&mut session, &objective, &Options::new(std::env::temp_dir().join("racing.trials")), &mut |_, _| {})?;
     let study = session.study();
@@ -152,7 +153,7 @@ fn tuned(
     let value =
         |name: &str| study.params(best).get(name).and_then(luthier::core::space::Value::as_i64).unwrap_or(0);
     let row = place(value("max_depth"), value("min_samples_leaf"), value("max_features"));
-    Ok(Outcome { fits: fits(study), test: table.test[row] })
+    Ok(Outcome { fits: fits(study), test: unit * f64::from(split.test[row]) })
 }
 
 fn fits(study: &Study) -> usize {

@@ -184,30 +184,8 @@ struct ComponentForm(Component);
 
 impl<'de> Deserialize<'de> for ComponentForm {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FormVisitor;
-        impl<'de> Visitor<'de> for FormVisitor {
-            type Value = ComponentForm;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name, or a table with name and options")
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<ComponentForm, E> {
-                Ok(ComponentForm(Component::named(name)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ComponentForm, A::Error> {
-                let mut component = Component::named("");
-                while let Some((key, value)) = map.next_entry::<String, serde_json::Value>()? {
-                    match (key.as_str(), value.as_str()) {
-                        ("name", Some(name)) => component.name = name.into(),
-                        _ => drop(component.options.insert(key, value)),
-                    }
-                }
-                if component.name.is_empty() {
-                    return Err(de::Error::missing_field("name"));
-                }
-                Ok(ComponentForm(component))
-            }
-        }
-        deserializer.deserialize_any(FormVisitor)
+        let written = serde_json::Value::deserialize(deserializer)?;
+        Component::from_written(written).map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -222,11 +200,8 @@ pub fn default_policy_with(
     let races = matches!(replicates, Replicates::Design { .. }) && metrics.objectives.len() == 1;
     // A race holds parts of trials back itself, so its pruner pauses none.
     let PolicySpec { version, sampler, scheduler } = default_policy(max_budget, resumes && !races);
-    let pruner = |mut pruner: Component| {
-        pruner.options.insert("name".into(), (*pruner.name).into());
-        serde_json::Value::Object(pruner.options)
-    };
-    let scheduler = if races { Component::named(RACE).with("pruner", pruner(scheduler)) } else { scheduler };
+    let scheduler =
+        if races { Component::named(RACE).with("pruner", scheduler.into_table()) } else { scheduler };
     PolicySpec { version, sampler, scheduler }
 }
 

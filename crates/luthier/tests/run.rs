@@ -1,6 +1,7 @@
 //! Whole runs through a session and threads: nothing lost, nothing twice, every decision re-derived.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use luthier::core::engine::{Done, verify};
 use luthier::core::event::Failure;
@@ -139,6 +140,37 @@ fn define_by_run_grows_the_space() {
             "{params}"
         );
     }
+    assert!(verify(&events(&log)).unwrap().disagreements.is_empty());
+}
+
+#[test]
+fn what_cannot_be_started_waits_and_what_runs_beside_it_is_finished() {
+    let log = Shared::default();
+    let mut session = Session::create(Box::new(log.clone()), spec(6)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { workers: 2, ..Options::new(folder.path()) };
+    let has_failed = AtomicBool::new(false);
+    let objective = closure("loss", |running| match running.trial() {
+        2 => {
+            has_failed.store(true, Ordering::SeqCst);
+            Err(Failure::NotStarted { problem: "the disk is full".into() })
+        }
+        3 => {
+            while !has_failed.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            running.float("x")
+        }
+        _ => running.float("x"),
+    });
+    let end = run(&mut session, &objective, &options, &mut |_, _| {}).unwrap();
+    assert_eq!(end, End::NotStarted { trial: 2, problem: "the disk is full".into() });
+    let study = session.study();
+    assert_eq!(study.trial(2).unwrap().state(), TrialState::Waiting);
+    assert_eq!((study.tally().failed, study.running().len()), (0, 0));
+    let plain = closure("loss", |running| running.float("x"));
+    run(&mut session, &plain, &Options::new(folder.path()), &mut |_, _| {}).unwrap();
+    assert_eq!((session.study().tally().completed, session.study().trials().len()), (6, 6));
     assert!(verify(&events(&log)).unwrap().disagreements.is_empty());
 }
 

@@ -107,7 +107,10 @@ impl Diagnosis {
     fn in_words(&self, validation: &[f64]) -> String {
         let numbers = match (self.train, self.validation, self.gap) {
             (Some(train), Some(validation), Some(gap)) => {
-                format!("training loss {train:.4}, validation loss {validation:.4}, gap {gap:+.4}")
+                let decimals = decimals(validation);
+                format!(
+                    "training loss {train:.decimals$}, validation loss {validation:.decimals$}, gap {gap:+.decimals$}"
+                )
             }
             _ if self.verdict == Verdict::TooShort => "a curve is empty".to_owned(),
             _ => "a loss is not finite".to_owned(),
@@ -121,7 +124,8 @@ impl Diagnosis {
             }
             Verdict::OverFitting => {
                 let best = self.best_epoch.map_or(String::new(), |epoch| {
-                    format!(", lowest validation loss {:.4} at epoch {epoch}", validation[epoch - 1])
+                    let lowest = validation[epoch - 1];
+                    format!(", lowest validation loss {lowest:.*} at epoch {epoch}", decimals(lowest))
                 });
                 format!(
                     "over-fitting: what it learns does not carry over ({numbers}{best}); try early stopping, more dropout or penalty, or a smaller network"
@@ -138,6 +142,13 @@ impl Diagnosis {
             Verdict::Fine => format!("fine: both losses fell and stayed together ({numbers})"),
         }
     }
+}
+
+/// Decimals by which a loss of this size is told: four around 1, more for tiny losses, fewer for large ones, such as squared prices.
+fn decimals(loss: f64) -> usize {
+    let magnitude = if loss == 0.0 || !loss.is_finite() { 0.0 } else { loss.abs().log10().floor() };
+    let decimals = if magnitude < -2.0 { 3.0 - magnitude } else { (4.0 - magnitude).min(4.0) };
+    decimals.clamp(0.0, 12.0) as usize
 }
 
 fn verdict(train: &[f64], validation: &[f64], baseline: Option<f64>) -> Verdict {
@@ -211,6 +222,19 @@ mod tests {
         assert!(found.sentence.starts_with(&expected.name().replace('_', "-")[..3]), "{found}");
         let json = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Diagnosis>(&json).unwrap(), found);
+    }
+
+    #[test]
+    fn losses_of_any_size_are_told_in_few_digits() {
+        for (scale, told) in [
+            (1.0, "training loss 0.1000, validation loss 0.1500, gap +0.0500"),
+            (1e-5, "training loss 0.000001000, validation loss 0.000001500, gap +0.000000500"),
+            (1e10, "training loss 1000000000, validation loss 1500000000, gap +500000000"),
+        ] {
+            let curve = |to: f64| falling(0.6 * scale, to * scale, 2.0, 40);
+            let sentence = diagnose(&curve(0.1), &curve(0.15), None).sentence;
+            assert!(sentence.contains(told), "{sentence}");
+        }
     }
 
     fn falling(from: f64, to: f64, rate: f64, epochs: usize) -> Vec<f64> {

@@ -159,6 +159,19 @@ fn constant_columns_are_left_out_and_said_so() {
 }
 
 #[test]
+fn texts_that_are_hardly_meant_as_categories_are_doubted() {
+    let text = |name: &str| {
+        format!("id;{name};y\n{}", (0..60).map(|k| format!("u{k:03};0,{k};{k}.5\n")).collect::<String>())
+    };
+    let notes = load(&text("comma"), |spec| spec.target = Some("y".into())).unwrap().notes().join("\n");
+    assert!(notes.contains("`id`: 36 different texts in 36 training rows"), "{notes}");
+    assert!(notes.contains("`comma`: its cells look like numbers with a decimal comma"), "{notes}");
+    let classes = table("kind,y", 60, |k| format!("k{},{k}.5", k % 25));
+    let notes = load(&classes, |_| {}).unwrap().notes().join("\n");
+    assert!(!notes.contains("kind"), "{notes}");
+}
+
+#[test]
 fn fingerprints_follow_the_bytes_and_the_split() {
     let plain = load(&good(), |_| ()).unwrap();
     let other_split = load(&good(), |spec| spec.seed = 1).unwrap();

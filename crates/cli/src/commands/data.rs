@@ -44,11 +44,20 @@ impl OnData {
 
     /// Writes the study file, never over another; what was noticed about the data goes to standard error.
     pub(crate) fn write(&self, output: &Path, trials: u64) -> anyhow::Result<()> {
-        let text = self.study_file(output, trials)?;
+        for note in self.write_silently(output, trials)? {
+            eprintln!("{note}");
+        }
+        Ok(())
+    }
+
+    /// The same; gives back what was noticed.
+    fn write_silently(&self, output: &Path, trials: u64) -> anyhow::Result<Vec<String>> {
+        let (text, notes) = self.study_file(output, trials)?;
         let mut file = OpenOptions::new().write(true).create_new(true).open(output).with_context(|| {
             format!("cannot write {} (an existing file is never overwritten)", output.display())
         })?;
-        file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", output.display()))
+        file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", output.display()))?;
+        Ok(notes)
     }
 
     /// Writes the study file, or finds the one that an earlier run has written for the same data.
@@ -56,7 +65,7 @@ impl OnData {
         match std::fs::metadata(output) {
             Ok(_) => self.check_same(output),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.write(output, trials)?;
+                self.write_silently(output, trials)?;
                 let shown = output.display();
                 eprintln!(
                     "wrote {shown}: every range is there to be edited; `luthier tune {shown}` continues"
@@ -110,15 +119,14 @@ impl OnData {
         }
     }
 
-    fn study_file(&self, output: &Path, trials: u64) -> anyhow::Result<String> {
+    /// The study file, and what was noticed about the data.
+    fn study_file(&self, output: &Path, trials: u64) -> anyhow::Result<(String, Vec<String>)> {
         let spec = self.spec(output)?;
         let problem = Problem::prepare(&spec, &folder_of(output))?;
-        for note in problem.notes() {
-            eprintln!("{note}");
-        }
         let stem = output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let command = format!("luthier tune {}", output.display());
-        Ok(advice::study_file(&spec, &problem, &advice::Request { name: stem, trials, command })?)
+        let text = advice::study_file(&spec, &problem, &advice::Request { name: stem, trials, command })?;
+        Ok((text, problem.notes().to_vec()))
     }
 
     /// An existing study file must be about the same data and target.

@@ -1,7 +1,7 @@
 //! `luthier init`: a commented study file for a command or for data, ready to be edited.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,13 +43,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let text = study_file(arguments)?;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).open(&arguments.output).with_context(|| {
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&arguments.output) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let path = arguments.output.display();
-            format!("cannot write {path} (an existing file is never overwritten; --output names another)")
-        })?;
+            bail!("{path} is there already and is never overwritten; --output names another")
+        }
+        opened => opened.with_context(|| format!("cannot write {}", arguments.output.display()))?,
+    };
     file.write_all(text.as_bytes())?;
-    told(&arguments.output);
+    let path = arguments.output.display();
+    eprintln!("wrote {path}: set the metric and the ranges, then run `luthier tune {path}`");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -66,6 +69,8 @@ fn study_file(arguments: &Arguments) -> anyhow::Result<String> {
     let direction = if arguments.maximize { "maximize" } else { "minimize" };
     let params: String = names.iter().map(|name| parameter(name)).collect();
     let metric = toml_text(&arguments.metric);
+    let has_budget = command.iter().any(|word| word.contains("{budget}"));
+    let budget = if has_budget { ASKED_BUDGET } else { BUDGET };
     Ok(format!(
         r#"# A Luthier study. Run it with `luthier tune {file}`; the same command continues it.
 
@@ -79,10 +84,7 @@ name = {metric}              # what the command reports
 direction = "{direction}"
 # curve = "best"             # a trial counts with the best value of its curve; default: with its last
 
-# [budget]                   # if the command reports a value after each step (epoch, tree, ...)
-# max = 30                   # the largest step; lets hopeless trials be stopped early
-# unit = "epoch"
-
+{budget}
 [policy]                     # both lines may be left out
 sampler = "auto"             # or "gp", "tpe", "cma_es", "random", "sobol", "grid", ...
 # scheduler = "median"       # or "run_all", "patience", "threshold", "asha", "hyperband" (the last two need [budget])
@@ -126,6 +128,18 @@ run = [{run}]
         key = toml_key(&arguments.metric),
     ))
 }
+
+/// For a command that may report a curve.
+const BUDGET: &str = r#"# [budget]                   # if the command reports a value after each step (epoch, tree, ...)
+# max = 30                   # the largest step; lets hopeless trials be stopped early
+# unit = "epoch"
+"#;
+
+/// For a command that asks how far to go.
+const ASKED_BUDGET: &str = r#"[budget]                     # the command reports a value after each step (epoch, tree, ...)
+max = 30                     # the largest step, and what {budget} stands for at most
+unit = "epoch"
+"#;
 
 /// The parameters named in braces, each once, in order.
 fn placeholders(command: &[String]) -> anyhow::Result<Vec<String>> {

@@ -20,7 +20,7 @@ use luthier::session::Session;
 use luthier::study_file::ObjectiveSpec;
 use serde_json::{Value, json};
 
-use super::tune::{Arguments, Interrupts, Kind, Ran, nested_continuation};
+use super::tune::{Arguments, Interrupts, Kind, Ran, nested_continuation, told_end};
 use crate::opening::{BEST, is_log, log_beside, read_study_file};
 use crate::report::{failure, number, params_words, safe};
 
@@ -81,7 +81,10 @@ fn announce(OuterFold { fold, folds }: OuterFold, arguments: &Arguments) {
 
 fn stopped(end: &End, outer: OuterFold, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let again = nested_continuation(arguments)?;
-    let why = if matches!(end, End::Stopped) { "stopped by you" } else { "the time is up" };
+    let why = match end {
+        End::Limit => "the time is up".into(),
+        other => told_end(other),
+    };
     if arguments.json {
         println!(
             "{}",
@@ -90,7 +93,11 @@ fn stopped(end: &End, outer: OuterFold, arguments: &Arguments) -> anyhow::Result
     } else {
         println!("{why} at outer fold {} of {}\nto continue: {again}", outer.fold, outer.folds);
     }
-    Ok(if matches!(end, End::Stopped) { ExitCode::from(130) } else { ExitCode::SUCCESS })
+    Ok(match end {
+        End::Stopped => ExitCode::from(130),
+        End::NotStarted { .. } => ExitCode::FAILURE,
+        End::Done(_) | End::Limit => ExitCode::SUCCESS,
+    })
 }
 
 /// Measures the winner on the outer fold, unless its log says that this has been done, and writes it down there.
@@ -164,7 +171,10 @@ fn score_command(
     let mut session = Session::create(Box::new(MemoryLog::new()), spec)?;
     session.turn(|turn| turn.enqueue(Wish { params: params.clone(), within: Vec::new() }))?;
     let options = Options { stop: stop.clone(), ..Options::new(ran.folder.join(NOTE.replace(' ', "-"))) };
-    executor::run(&mut session, &objective, &options, &mut |_, _| {})?;
+    let end = executor::run(&mut session, &objective, &options, &mut |_, _| {})?;
+    if let End::NotStarted { problem, .. } = end {
+        return Ok(Scored::Not(problem.to_string()));
+    }
     let study = session.study();
     let Some(trial) = study.trials().first() else { return Ok(Scored::Interrupted) };
     match trial.values() {

@@ -16,6 +16,7 @@ use luthier::core::scheduler::SCHEDULERS;
 use luthier::core::space::{Space, SpaceError};
 use luthier::core::spec::{Component, Convergence, Limits, PolicySpec, Spec};
 use luthier::core::study::{Study, edited};
+use luthier::core::trial::Piece;
 use luthier::executor::{self, End, Keep, Options, Stop};
 use luthier::log::{Durability, LogError, Options as SqliteOptions, ReplayError, SqliteLog};
 use luthier::objective::Objective;
@@ -40,7 +41,7 @@ use crate::report;
 #[allow(clippy::struct_excessive_bools)] // flags of a command line
 pub(crate) struct Arguments {
     /// A study file (`.toml`, `.json`), or the log (`.luthier`) of a study to continue
-    #[arg(value_name = "STUDY", default_value = "study.toml")]
+    #[arg(value_name = "STUDY", default_value = "study.toml", conflicts_with = "data")]
     pub(super) file: PathBuf,
     #[command(flatten)]
     data: OnData,
@@ -244,6 +245,7 @@ fn on_data(arguments: &Arguments) -> anyhow::Result<Arguments> {
     if arguments.data.path().is_some() {
         let usual = arguments.data.usual_output();
         let output = usual.context("--data names no file; give the path of a data file")?;
+        // What there is to say about the data is said when the study begins.
         arguments.data.write_or_find(&output, arguments.trials.unwrap_or(data::TRIALS))?;
         arguments.file = output;
     }
@@ -453,12 +455,12 @@ fn prepare(
     let file = file.as_ref();
     let study = session.study();
     if let Some(file) = file {
-        check_comparable(study, file)?;
+        check_comparable(study, file, Path::new(&session.place()), arguments)?;
     }
     let changes = Changes::of(study, file, arguments)?;
     let spec = Spec { space: changes.space.clone(), ..study.spec().clone() };
     let kind = Kind::new(objective, file, &spec, base, arguments.workers)?;
-    if !arguments.accept_changes {
+    if !arguments.accept_changes && has_measured(study) {
         check_unchanged(described(study), objective, &kind)?;
     }
     let description = match file {
@@ -556,12 +558,20 @@ fn written_policy(file: &StudyFile) -> serde_json::Value {
 }
 
 /// Trials are compared by these parts of a specification, so they stay as they were.
-fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
+fn check_comparable(
+    study: &Study,
+    file: &StudyFile,
+    log: &Path,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
     let known = study.spec();
-    let how =
-        "so old and new trials cannot be compared; undo the change, or begin another study with --study FILE";
+    let folder = arguments.folder.clone().unwrap_or_else(|| trials_of(log));
+    let how = begin_anew(study, log, &folder).unwrap_or_else(|| {
+        ", so old and new trials cannot be compared; undo the change, or begin another study with --study FILE"
+            .into()
+    });
     let changed = |path: &[&str], what: &str| -> anyhow::Result<()> {
-        Err(file.error_at(path, &format!("{what} since the study began, {how}")).into())
+        Err(file.error_at(path, &format!("{what} since the study began{how}")).into())
     };
     if file.spec.metrics != known.metrics {
         return changed(&["metric"], "the metrics have changed");
@@ -576,6 +586,24 @@ fn check_comparable(study: &Study, file: &StudyFile) -> anyhow::Result<()> {
         return changed(&["constraints"], "the constraints have changed");
     }
     Ok(())
+}
+
+/// Whether trials have told anything that others could be compared with.
+fn has_measured(study: &Study) -> bool {
+    study.tally().finished() > 0 || study.trials().iter().any(|trial| trial.step() > 0)
+}
+
+/// What to do about a study that differs from its file, where none of its trials has told a value that would be lost.
+fn begin_anew(study: &Study, log: &Path, folder: &Path) -> Option<String> {
+    let has_told = |(_, piece): (_, &Piece)| piece.last_loss().is_some();
+    let is_lost = study.trials().iter().any(|trial| trial.values().is_some() || trial.pieces().any(has_told));
+    (!is_lost).then(|| {
+        format!(
+            ". None of its trials has told a value, so nothing is lost: to begin anew, remove {} and {}",
+            quoted(log),
+            quoted(folder)
+        )
+    })
 }
 
 /// The keys of a command that say what is measured; the others say how it is run.
@@ -797,7 +825,10 @@ fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let nothing_but_failures = study.incumbent().is_none() && study.tally().failed > 0;
     let broken = nothing_but_failures
         || !has_model
-        || matches!(end, End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)));
+        || matches!(
+            end,
+            End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)) | End::NotStarted { .. }
+        );
     Ok(match end {
         End::Stopped => ExitCode::from(130),
         _ if broken => ExitCode::FAILURE,
@@ -805,12 +836,16 @@ fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn told_end(end: &End) -> String {
+pub(super) fn told_end(end: &End) -> String {
     match end {
         End::Done(Done::Converged(verdict)) => format!("stopped: {verdict}"),
         End::Done(done) => format!("ended because {done}"),
         End::Stopped => "stopped by you".into(),
         End::Limit => "ended because the time is up".into(),
+        End::NotStarted { trial, problem } => {
+            let problem = report::safe(problem);
+            format!("stopped: trial {trial} could not be started and waits to be: {problem}")
+        }
     }
 }
 
@@ -832,14 +867,14 @@ pub(super) fn nested_continuation(arguments: &Arguments) -> anyhow::Result<Strin
 fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
     let has_converged = match end {
         End::Done(Done::Converged(verdict)) => Some(verdict.advice().finished),
-        End::Done(_) | End::Stopped | End::Limit => None,
+        End::Done(_) | End::Stopped | End::Limit | End::NotStarted { .. } => None,
     };
     let mut command = format!("luthier tune {}", quoted(&arguments.file));
     if let (Some(_), Some(log)) = (&target.file, &arguments.study) {
         command.push_str(&format!(" --study {}", quoted(log)));
     }
     if let Some(n) = has_converged.or(if let End::Done(Done::Trials(n)) = end { Some(*n) } else { None }) {
-        command.push_str(&format!(" --trials {}", n * 2));
+        command.push_str(&format!(" --trials {}", (n * 2).max(1)));
     } else if let Some(trials) = arguments.trials {
         command.push_str(&format!(" --trials {trials}"));
     }

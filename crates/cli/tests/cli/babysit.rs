@@ -426,11 +426,27 @@ fn what_is_wrong_is_said_before_anything_begins() {
     assert!(bench.error(&["babysit", "--set", "lr=1e9"]).contains("learning_rate"));
     assert!(bench.error(&["babysit", "--rule", "spike=-1"]).contains("standard deviations"));
     assert!(bench.error(&["babysit", "--rule", "spork=1"]).contains("spork"));
-    assert!(bench.error(&["babysit", "--send", "pause"]).contains("there is no study at"));
+    let missing = bench.error(&["babysit", "--send", "pause"]);
+    assert!(
+        missing.contains("there is no study at") && missing.contains("`luthier babysit` with"),
+        "{missing}"
+    );
     assert!(!bench.has(LOG));
     bench.ok(&["tune", "-q", "-n", "1"]);
     let tuned = bench.luthier(&["babysit", "study.luthier", "--send", "pause"]);
     assert!(tuned.out.contains("nothing to steer"), "{tuned:?}");
+}
+
+#[test]
+fn a_run_that_has_begun_says_that_it_does_not_begin_otherwise() {
+    let bench = network(2);
+    let begun = bench.ok(&["babysit", "--set", "lr=0.02"]).err;
+    let again = bench.ok(&["babysit", "--set", "lr=0.02"]).err;
+    assert!(!begun.contains("not used") && !again.contains("not used"), "{begun}{again}");
+    let other = bench.ok(&["babysit", "--set", "lr=0.03"]).err;
+    let told =
+        "--set lr is not used: the run began with 0.02; `--send \"learning_rate 0.03\"` turns the knob\n";
+    assert!(other.contains(told), "{other}");
 }
 
 /// Keys need a terminal; `script` makes one.

@@ -33,18 +33,23 @@ fn init_writes_a_file_that_runs_and_never_overwrites() {
         "{lr}",
         "a\\b",
     ]);
-    assert_eq!(said.err, "wrote study.toml: set the ranges, then run `luthier tune study.toml`\n");
+    assert_eq!(
+        said.err,
+        "wrote study.toml: set the metric and the ranges, then run `luthier tune study.toml`\n"
+    );
     assert_eq!(said.out, "");
     let text = bench.read("study.toml");
     assert!(text.contains(r#"run = ["sh", "-c", "echo \"$1\"", "{lr}", "a\\b"]"#), "{text}");
 
     let again = bench.error(&["init", "--", "sh", "{x}"]);
-    assert_eq!(
-        again,
-        "error: cannot write study.toml (an existing file is never overwritten; --output names another): File exists (os error 17)"
-    );
+    assert_eq!(again, "error: study.toml is there already and is never overwritten; --output names another");
     assert_eq!(bench.read("study.toml"), text);
     bench.ok(&["init", "-o", "other.toml"]);
+    assert!(bench.read("other.toml").contains("\n# [budget] "));
+    let other = Bench::new();
+    other.ok(&["init", "--", "sh", "{x}", "{budget}"]);
+    assert!(other.read("study.toml").contains("\n[budget] "));
+    other.ok(&["tune", "--for", "0s"]);
 
     bench.write("study.toml", &text.replace(r#"echo \"$1\""#, r#"echo \"{{\\\"score\\\": $0}}\""#));
     bench.ok(&["tune", "-n", "3"]);
@@ -78,6 +83,25 @@ fn trials_are_listed_filtered_and_sorted() {
     let losses: Vec<f64> = best.iter().map(|trial| trial["values"]["loss"].as_f64().unwrap()).collect();
     assert!(losses.is_sorted(), "{losses:?}");
     assert_eq!(bench.ok(&["trials", "--state", "failed", "--json"]).out, "");
+}
+
+#[test]
+fn trials_that_were_stopped_show_how_far_they_came() {
+    let script = r#"for k in 1 2 3; do echo "{\"step\": $k, \"loss\": $k}"; done"#;
+    let head = "trials = 2\nbudget = { max = 9, unit = \"epoch\" }";
+    let bench = Bench::with_study(&study(head, &format!("{script}; sleep 600"), ""));
+    bench.edit("\"run_all\"", "{ name = \"threshold\", upper = 2.5 }");
+    let told = bench.luthier(&["tune"]).err;
+    assert!(told.contains("trial 0 pruned: at epoch 3, loss 3  [x="), "{told}");
+    let table = bench.ok(&["trials"]).out;
+    assert!(table.starts_with("trial  state   epoch  loss  x"), "{table}");
+    assert!(table.contains("\n0      pruned  3      (3)   0."), "{table}");
+}
+
+#[test]
+fn a_limit_of_no_trials_is_told_how_to_go_on() {
+    let bench = Bench::with_study(&study("trials = 0", QUADRATIC, ""));
+    assert!(bench.ok(&["tune"]).out.ends_with("to continue: luthier tune study.toml --trials 1\n"));
 }
 
 #[test]

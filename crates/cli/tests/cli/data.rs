@@ -71,3 +71,15 @@ fn a_wrong_target_is_told_with_the_columns() {
     assert!(error.contains("prize") && error.contains("`price`"), "{error}");
     assert!(!bench.has("houses.toml"));
 }
+
+#[test]
+fn what_is_noticed_about_the_data_is_said_once() {
+    let bench = Bench::new();
+    let rows: String =
+        (0..60).map(|k| format!("{},{k}\n", if k == 7 { String::new() } else { k.to_string() })).collect();
+    bench.write("holes.csv", &format!("a,y\n{rows}"));
+    let said = bench.ok(&["tune", "--data", "holes.csv", "--target", "y", "--trials", "1"]).err;
+    assert_eq!(said.matches("1 missing training cell").count(), 1, "{said}");
+    let refused = bench.luthier(&["tune", "--data", "holes.csv", "mine.toml"]);
+    assert_eq!(refused.code, 2, "a study file would not be read: {refused:?}");
+}

@@ -3,6 +3,7 @@
 use std::fs;
 
 use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::support::{Bench, study};
 
@@ -214,35 +215,57 @@ timelimit = 3"#,
     ),
 ];
 
-/// `[command]` tables that are right, of commands that are not: what is said at the end.
-const RUNS: &[(&str, &str)] = &[
+/// `[command]` tables of commands that cannot be started: why.
+const UNSTARTED: &[(&str, &str)] = &[
     (
         r#"run = ["nosuchprogram"]"#,
-        "no trial has completed (1 failed)
-trial 0 failed: could not start: the program `nosuchprogram` was not found in PATH (/usr/bin:/bin); check the spelling, or give its full path",
+        "the program `nosuchprogram` was not found in PATH (/usr/bin:/bin); check the spelling, or give its full path",
     ),
     (
         r#"run = ["./no.sh"]"#,
-        "no trial has completed (1 failed)
-trial 0 failed: could not start: the program `./no.sh` was not found; check the spelling, or give its full path",
+        "the program `./no.sh` was not found; check the spelling, or give its full path",
     ),
     (
         r#"run = ["true"]
 working_dir = "nowhere""#,
-        "no trial has completed (1 failed)
-trial 0 failed: could not start: the working directory `./nowhere` does not exist or cannot be entered",
+        "the working directory `./nowhere` does not exist or cannot be entered",
     ),
     (
         r#"run = ["./study.toml"]"#,
-        "no trial has completed (1 failed)
-trial 0 failed: could not start: `./study.toml` may not be executed: make it executable (`chmod +x`), or run it through its interpreter",
+        "`./study.toml` may not be executed: make it executable (`chmod +x`), or run it through its interpreter",
     ),
+];
+
+/// `[command]` tables that are right, of commands that are not: what is said at the end.
+const RUNS: &[(&str, &str)] = &[
     (
         r#"run = ["true"]"#,
         r#"no trial has completed (1 failed)
 trial 0 failed: ended without a value for loss
   the command has to print a line such as {"loss":0.41} on standard output,
   or the study file names a pattern or a result file under [command]"#,
+    ),
+    (
+        r#"run = ["sh", "-c", "echo careful >&2; echo '{{\"auc\": 0.5, \"name\": \"a\"}}'"]"#,
+        r#"no trial has completed (1 failed)
+trial 0 failed: ended without a value for loss
+  | {"auc": 0.5, "name": "a"}
+  it printed auc, but no loss: `name` under [metric] has to be a name that the command prints"#,
+    ),
+    (
+        r#"run = ["echo", '{{"step": 1, "auc": 0.5}}']"#,
+        "no trial has completed (1 failed)
+trial 0 failed: ended without a value for loss
+  it printed auc, but no loss: `name` under [metric] has to be a name that the command prints",
+    ),
+    (
+        r#"run = ["echo", "{{'loss': 0.5}}"]"#,
+        r#"no trial has completed (1 failed)
+trial 0 failed: ended without a value for loss
+  | {'loss': 0.5}
+  the command has to print a line such as {"loss":0.41} on standard output,
+  or the study file names a pattern or a result file under [command]
+  (a printed dictionary of Python is not JSON; json.dumps(...) makes it so)"#,
     ),
     (
         r#"run = ["true"]
@@ -300,6 +323,81 @@ fn commands_with_mistakes() {
 }
 
 #[test]
+fn commands_that_cannot_be_started_cost_no_trial() {
+    for (table, why) in UNSTARTED {
+        let bench = Bench::with_study(&format!("{HEAD}trials = 2\n{PARAMS}[command]\n{table}\n"));
+        let mut command = bench.command(&["tune", "--quiet"]);
+        command.env("PATH", "/usr/bin:/bin");
+        let ended = bench.start_command(command).wait();
+        assert_eq!((ended.code, &*ended.err), (1, ""), "{ended:?}");
+        let line = format!("stopped: trial 0 could not be started and waits to be: {why}\n");
+        assert!(ended.out.contains(&line), "{line}: {}", ended.out);
+        // Nothing has been measured yet, so the command may be another.
+        bench.edit(table, r#"run = ["echo", '{"loss": 1}']"#.replace('{', "{{").replace('}', "}}").as_str());
+        bench.ok(&["tune", "--quiet"]);
+        let states: Vec<Value> = bench.trials().iter().map(|trial| trial["state"].clone()).collect();
+        assert_eq!(states, ["completed", "completed"]);
+        bench.verify();
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_ends_the_run_and_costs_no_trial() {
+    let bench = Bench::with_study(&study("trials = 4", r#"echo '{"loss": 1}'"#, ""));
+    bench.ok(&["tune", "--quiet", "-n", "1"]);
+    bench.write("full", "a file where a folder is wanted");
+    let ended = bench.luthier(&["tune", "--quiet", "--folder", "full"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let why = "\nstopped: trial 1 could not be started and waits to be: FOLDER/full/00001: Not a directory (os error 20)\n";
+    let told = ended.out.replace(&bench.name(), "FOLDER");
+    assert!(told.contains(why), "{told}");
+    assert!(ended.out.contains("\nto continue: luthier tune study.toml --folder full\n"), "{}", ended.out);
+    assert!(bench.trials().iter().all(|trial| trial["state"] != "failed"), "{:?}", bench.trials());
+    bench.ok(&["tune", "--quiet"]);
+    assert!(bench.trials().iter().all(|trial| trial["state"] == "completed"), "{:?}", bench.trials());
+    assert_eq!(bench.trials().len(), 4);
+    bench.verify();
+}
+
+#[test]
+fn a_program_that_the_params_name_may_fail_to_start() {
+    let text = format!(
+        "{HEAD}trials = 2\n[params.tool]\ntype = \"categorical\"\nchoices = [\"echo\", \"nosuchprogram\"]\n\
+         [command]\nrun = [\"{{tool}}\", '{{{{\"loss\": 1}}}}']\n"
+    );
+    let bench = Bench::with_study(&text);
+    bench.ok(&["tune", "--quiet"]);
+    let mut ends: Vec<String> = bench.trials().iter().map(|trial| trial["state"].to_string()).collect();
+    ends.sort();
+    assert_eq!(ends, ["\"completed\"", "\"failed\""]);
+}
+
+#[test]
+fn a_metric_that_was_named_wrongly_is_told_while_it_runs_and_how_to_begin_anew() {
+    let bench = Bench::with_study(&study("trials = 1", r#"echo '{"auc": 0.5}'"#, ""));
+    let ended = bench.luthier(&["tune"]);
+    let told = "trial 0 failed: ended without a value for loss; it printed auc  [x=";
+    assert!(ended.err.contains(told), "{}", ended.err);
+    bench.edit("name = \"loss\"", "name = \"auc\"");
+    assert_eq!(
+        bench.error(&["tune"]),
+        "error: study.toml:2:2: the metrics have changed since the study began. None of its trials has told a value, so nothing is lost: to begin anew, remove study.luthier and study.trials\n    2 | [metric]"
+    );
+    std::fs::remove_file(bench.path("study.luthier")).unwrap();
+    std::fs::remove_dir_all(bench.path("study.trials")).unwrap();
+    bench.ok(&["tune"]);
+}
+
+#[test]
+fn the_last_words_of_a_command_are_told_where_it_fails() {
+    let bench = Bench::with_study(&study("trials = 1", "echo one >&2; echo Oops: no data >&2; exit 2", ""));
+    let told = bench.luthier(&["tune"]).err;
+    assert!(told.contains("trial 0 failed: exit code 2: Oops: no data  [x="), "{told}");
+    let shown = bench.ok(&["show"]).out;
+    assert!(shown.ends_with("last failure: trial 0, exit code 2: Oops: no data\n"), "{shown}");
+}
+
+#[test]
 fn commands_that_cannot_work() {
     for (table, message) in RUNS {
         let bench = Bench::with_study(&format!("{HEAD}trials = 1\n{PARAMS}[command]\n{table}\n"));
@@ -320,6 +418,12 @@ fn files_that_are_not_there_or_not_ours() {
     check(&["tune"], "error: there is no study file study.toml; `luthier init` writes one");
     check(&["tune", "x.toml"], "error: there is no study file x.toml; `luthier init` writes one");
     let none = "error: there is no study at x.luthier; `luthier tune` with its study file creates it";
+    check(&["tune", "--data", "x.csv"], "error: cannot read ./x.csv: No such file or directory (os error 2)");
+    bench.write("train.py", "print(1)\n");
+    check(
+        &["tune", "train.py"],
+        "error: train.py:1:9: key with no value, expected `=`\n    1 | print(1)\na study file is TOML or JSON and names the program to tune; `luthier init -- python3 train.py --lr {lr}` writes one for `train.py`",
+    );
     check(&["tune", "x.luthier"], none);
     check(&["best", "x.luthier"], none);
     check(&["tell", "--study", "x.luthier", "-t", "1", "loss=1"], none);
@@ -435,18 +539,6 @@ fn a_study_that_may_not_be_written_can_be_read() {
     assert!(said.starts_with("error: study.luthier: "), "{said}");
     assert!(said.contains("read-only") || said.contains("may not be written"), "{said}");
     assert_eq!(bench.trials().len(), 2);
-}
-
-#[test]
-fn a_trial_folder_that_cannot_be_made_fails_the_trial() {
-    let bench = begun();
-    bench.write("file", "");
-    bench.ok(&["tune", "-n", "3", "--folder", "file/x"]);
-    let last = &bench.trials()[2];
-    assert_eq!(
-        last["failure"]["text"].as_str().expect("a failure").replace(&bench.name(), "FOLDER"),
-        "could not start: FOLDER/file/x/00002: Not a directory (os error 20)"
-    );
 }
 
 #[test]

@@ -6,18 +6,18 @@
 //! 1. **Start-up**: the user's defaults, then scrambled Sobol points.
 //! 2. **Shares**: each arm has a share of the trials. It begins with a weight that follows from what is known of the
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
-//!    behind its share.
+//!    behind its share. Gaussian processes get ever less from 500 trials on, and nothing from 20,000 on.
 //! 3. **Credit**: a trial that is better than all but `r` of the `n` results there were when it finished earns
-//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing. One that pauses earns
-//!    by its place among those that had come as far, at its first pause, and nothing later. Earnings
-//!    fade, so that an arm that was good early may lose its share later. With several objectives, a trial that no
-//!    earlier one dominates earns 1.
+//!    `exp(−r / τ)` with `τ` = n / 20 between 1 and 50; a failed, stopped or infeasible one earns nothing, but as long as
+//!    none keeps the constraints, those that break them least earn the same way. One that pauses earns by its place among
+//!    those that had come as far, at its first pause, and nothing later. Earnings fade, so that an arm that was good early
+//!    may lose its share later. With several objectives, a trial that no earlier one dominates earns 1.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, so that a short study is still a
 //!    thorough one.
 //! 5. **Level ground**: where the three results nearest to a proposal are exactly the same, the proposal will most
-//!    likely give the same again, and another arm is asked for one.
+//!    likely give the same again, and another arm is asked for one. If all propose such points, the first one's is taken.
 //!
 //! What it knows of a study is a fold of the log, so `luthier verify` derives every choice of an arm again.
 
@@ -104,6 +104,8 @@ struct Kind {
     weight: fn(&Situation) -> f64,
     /// Seconds of computing per trial, averaged over refits, on one core of a busy server.
     cost: fn(&Situation) -> f64,
+    /// After so many trials it takes no part any more, and what it remembers is let go.
+    until: usize,
     /// A word on what it does.
     words: &'static str,
 }
@@ -116,6 +118,7 @@ const KINDS: &[Kind] = &[
         options: |c| c.with("acquisition", "ensemble").with("warp", false),
         weight: |s| 3.0 * fewer(s, 500.0),
         cost: |s| (1e-2 + 8e-5 * s.seen.min(600) as f64) * width(s),
+        until: MODELLED,
         words: "a model of the whole space",
     },
     Kind {
@@ -124,6 +127,7 @@ const KINDS: &[Kind] = &[
         options: |c| c.with("acquisition", "log_ei").with("warp", true),
         weight: |s| if s.objectives > 1 { 0.0 } else { 3.0 * fewer(s, 500.0) },
         cost: |s| (6.5e-3 + 6.5e-5 * s.seen.min(600) as f64) * width(s),
+        until: MODELLED,
         words: "a model with bent axes, asked for the best guess",
     },
     Kind {
@@ -132,6 +136,7 @@ const KINDS: &[Kind] = &[
         options: |c| c.with("acquisition", "log_ei").with("warp", false),
         weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, 500.0) } else { 0.0 },
         cost: |s| (3e-3 + 4e-5 * s.seen.min(600) as f64) * width(s),
+        until: MODELLED,
         words: "a model of the whole space, asked in haste",
     },
     Kind {
@@ -140,6 +145,7 @@ const KINDS: &[Kind] = &[
         options: |c| c,
         weight: |s| if s.objectives > 1 { 0.0 } else { 1.0 },
         cost: |s| 1e-4 * width(s),
+        until: usize::MAX,
         words: "a cloud that follows the best",
     },
     Kind {
@@ -147,7 +153,8 @@ const KINDS: &[Kind] = &[
         sampler: "tpe",
         options: |c| c,
         weight: |s| if s.objectives > 1 { 1.0 } else { 0.5 },
-        cost: |s| (2e-4 + 2e-7 * s.seen as f64) * width(s),
+        cost: |s| (2e-4 + 2e-7 * s.seen.min(10_000) as f64) * width(s),
+        until: usize::MAX,
         words: "what good trials have in common",
     },
     Kind {
@@ -156,6 +163,7 @@ const KINDS: &[Kind] = &[
         options: |c| c,
         weight: |s| if s.objectives > 1 { 1.0 } else { 0.0 },
         cost: |_| 1e-4,
+        until: usize::MAX,
         words: "offspring of the front",
     },
     Kind {
@@ -165,6 +173,7 @@ const KINDS: &[Kind] = &[
         // First steps may mislead: a third at first, as in BOHB (Falkner et al. 2018, section 3.3).
         weight: |s| if s.pauses { 4.0 } else { 0.05 },
         cost: |_| 1e-5,
+        until: usize::MAX,
         words: "a look elsewhere",
     },
 ];
@@ -173,6 +182,9 @@ const KINDS: &[Kind] = &[
 fn fewer(situation: &Situation, trials: f64) -> f64 {
     (trials / situation.seen.max(1) as f64).min(1.0)
 }
+
+/// Trials after which Gaussian processes, with a small share by then, are not worth the memory of every trial's row.
+const MODELLED: usize = 20_000;
 
 /// Costs were measured with ten parameters.
 fn width(situation: &Situation) -> f64 {
@@ -251,7 +263,8 @@ impl Auto {
             .iter()
             .map(|arm| {
                 let dear = (arm.kind.cost)(situation) > situation.allowed;
-                if dear { 0.0 } else { arm.weight * (arm.kind.weight)(situation) }
+                let is_in = !dear && situation.seen < arm.kind.until;
+                if is_in { arm.weight * (arm.kind.weight)(situation) } else { 0.0 }
             })
             .collect();
         let total: f64 = weights.iter().sum();
@@ -321,19 +334,23 @@ impl Sampler for Auto {
             return self.cover.propose(study, request, &mut kept.cover, rng);
         }
         let mut shares = self.shares(&situation, &kept.past);
-        loop {
+        kept.let_go(self, &situation, &shares);
+        let mut first = None;
+        while shares.iter().any(|share| *share > 0.0) {
             let chosen = self.choose(&shares, &kept.past, request, rng);
             let arm = &self.arms[chosen];
             let proposal = arm.sampler.propose(study, request, &mut kept.arms[chosen], rng);
             let Proposal::Point(point) = proposal else { return proposal };
             shares[chosen] = 0.0;
-            let others = shares.iter().any(|share| *share > 0.0);
-            if others && kept.past.is_level(study.space(), &point) {
-                continue;
+            let is_level = kept.past.is_level(study.space(), &point);
+            let choice = Choice { arm: arm.kind.name.into(), effort: (arm.kind.cost)(&situation) };
+            let proposal = Proposal::Chosen(point, choice);
+            if !is_level {
+                return proposal;
             }
-            let effort = (arm.kind.cost)(&situation);
-            return Proposal::Chosen(point, Choice { arm: arm.kind.name.into(), effort });
+            first.get_or_insert(proposal);
         }
+        first.expect("shares sum to 1, so some arm was asked")
     }
 
     fn check(&self, spec: &Spec) -> Result<(), String> {
@@ -386,6 +403,15 @@ impl Kept {
         self.arms.resize_with(auto.arms.len(), Memo::default);
         self.past.advance(study);
     }
+
+    /// Forgets what arms know that take no part any more.
+    fn let_go(&mut self, auto: &Auto, situation: &Situation, shares: &[f64]) {
+        for (k, arm) in auto.arms.iter().enumerate() {
+            if situation.seen >= arm.kind.until && shares[k] == 0.0 {
+                self.arms[k] = Memo::default();
+            }
+        }
+    }
 }
 
 /// What the arms were given and have earned: a fold of the study.
@@ -396,6 +422,8 @@ struct Past {
     stops: usize,
     /// Losses of trials that keep the constraints, by the step at which they stopped; completed ones have come furthest.
     results: BTreeMap<u64, Results>,
+    /// By how much trials that stopped broke the constraints.
+    violations: Results,
     /// The latest completed ones: unit coordinates and loss.
     places: VecDeque<(Vec<f64>, f64)>,
     /// Losses of the latest trials on the front, with several objectives.
@@ -404,7 +432,7 @@ struct Past {
     accounts: Vec<Account>,
 }
 
-/// The best losses there have been at some step, ascending, and how many there were.
+/// The best losses (or violations) there have been at some step, ascending, and how many there were.
 #[derive(Default)]
 struct Results {
     best: Vec<f64>,
@@ -412,7 +440,7 @@ struct Results {
 }
 
 impl Results {
-    /// Enters a loss, and returns what it earns.
+    /// Enters one, and returns what it earns.
     fn enter(&mut self, loss: f64) -> f64 {
         let better = self.best.partition_point(|other| *other <= loss);
         self.count += 1.0;
@@ -469,7 +497,14 @@ impl Past {
         if is_over && !matches!(trial.outcome(), Some(Outcome::Completed { .. })) {
             return 0.0;
         }
-        let Some(row) = Observation::at(study, stop).filter(Observation::is_feasible) else { return 0.0 };
+        let Some(row) = Observation::at(study, stop) else { return 0.0 };
+        if row.violation > 0.0 {
+            let earned = self.violations.enter(row.violation);
+            return if self.has_kept_all() { 0.0 } else { earned };
+        }
+        if !row.is_feasible() {
+            return 0.0;
+        }
         if row.losses.len() > 1 {
             return if is_over { self.reach(&row.losses) } else { 0.0 };
         }
@@ -518,7 +553,12 @@ impl Past {
 
     /// Whether nothing has been learned yet.
     fn is_empty(&self) -> bool {
-        self.results.is_empty() && self.front.is_empty()
+        !self.has_kept_all() && self.violations.count == 0.0
+    }
+
+    /// Whether some trial has kept all constraints.
+    fn has_kept_all(&self) -> bool {
+        !self.results.is_empty() || !self.front.is_empty()
     }
 
     fn find(&self, arm: &str) -> Option<&Account> {

@@ -7,13 +7,15 @@
 //! `random_share` a random point; else of the deepest step with at least m + 2 trials the best 15 per cent, at least m, are
 //! good and the rest bad, at least m, and of some points drawn from the good ones' density the one is proposed whose
 //! ratio to the bad ones' is largest. The paper takes m = d + 1, d being the number of parameters; these densities do with half as
-//! many, but 4, so that the good ones are a choice sooner. Trials that have not come so far do not count.
+//! many, but 4, so that the good ones are a choice sooner. Trials that wait at an earlier step do not count. Those that were stopped there for good
+//! are bad: that was the verdict on them beside those that went on. Without them the bad trials of a deep step would be its survivors, and
+//! what they have in common with the good ones, which is why they survived, would be lost.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::depths::{At, at_step, deepest};
+use super::depths::{At, at_step, deepest, stopped_before};
 use super::modelled::free_parameters;
 use super::tpe::{best_of, candidates};
 use super::{Proposal, Request, Sampler};
@@ -81,11 +83,13 @@ impl Sampler for Bohb {
 }
 
 impl Bohb {
-    /// Good and bad trials, by number, at the deepest step at which there are enough; none before.
+    /// Good and bad trials, by number, at the deepest step at which there are enough; none before. Bad are also those that were stopped for
+    /// good before that step.
     pub fn split(&self, study: &Study) -> Option<(Vec<u32>, Vec<u32>)> {
         let free = free_parameters(study.space());
         let least = self.min_points.unwrap_or((free.div_ceil(2) + 1).max(4)).max(2);
-        let there = at_step(study, deepest(study, least + 2)?);
+        let step = deepest(study, least + 2)?;
+        let there = at_step(study, step);
         let n = there.len();
         let good = ((self.good_share * n as f64) as usize).max(least);
         let bad = (n - good).max(least);
@@ -95,7 +99,10 @@ impl Bohb {
             numbers
         };
         // With few trials some are both, as in the authors' code.
-        Some((numbers(&there[..good]), numbers(&there[n - bad..])))
+        let mut worse = numbers(&there[n - bad..]);
+        worse.extend(stopped_before(study, step));
+        worse.sort_unstable();
+        Some((numbers(&there[..good]), worse))
     }
 
     fn best_candidate(&self, study: &Study, good: &[u32], bad: &[u32], rng: &mut Rng) -> Point {

@@ -18,12 +18,16 @@
 //! The share `global` of the trials is drawn from the whole space at every stage, so that a wrong beginning is left again.
 //! Failed and pruned trials and broken constraints are ordered as told in `population`.
 //!
-//! With several metrics the best are those on the first fronts with the most room, four times as many, and each is a centre
-//! equally often: regions lie all along the front.
+//! # Several metrics
+//!
+//! Four times as many trials are kept, those with the most room to their neighbours before others. A point is bred from two of them that are
+//! on the first front: each parameter is either parent's. One parameter is drawn from its whole range, more often one in which the front's trials
+//! differ more, for that is what leads along the front. Of the others one in five, but one at least, moves within its region; what leads to the front
+//! and what leads along it are seldom the same, and a region over all parameters at once is narrow along the front before it has come near it.
 
 use serde::{Deserialize, Serialize};
 
-use super::population::{Finished, Member, founder, ranked};
+use super::population::{Finished, Member, founder, fronts, ranked};
 use super::{Proposal, Request, Sampler, expectation};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -69,6 +73,12 @@ const LONGEST: u64 = 50;
 /// So many times more trials are kept where there are several metrics.
 const FRONT: usize = 4;
 
+/// Where there are several metrics, the share of the parameters that move within their regions.
+const MOVED: f64 = 0.2;
+
+/// What every parameter has of the chance to be drawn anew, beside the share of its range that the front takes up.
+const EVEN: f64 = 0.1;
+
 /// The sampler's options.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -103,14 +113,13 @@ impl Sampler for CoarseToFine {
         if rng.uniform() < self.global {
             return Proposal::Point(expectation::drawn(study, rng));
         }
-        let points: Vec<&Point> =
-            best.members.iter().map(|member| &study.trials()[member.trial as usize].point).collect();
-        let centre = if study.metrics().objectives.len() > 1 {
-            rng.below(points.len() as u64) as usize
+        let several = study.metrics().objectives.len() > 1;
+        let points = best.points(study, several);
+        Proposal::Point(if several {
+            bred(space, &points, width, rng)
         } else {
-            by_rank(points.len(), rng)
-        };
-        Proposal::Point(near(space, &points, centre, width, rng))
+            near(space, &points, by_rank(points.len(), rng), width, rng)
+        })
     }
 }
 
@@ -145,16 +154,55 @@ impl CoarseToFine {
 
 /// A point in the region of the given width around `best[centre]`; the best are in order.
 fn near(space: &Space, best: &[&Point], centre: usize, width: f64, rng: &mut Rng) -> Point {
-    let centre = best[centre];
-    space.complete(|k| {
-        let parameter = &space.parameters()[k];
-        let Some(own) = centre.get(k) else { return space.draw_one(k, rng.uniform()) };
-        if parameter.distribution.is_categorical() {
-            return choice(space, k, best, own, width, rng);
-        }
-        let from = (parameter.distribution.to_unit(own) - width / 2.0).clamp(0.0, 1.0 - width);
-        parameter.distribution.from_unit(from + width * rng.uniform())
+    space.complete(|k| match best[centre].get(k) {
+        Some(own) => moved(space, k, best, own, width, rng),
+        None => space.draw_one(k, rng.uniform()),
     })
+}
+
+/// A point of two trials of the front, with one parameter drawn anew and some moved within the region of the given width.
+fn bred(space: &Space, front: &[&Point], width: f64, rng: &mut Rng) -> Point {
+    let (mother, father) = (front[by_rank(front.len(), rng)], front[by_rank(front.len(), rng)]);
+    let crossed = space.complete(|k| match (mother.get(k), father.get(k)) {
+        (Some(a), Some(b)) => [a, b][rng.below(2) as usize],
+        (Some(own), None) | (None, Some(own)) => own,
+        (None, None) => space.draw_one(k, rng.uniform()),
+    });
+    let is_free = |k: &usize| crossed.get(*k).is_some() && !space.parameters()[*k].distribution.is_fixed();
+    let free: Vec<usize> = (0..space.len()).filter(is_free).collect();
+    if free.is_empty() {
+        return crossed;
+    }
+    let surely = free[rng.below(free.len() as u64) as usize];
+    let weights: Vec<f64> = free.iter().map(|k| spread(space, *k, front) + EVEN).collect();
+    let anew = free[by_weight(&weights, rng)];
+    space.complete(|k| match crossed.get(k) {
+        // It may be another's new choice that has made it active.
+        Some(own) if k != anew => {
+            let moves = k == surely || rng.uniform() < MOVED;
+            if moves { moved(space, k, front, own, width, rng) } else { own }
+        }
+        Some(_) | None => space.draw_one(k, rng.uniform()),
+    })
+}
+
+/// How much of the range of parameter `k` some points take up; of choices, whether they differ.
+fn spread(space: &Space, k: usize, points: &[&Point]) -> f64 {
+    let distribution = &space.parameters()[k].distribution;
+    let place = |x: f64| if distribution.is_categorical() { x } else { distribution.to_unit(x) };
+    let places = || points.iter().filter_map(|point| point.get(k).map(place));
+    let (low, high) = (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max));
+    (high - low).clamp(0.0, 1.0)
+}
+
+/// A value of parameter `k` in the region of the given width around `own`.
+fn moved(space: &Space, k: usize, best: &[&Point], own: f64, width: f64, rng: &mut Rng) -> f64 {
+    let distribution = &space.parameters()[k].distribution;
+    if distribution.is_categorical() {
+        return choice(space, k, best, own, width, rng);
+    }
+    let from = (distribution.to_unit(own) - width / 2.0).clamp(0.0, 1.0 - width);
+    distribution.from_unit(from + width * rng.uniform())
 }
 
 /// The centre's choice, or, in a share that shrinks with the region, that of any of the best, or a draw from the prior.
@@ -170,14 +218,18 @@ fn choice(space: &Space, k: usize, best: &[&Point], own: f64, width: f64, rng: &
 
 /// An index below `count`, with weights 1/1, 1/2, 1/3, …
 fn by_rank(count: usize, rng: &mut Rng) -> usize {
-    let weight = |k: usize| 1.0 / (k + 1) as f64;
-    let mut left = rng.uniform() * (0..count).map(weight).sum::<f64>();
-    (0..count - 1)
-        .find(|k| {
-            left -= weight(*k);
-            left < 0.0
-        })
-        .unwrap_or(count - 1)
+    let weights: Vec<f64> = (0..count).map(|k| 1.0 / (k + 1) as f64).collect();
+    by_weight(&weights, rng)
+}
+
+/// An index, drawn in proportion to its weight.
+fn by_weight(weights: &[f64], rng: &mut Rng) -> usize {
+    let mut left = rng.uniform() * weights.iter().sum::<f64>();
+    let hit = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    });
+    hit.unwrap_or(weights.len() - 1)
 }
 
 /// The memo: the best trials, in order.
@@ -199,5 +251,12 @@ impl Best {
             let order = ranked(&self.members);
             self.members = order.into_iter().take(keep).map(|k| self.members[k].clone()).collect();
         }
+    }
+
+    /// Where the best are, in order; with several metrics only those on the first front.
+    fn points<'a>(&self, study: &'a Study, several: bool) -> Vec<&'a Point> {
+        let fronts = if several { fronts(&self.members) } else { vec![0; self.members.len()] };
+        let first = self.members.iter().zip(fronts).filter(|(_, front)| *front == 0);
+        first.map(|(member, _)| &study.trials()[member.trial as usize].point).collect()
     }
 }

@@ -5,7 +5,7 @@
 use crate::event::{Failure, Outcome};
 use crate::metric::CurveValue;
 use crate::study::Study;
-use crate::trial::{Trial, WorkState};
+use crate::trial::{Piece, Trial, WorkState};
 
 /// A trial with its loss at some step; infinite if it failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,15 @@ pub(super) fn deepest(study: &Study, count: usize) -> Option<u64> {
     let mut depths: Vec<u64> = study.trials().iter().filter_map(|trial| depth(study, trial)).collect();
     depths.sort_unstable_by(|a, b| b.cmp(a));
     depths.get(count.checked_sub(1)?).copied()
+}
+
+/// Trials that a scheduler stopped for good before they came to `step`, in the order of their numbers.
+pub(super) fn stopped_before(study: &Study, step: u64) -> impl Iterator<Item = u32> {
+    let is_before = move |trial: &&Trial| {
+        let reached = trial.piece(0).and_then(Piece::last_loss).map_or(0, |(step, _)| step);
+        !trial.outside && matches!(trial.outcome(), Some(Outcome::Pruned)) && reached < step
+    };
+    study.trials().iter().filter(is_before).map(|trial| trial.number)
 }
 
 /// Where a trial that does not run has come to; none if it says nothing.

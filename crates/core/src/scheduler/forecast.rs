@@ -65,7 +65,7 @@ struct Forecast {
 
 impl Default for Forecast {
     fn default() -> Self {
-        Self { chance: 0.05, min_trials: 20, scheduler: Wrapped::Name("asha".into()) }
+        Self { chance: 0.05, min_trials: 20, scheduler: Wrapped::named("asha") }
     }
 }
 

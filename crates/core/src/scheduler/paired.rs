@@ -31,9 +31,13 @@ pub(super) fn differences<K: Ord>(own: &[Measured<K>], others: &[Measured<K>]) -
     own.iter().filter_map(behind).collect()
 }
 
-/// The mean loss.
-pub(super) fn mean<K>(losses: &[Measured<K>]) -> f64 {
-    losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64
+/// The losses alone.
+pub(super) fn losses<K>(measured: &[Measured<K>]) -> Vec<f64> {
+    measured.iter().map(|(_, loss)| *loss).collect()
+}
+
+pub(super) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// The p-value of [`signed_rank`] if `own` losses are worse than others by that test and in the mean: below `risk`, on
@@ -45,7 +49,7 @@ pub(super) fn worse_by_ranks<K: Ord>(
     risk: f64,
 ) -> Option<f64> {
     let differences = differences(own, others);
-    let is_worse = differences.len() >= least && mean(own) > mean(others);
+    let is_worse = differences.len() >= least && mean(&losses(own)) > mean(&losses(others));
     signed_rank(&differences).filter(|p| is_worse && *p < risk)
 }
 
@@ -60,7 +64,7 @@ pub(super) fn chance_ahead(differences: &[f64], of: usize, noise: Option<Noise>)
     if n == 0 {
         return 1.0;
     }
-    let mean = differences.iter().sum::<f64>() / n as f64;
+    let mean = mean(differences);
     let left = of.saturating_sub(n) as f64;
     let (variance, freedom) = variance(differences, noise);
     if freedom < 1.0 && left > 0.0 {
@@ -72,20 +76,19 @@ pub(super) fn chance_ahead(differences: &[f64], of: usize, noise: Option<Noise>)
 
 /// The chance that the mean of what the differences are drawn from is below 0; as [`chance_ahead`], with infinitely many to come.
 pub(super) fn chance_better(differences: &[f64], noise: Option<Noise>) -> f64 {
-    let n = differences.len() as f64;
-    let mean = differences.iter().sum::<f64>() / n;
+    let mean = mean(differences);
     let (variance, freedom) = variance(differences, noise);
     if freedom < 1.0 {
         return 1.0;
     }
-    let scale = (variance / n).sqrt();
+    let scale = (variance / differences.len() as f64).sqrt();
     if scale <= 0.0 { f64::from(u8::from(mean <= 0.0)) } else { student_tail(mean / scale, freedom) }
 }
 
 /// The variance of one difference, and its degrees of freedom.
 fn variance(differences: &[f64], noise: Option<Noise>) -> (f64, f64) {
     let n = differences.len() as f64;
-    let mean = differences.iter().sum::<f64>() / n;
+    let mean = mean(differences);
     let squares: f64 = differences.iter().map(|difference| (difference - mean).powi(2)).sum();
     let (lent, squares_lent) =
         noise.map_or((0.0, 0.0), |noise| (noise.freedom, noise.freedom * noise.variance));

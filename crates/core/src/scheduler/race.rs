@@ -7,7 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::paired::{Noise, chance_ahead, chance_better, differences, mean, worse_by_ranks};
+use super::paired::{
+    Measured, Noise, chance_ahead, chance_better, differences, losses, mean, worse_by_ranks,
+};
 use super::wrapped::Wrapped;
 use super::{Allowance, Assignment, Scheduler, Verdict, figure, with_sibling};
 use crate::event::{Outcome, Work};
@@ -207,57 +209,34 @@ impl Race {
     /// Why a trial cannot win, if it cannot.
     fn verdict(&self, study: &Study, trial: &Trial) -> Option<String> {
         let best = study.incumbent().filter(|best| study.violation(best) <= 0.0)?;
-        let metrics = study.metrics();
-        let own: Vec<(u16, f64)> = trial.replicate_losses(metrics, 0).collect();
-        if own.len() < usize::from(self.first) {
+        let pair = Pair::of(study, trial, best);
+        if pair.own.len() < usize::from(self.first) || pair.behind.is_empty() {
             return None;
         }
-        let others: Vec<(u16, f64)> = best.replicate_losses(metrics, 0).collect();
-        let differences = differences(&own, &others);
-        if differences.is_empty() {
-            return None;
+        let why = match self.rule {
+            Rule::Interval => self.by_interval(study, &pair),
+            Rule::Wilcoxon => self.by_ranks(&pair),
+            Rule::Forgiving => by_the_worst(study, &pair),
+        }?;
+        Some(format!("after {} of {} replicates: {why}", pair.own.len(), pair.others.len()))
+    }
+
+    fn by_interval(&self, study: &Study, pair: &Pair) -> Option<String> {
+        let Pair { best, others, behind, .. } = pair;
+        // Another name for the same thing: no further replicate can tell them apart.
+        if behind.len() > 1 && behind.iter().all(|difference| *difference == 0.0) {
+            return Some(format!("the same as trial {best} on all of them"));
         }
-        let told = |loss: f64| figure(metrics.objectives[0].direction.turn(loss));
-        let so_far = format!("after {} of {} replicates", own.len(), others.len());
-        match self.rule {
-            // Another name for the same thing: no further replicate can tell them apart.
-            Rule::Interval
-                if differences.len() > 1 && differences.iter().all(|difference| *difference == 0.0) =>
-            {
-                Some(format!("{so_far}: the same as trial {} on all of them", best.number))
-            }
-            Rule::Interval => {
-                let chance = chance_ahead(&differences, others.len(), noise(study));
-                let gap = figure(differences.iter().sum::<f64>() / differences.len() as f64);
-                (chance < self.risk()).then(|| {
-                    format!(
-                        "{so_far}: worse than trial {} by {gap} on the same ones, chance to win {}",
-                        best.number,
-                        percent(chance)
-                    )
-                })
-            }
-            Rule::Wilcoxon => {
-                let p = worse_by_ranks(&own, &others, 2, self.risk())?;
-                Some(format!(
-                    "{so_far}: worse than trial {} with p = {} (signed ranks)",
-                    best.number,
-                    figure(p)
-                ))
-            }
-            Rule::Forgiving => {
-                let worst = others.iter().map(|(_, loss)| *loss).fold(f64::NEG_INFINITY, f64::max);
-                let own = mean(&own);
-                (own > worst).then(|| {
-                    format!(
-                        "{so_far}: {} on average, and the worst replicate of trial {} is {}",
-                        told(own),
-                        best.number,
-                        told(worst)
-                    )
-                })
-            }
-        }
+        let chance = chance_ahead(behind, others.len(), noise(study));
+        (chance < self.risk()).then(|| {
+            let (gap, chance) = (figure(mean(behind)), percent(chance));
+            format!("worse than trial {best} by {gap} on the same ones, chance to win {chance}")
+        })
+    }
+
+    fn by_ranks(&self, pair: &Pair) -> Option<String> {
+        let p = worse_by_ranks(&pair.own, &pair.others, 2, self.risk())?;
+        Some(format!("worse than trial {} with p = {} (signed ranks)", pair.best, figure(p)))
     }
 
     /// Once nothing else is left to do: trials that may be the best are measured again.
@@ -291,16 +270,42 @@ impl Race {
             .collect();
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
         let Some(&(violation, _, leader)) = ranked.first() else { return Vec::new() };
-        let losses = |number: u32| -> Vec<(u16, f64)> {
-            study.trials()[number as usize].replicate_losses(metrics, 0).collect()
+        let behind = |number: u32| {
+            Pair::of(study, &study.trials()[number as usize], &study.trials()[leader as usize]).behind
         };
-        let others = losses(leader);
-        let may_be_better = |number: u32| {
-            number == leader || chance_better(&differences(&losses(number), &others), noise(study)) >= DOUBT
-        };
+        let may_be_better =
+            |number: u32| number == leader || chance_better(&behind(number), noise(study)) >= DOUBT;
         let level = ranked.iter().take_while(|rank| rank.0 <= violation.max(0.0));
         level.map(|rank| rank.2).take(self.finalists).filter(|number| may_be_better(*number)).collect()
     }
+}
+
+/// A trial beside the best one, by the replicates that each has completed.
+struct Pair {
+    best: u32,
+    own: Vec<Measured<u16>>,
+    others: Vec<Measured<u16>>,
+    /// By how much it is worse on each that both have.
+    behind: Vec<f64>,
+}
+
+impl Pair {
+    fn of(study: &Study, trial: &Trial, best: &Trial) -> Self {
+        let losses = |trial: &Trial| trial.replicate_losses(study.metrics(), 0).collect::<Vec<_>>();
+        let (own, others) = (losses(trial), losses(best));
+        Self { best: best.number, behind: differences(&own, &others), own, others }
+    }
+}
+
+/// The forgiving rule.
+fn by_the_worst(study: &Study, pair: &Pair) -> Option<String> {
+    let worst = pair.others.iter().map(|(_, loss)| *loss).fold(f64::NEG_INFINITY, f64::max);
+    let own = mean(&losses(&pair.own));
+    let told = |loss: f64| figure(study.metrics().objectives[0].direction.turn(loss));
+    (own > worst).then(|| {
+        let (own, worst) = (told(own), told(worst));
+        format!("{own} on average, and the worst replicate of trial {} is {worst}", pair.best)
+    })
 }
 
 /// Whether a finalist is given up: some other has been measured again to the end, and the chance that this one's mean over all
@@ -308,7 +313,7 @@ impl Race {
 fn has_lost(study: &Study, trial: &Trial) -> bool {
     let Some(best) = study.incumbent().filter(|best| best.is_confirmed()) else { return false };
     let metrics = study.metrics();
-    let all = |trial: &Trial| -> Vec<(u16, f64)> {
+    let all = |trial: &Trial| -> Vec<Measured<u16>> {
         trial.replicate_losses(metrics, 0).chain(trial.confirmation_losses(metrics, 0)).collect()
     };
     let (own, others) = (all(trial), all(best));

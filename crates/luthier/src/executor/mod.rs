@@ -102,6 +102,14 @@ pub enum End {
     Stopped,
     /// Its own seconds or trials were used up.
     Limit,
+    /// A trial could not be started, and not by fault of its params: a full disk, a program that is not there. It was given
+    /// back and is the first to be run when that is mended; what ran beside it was finished.
+    NotStarted {
+        /// The trial's number.
+        trial: u32,
+        /// Why.
+        problem: Arc<str>,
+    },
 }
 
 /// Something a display may want to know.

@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
             if sweep {
                 turn.sweep()?;
             }
-            if ask {
+            if ask && outbox.end.is_none() {
                 let used = turn.study().tally().finished().saturating_sub(before)
                     + (slots.len() - idle.len()) as u64;
                 let room = limit.map_or(u64::MAX, |limit| limit.saturating_sub(used));
@@ -354,10 +354,17 @@ fn answer(
             let asked_to_stop = turn.study().stopping().contains(&work.trial);
             let taken = |piece: &Piece| piece.attempt != *attempt || piece.state == WorkState::Waiting;
             let gone = turn.study().piece(*work).is_none_or(taken);
+            let unable = match &returned.result {
+                Err((Failure::NotStarted { problem }, _)) => Some(problem.clone()),
+                _ => None,
+            };
             if asked_to_stop {
                 turn.cancel(*work, *attempt, returned.seconds)?;
             } else if stop_now && interrupt.load(Ordering::Relaxed) && !has_arrived(turn, *work, &returned) {
                 turn.give_back(*work, *attempt)?;
+            } else if let Some(problem) = unable {
+                turn.give_back(*work, *attempt)?;
+                outbox.end.get_or_insert(End::NotStarted { trial: work.trial, problem });
             } else {
                 turn.finish(*work, *attempt, returned)?;
             }

@@ -155,11 +155,11 @@ impl Tray {
         Running::new(assigned, link, interrupt, folder, self.desk.clock.clone()).sharing(self.sharing)
     }
 
-    /// The next trial that can begin. One whose parent's checkpoint is lost fails.
+    /// The next trial that can begin. One whose parent's checkpoint is lost fails; a full disk is nobody's fault.
     fn pop(&mut self) -> Option<Start> {
         while let Some(start) = self.waiting.pop_front() {
             let result = match self.make_ready(&start.assigned) {
-                Err(error) => Err(Failure::error(format!("it cannot begin with its checkpoint: {error}"))),
+                Err(error) => Err(cannot_begin(&error)),
                 Ok(true) => return Some(start),
                 Ok(false) => Ok(()),
             };
@@ -280,6 +280,14 @@ impl Desk {
         for (slot, leftover) in unfinished {
             self.finish(slot, returned(Err(failed.clone()), leftover.unwrap_or_default()));
         }
+    }
+}
+
+fn cannot_begin(error: &io::Error) -> Failure {
+    let problem = format!("it cannot begin with its checkpoint: {error}");
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Failure::error(problem),
+        _ => Failure::NotStarted { problem: problem.into() },
     }
 }
 

@@ -405,7 +405,15 @@ impl Command {
 
     fn start(&self, running: &Running<'_>) -> Result<Program, Failed> {
         let launch = self.launch(running)?;
-        let process = launch.start().map_err(|e| not_started(e.to_string()))?;
+        let process = launch.start().map_err(|error| {
+            let problem = error.to_string();
+            let is_by_params = self.arguments.first().is_some_and(Template::depends_on_params);
+            if is_by_params {
+                Failure::error(format!("could not start: {problem}")).into()
+            } else {
+                not_started(problem)
+            }
+        })?;
         let folder = absolute(running.folder())?;
         let wire = self.spec.knobs.and_then(|by| Wire::new(by, process.take_stdin(), &folder));
         // A program that prints faster than reports are written down waits, as at any full pipe.
@@ -657,7 +665,10 @@ impl<'a, 'b> Watch<'a, 'b> {
             self.running.conclude(last.into_iter().collect());
         } else if self.running.ended().is_none() && !self.program.has_spoken && !self.is_at_budget() {
             let metric = self.command.reading.first_metric();
-            return failed(Failure::NoResult { metric });
+            // What it printed instead tells more than its warnings do.
+            let said = capture::detail(tails.get(..1).unwrap_or_default());
+            let detail = if said.is_empty() { capture::detail(tails) } else { said };
+            return Err(Failed { reason: Failure::NoResult { metric }, detail });
         }
         Ok(())
     }

@@ -24,7 +24,8 @@ use crate::session::{Assigned, Reply, Returned};
 pub trait Objective: Send + Sync {
     /// Evaluates one trial: reports values through `running` and returns when it is done, or when a report said so.
     ///
-    /// A failure is data: it is recorded with the trial and the study goes on.
+    /// A failure is data: it is recorded with the trial and the study goes on. But where it is [`Failure::NotStarted`],
+    /// which says nothing about the params, the trial is given back and the run ends.
     fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed>;
 
     /// How many trials one call of [`Objective::evaluate_batch`] can evaluate at once, at least 1; default 1. It is

@@ -26,7 +26,7 @@ use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::objective::knob;
 use luthier_nn::{NetworkSpec, Settings};
 
-use super::tune::{Kind, check_unchanged, described, description, stored};
+use super::tune::{Kind, check_unchanged, described, description, stored, told_end};
 use crate::lineage;
 use crate::opening::{
     BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, read_study_file, trials_of, with_hint,
@@ -406,6 +406,9 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
         screen.say(note);
     }
     if !created && !study.trials().is_empty() {
+        for unused in unused(study, arguments) {
+            screen.say(unused);
+        }
         screen.say(lineage::tree(study));
     }
     let has_rate = ["learning_rate", "lr", "eta"].iter().any(|name| study.space().find(name).is_some());
@@ -413,6 +416,25 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
     if !has_rate && options.get("lower").is_none_or(serde_json::Value::is_null) {
         screen.say("no parameter is called learning_rate, lr or eta, so going back lowers nothing; name one with --rule lower=NAME");
     }
+}
+
+/// What `--set` says to a run that has begun with something else.
+fn unused(study: &Study, arguments: &Arguments) -> Vec<String> {
+    let first = study.trials().first().map(|trial| study.params(trial)).unwrap_or_default();
+    let told = |(given, value): (String, Value)| {
+        let full = Settings::full_name(&given).unwrap_or_else(|_| given.clone());
+        let name = [&*given, &*full].into_iter().find(|name| first.get(name).is_some())?;
+        let began = first.get(name).filter(|began| match (began.as_f64(), value.as_f64()) {
+            (Some(began), Some(value)) => began.to_bits() != value.to_bits(),
+            _ => began.to_string() != value.to_string(),
+        })?;
+        Some(format!(
+            "--set {} is not used: the run began with {}; `--send \"{name} {value}\"` turns the knob",
+            report::safe(&given),
+            report::safe(&began.to_string())
+        ))
+    };
+    parse_set(&arguments.set).unwrap_or_default().into_iter().filter_map(told).collect()
 }
 
 /// Parameters whose first values nobody has chosen.
@@ -580,6 +602,10 @@ fn finish(
     let state = last.map(Trial::state);
     text.push_str(&match (end, state) {
         (End::Stopped, _) => format!("stopped by you; to go on: luthier babysit {shown}\n"),
+        (End::NotStarted { .. }, _) => {
+            is_good = false;
+            format!("{}\nto go on: luthier babysit {shown}\n", told_end(end))
+        }
         (End::Done(Done::Failures(_)) | End::Limit, _) | (_, Some(TrialState::Failed | TrialState::Pruned)) => {
             is_good = false;
             let why = last.map(screen::reason).unwrap_or_default();

@@ -83,6 +83,12 @@ impl Template {
         self.0.iter().any(|piece| matches!(piece, Piece::Placeholder(own) if own == name))
     }
 
+    /// Whether a parameter occurs.
+    pub(super) fn depends_on_params(&self) -> bool {
+        let is_param = |name: &str| !PLACEHOLDERS.contains(&name);
+        self.0.iter().any(|piece| matches!(piece, Piece::Placeholder(name) if is_param(name)))
+    }
+
     fn is_only_a_placeholder(&self) -> bool {
         matches!(self.0.as_slice(), [Piece::Placeholder(_)])
     }

@@ -330,6 +330,7 @@ impl Fit<'_> {
         if counts.is_empty() || (counts.len() == 1 && missing == 0) {
             return Ok(None);
         }
+        self.doubt_categories(index, &counts);
         let names: Vec<String> = counts.keys().cloned().collect();
         let place = match self.spec.missing_category {
             // Cells that are missing only later give zeros.
@@ -351,6 +352,24 @@ impl Fit<'_> {
         // With one name and missing cells, filling makes the column constant.
         let kind = ColumnKind::OneHot { names, missing: place };
         Ok((kind.width() > 1).then_some(kind))
+    }
+
+    /// Notes texts that are hardly meant as categories, unless the study says that they are.
+    fn doubt_categories(&mut self, index: usize, counts: &BTreeMap<String, usize>) {
+        let (names, known) = (counts.len(), counts.values().sum::<usize>());
+        if self.kinds.contains_key(&index) || names < FEW_CATEGORIES {
+            return;
+        }
+        let column = &self.table.names()[index];
+        if counts.keys().all(|name| has_decimal_comma(name)) {
+            self.notes.push(format!(
+                "column `{column}`: its cells look like numbers with a decimal comma and count as {names} categories; write `.` for `,`"
+            ));
+        } else if names * 10 > known * 9 {
+            self.notes.push(format!(
+                "column `{column}`: {names} different texts in {known} training rows tell little about other rows; `ignore` leaves it out"
+            ));
+        }
     }
 
     fn embed(&mut self, index: usize) -> Result<Option<ColumnKind>, DataError> {
@@ -380,6 +399,14 @@ impl Fit<'_> {
     fn rows(&self) -> impl Iterator<Item = usize> + use<'_> {
         self.train.iter().map(|&row| row as usize)
     }
+}
+
+/// Fewer categories are believed to be meant, however few the rows.
+const FEW_CATEGORIES: usize = 20;
+
+/// Whether a text is a number but for its one comma.
+fn has_decimal_comma(text: &str) -> bool {
+    text.matches(',').count() == 1 && text.replace(',', ".").parse::<f64>().is_ok()
 }
 
 fn too_many_categories(table: &Table, column: usize, distinct: usize, limit: usize) -> DataError {

@@ -1,0 +1,32 @@
+"""Verdicts: a bar passes, fails, or is not judged for want of runs."""
+
+import bars
+import pytest
+import report
+from test_measure import compared
+
+OURS = bars.AUTO + "+fidelity"
+
+
+def test_the_bar_of_several_fidelities_counts_every_moment():
+    # Ours is ahead at the first moment of both tasks and behind at the second of one only.
+    table = {
+        OURS: {("a", 0): [2.0, 2.0], ("b", 0): [1.0, 1.0]},
+        "peer+fidelity": {("a", 0): [5.0, 1.0], ("b", 0): [5.0, 4.0]},
+    }
+    bar = bars.fidelity_bar("here", compared(table))
+    assert bar.passed
+    assert bar.figures == "luthier:auto 1.25 (regret 0.150); peer 1.75 (regret 0.375)"
+    turned = {OURS: table["peer+fidelity"], "peer+fidelity": table[OURS]}
+    assert bars.fidelity_bar("here", compared(turned)).passed is False
+
+
+def test_without_peers_there_is_nothing_to_be_first_of():
+    alone = compared({OURS: {("a", 0): [2.0, 2.0]}})
+    assert bars.fidelity_bar("here", alone).passed is None
+
+
+@pytest.mark.parametrize(("half", "expected"), [(None, ["a", "b"]), ("development", ["b"])])
+def test_a_grid_takes_its_own_tasks_of_a_half(half, expected):
+    names = {"core": ["a", "b"], "development": ["b", "c"]}
+    assert report.Grid("", "core", 1, 1, ()).chosen(names.get, half) == expected
