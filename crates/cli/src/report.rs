@@ -351,6 +351,12 @@ pub(crate) fn said_instead(study: &Study, trial: &Trial) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
+/// What all trials together have taken: `2.5 s of work, 507 epochs`.
+pub(crate) fn cost(study: &Study) -> String {
+    let (tally, unit) = (study.tally(), safe(&study.metrics().step));
+    format!("{} of work, {} {unit}s", duration(tally.seconds), tally.steps)
+}
+
 fn direction(study: &Study) -> Direction {
     study.metrics().objectives.first().map_or(Direction::Minimize, |metric| metric.direction)
 }
@@ -365,8 +371,7 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
     ));
     text.extend(plan(study).map(|plan| format!("next: {plan}\n")));
     text.push_str(&format!("{}\n", counts(study)));
-    let (tally, unit) = (study.tally(), safe(&study.metrics().step));
-    text.push_str(&format!("{} of work, {} {unit}s\n", duration(tally.seconds), tally.steps));
+    text.push_str(&format!("{}\n", cost(study)));
     if let Some(best) = study.incumbent() {
         text.push_str("best ");
         text.push_str(&best_block(study, best));

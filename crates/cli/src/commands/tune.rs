@@ -804,9 +804,7 @@ fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let End::Done(Done::Converged(verdict)) = end {
         result["converged"] = verdict.to_string().into();
     }
-    let tally = study.tally();
-    let unit = &study.metrics().step;
-    text.push_str(&format!("cost   {} of work, {} {unit}s\n", report::duration(tally.seconds), tally.steps));
+    text.push_str(&format!("cost   {}\n", report::cost(study)));
     text.push_str(&format!("study  {}\n", session.place()));
     text.push_str(&format!("{}\n", told_end(end)));
     text.push_str(&format!("to continue: {again}\n"));
