@@ -342,13 +342,13 @@ impl Engine {
         let seed = study.spec().seed;
         let mut given = given_values(space, wish).map_err(Done::Queue)?;
         let ranges = given_ranges(space, wish).map_err(Done::Queue)?;
-        let fill = space.default_point();
         let whole = space.complete(|k| given[k]);
         let leaves_open = (0..space.len()).any(|k| given[k].is_nan() && space.is_active(k, &whole.0));
         if ranges.is_empty() && !leaves_open && refusal(space, wish, &given, &whole).is_none() {
             // The sampler has nothing to add, and may take long to say so.
             return Ok((whole, Origin::Enqueued));
         }
+        let fill = space.default_point();
         let mut refused = None;
         for draw in 0..REFUSALS {
             let mut hand = Rng::stream(seed, u64::from(request.trial), Purpose::Enqueued, draw);
