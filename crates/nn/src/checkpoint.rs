@@ -14,7 +14,6 @@ use crate::network::Network;
 use crate::schedule::Plateau;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
-use crate::trainer::StoppingState;
 
 const FORMAT: &str = "luthier-checkpoint";
 const FILE: &str = "checkpoint.json";
@@ -48,6 +47,18 @@ pub struct Checkpoint {
     pub(crate) stopping: Option<StoppingState>,
     tensors: String,
     tensors_blake3: String,
+}
+
+/// Where early stopping stands, but for the best epoch's weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoppingState {
+    /// The best value so far, turned so that smaller is better.
+    pub(crate) best: Option<f64>,
+    /// The epoch it is of; 0 before the first.
+    pub(crate) best_epoch: usize,
+    /// Epochs since then.
+    pub(crate) waited: usize,
 }
 
 /// How far a run is, to be saved.

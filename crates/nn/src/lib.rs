@@ -38,6 +38,7 @@ mod architecture;
 mod augmentation;
 #[cfg(feature = "burn")]
 mod burn;
+mod bytes;
 mod checkpoint;
 mod data;
 mod dense;
@@ -80,6 +81,7 @@ mod winner;
 pub use self::burn::{BurnEngine, Compute};
 pub use activation::Activation;
 pub use architecture::Signature;
+pub use bytes::Bytes;
 pub use checkpoint::Checkpoint;
 pub use data::{
     Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
@@ -95,7 +97,7 @@ pub use evaluation::Evaluation;
 pub use export::{ExportError, Outputs, onnx};
 pub use fit::{Compile, Compiled, Fit, History};
 pub use initializer::{Initializer, InitializerKind};
-pub use limits::{Bytes, LimitError, Limits};
+pub use limits::{LimitError, Limits};
 pub use loss::{Link, Loss, LossError, LossKind, total_weight};
 pub use metrics::{Measured, Metric, Predicted, TargetKind, compute, predicted_class};
 pub use model::{Model, ModelError, Prediction};

@@ -10,7 +10,6 @@ use crate::activation::Activation;
 use crate::initializer::Initializer;
 use crate::loss::Loss;
 use crate::naming::named_choices;
-use crate::parameters::Parameter;
 
 named_choices! {
     /// What is around an input that a kernel or window slides over.
@@ -294,12 +293,6 @@ impl Network {
     pub fn outputs(&self) -> usize {
         let shapes = self.shapes().unwrap_or_default();
         shapes.last().map_or(0, |shape| shape.iter().product())
-    }
-
-    /// Number of weights that are learned; `usize::MAX` if there are more than that, 0 if the layers do not fit together.
-    pub fn parameter_count(&self) -> usize {
-        let parameters = self.parameters().unwrap_or_default();
-        parameters.iter().filter(|p| p.role.is_trained()).map(Parameter::len).fold(0, usize::saturating_add)
     }
 
     /// Layers that learn weights, the output and embeddings included, normalisation not counted: the longest chain of

@@ -107,6 +107,12 @@ impl Network {
         collect(&mut list, "layers", "", &self.input, &self.layers)?;
         Ok(list)
     }
+
+    /// Number of weights that are learned; `usize::MAX` if there are more than that, 0 if the layers do not fit together.
+    pub fn parameter_count(&self) -> usize {
+        let parameters = self.parameters().unwrap_or_default();
+        parameters.iter().filter(|p| p.role.is_trained()).map(Parameter::len).fold(0, usize::saturating_add)
+    }
 }
 
 fn collect(

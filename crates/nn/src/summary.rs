@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use crate::activation::Activation;
-use crate::limits::Bytes;
+use crate::bytes::Bytes;
 use crate::loss::Loss;
 use crate::network::{Cell, Conv, Layer, Network, Recurrent, ShapeError, chain_shapes};
 use crate::optimizer::OptimizerKind;

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::system::{self, Member, Tree};
-use super::unix::{ASKED, GREETING, KILL, MARK, Order, Step, TERMINATE, Word, say};
+use super::words::{ASKED, GREETING, KILL, MARK, Order, Step, TERMINATE, Word, say};
 use super::{Ended, Exit};
 
 /// Time between two looks at the tree: its memory, and whether the tuner still lives.

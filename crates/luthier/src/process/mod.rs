@@ -38,6 +38,8 @@ mod system;
 mod system;
 #[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+mod words;
 
 mod keys;
 pub mod supervisor;

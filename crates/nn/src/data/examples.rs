@@ -2,13 +2,17 @@
 //! time. Nothing is scaled here.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::path::Path;
 
 use super::array::Array;
 use super::formats::{Decoded, Purpose, Source};
-use super::preprocessing::{Column, Labels, RunningText, most_frequent};
-use super::{ColumnRef, ColumnType, DataError, DataSpec, Format, SplitKind, Table};
+use super::inputs::{Inputs, RunningWindows, Series};
+use super::order::{groups, in_order, missing_key, put_in_order, windows};
+use super::preprocessing::{Column, Labels, most_frequent};
+use super::split::{Division, Fold, Fractions, Split};
+use super::text::RunningText;
+use super::{ColumnRef, ColumnType, DataError, DataSpec, Format, OuterFold, SplitKind, Table};
+use crate::rng::seed_from_u64;
 
 /// Everything that problems on the same data share.
 #[derive(Debug)]
@@ -28,72 +32,6 @@ pub(super) struct Examples {
     pub(super) fingerprint: String,
     pub(super) notes: Vec<String>,
 }
-
-/// What examples consist of.
-#[derive(Debug)]
-pub(super) enum Inputs {
-    /// Each row of a table is an example.
-    Columns {
-        table: Table,
-        features: Vec<usize>,
-        targets: Vec<usize>,
-    },
-    Series(Series),
-    Array(Array),
-    /// Each cell of a column of text is an example.
-    Lines {
-        table: Table,
-        column: usize,
-    },
-    Running(RunningWindows),
-}
-
-/// Each run of `window` rows is an example.
-#[derive(Debug)]
-pub(super) struct Series {
-    pub(super) table: Table,
-    pub(super) features: Vec<usize>,
-    pub(super) targets: Vec<usize>,
-    pub(super) window: usize,
-    /// First row of each example.
-    pub(super) starts: Vec<u32>,
-}
-
-impl Series {
-    /// The rows of the table that some examples cover, each once.
-    pub(super) fn rows(&self, examples: &[u32]) -> Vec<u32> {
-        let mut covered = vec![false; self.table.len()];
-        for &example in examples {
-            let start = self.starts[example as usize] as usize;
-            covered[start..start + self.window].fill(true);
-        }
-        (0..covered.len() as u32).filter(|&row| covered[row as usize]).collect()
-    }
-}
-
-/// Each run of `steps` tokens is an example; the token after it is the target.
-#[derive(Debug)]
-pub(super) struct RunningWindows {
-    pub(super) text: RunningText,
-    pub(super) steps: usize,
-    pub(super) stride: usize,
-    pub(super) starts: Vec<u32>,
-}
-
-impl RunningWindows {
-    /// Places of the tokens of some examples.
-    pub(super) fn rows(&self, examples: &[u32]) -> impl Iterator<Item = usize> {
-        examples.iter().flat_map(|&example| {
-            let start = self.starts[example as usize] as usize;
-            start..start + self.steps
-        })
-    }
-}
-
-/// Tokens of an example of a running text if nothing is said.
-const USUAL_STEPS: usize = 64;
-/// Examples of a running text if nothing is said, at most.
-const USUAL_WINDOWS: usize = 200_000;
 
 impl Examples {
     /// Reads all files of `spec`; relative names are looked up in `base`.
@@ -278,6 +216,48 @@ impl Examples {
     }
 }
 
+impl Examples {
+    pub(super) fn division(&self) -> Division<'_> {
+        Division {
+            kind: self.split,
+            classes: self.labels.classes(),
+            groups: self.groups.as_deref(),
+            order: self.order.as_deref(),
+        }
+    }
+
+    /// The three parts; the last examples are the test part if they came from a test file.
+    pub(super) fn parts(&self) -> Result<Split, DataError> {
+        if let Some(outer) = self.spec.outer {
+            return self.outer_parts(outer);
+        }
+        let own = (self.rows - self.test) as u32;
+        let test = if self.test > 0 { 0.0 } else { self.spec.test };
+        let fractions = Fractions { validation: self.spec.validation, test };
+        let rows: Vec<u32> = (0..own).collect();
+        let mut parts = self.division().split(&rows, fractions, &seed_from_u64(self.spec.seed))?;
+        if self.test > 0 {
+            parts.test = (own..self.rows as u32).collect();
+        }
+        Ok(parts)
+    }
+
+    /// An outer fold is the test part; the rows that it does not score are divided into the others.
+    fn outer_parts(&self, OuterFold { fold, folds }: OuterFold) -> Result<Split, DataError> {
+        if self.test > 0 {
+            return Err(DataError::OuterTest);
+        }
+        let rows: Vec<u32> = (0..self.rows as u32).collect();
+        let all = self.division().folds(&rows, folds, 1, self.spec.seed)?;
+        let expected = "below the number of outer folds, for they count from 0";
+        let setting = || DataError::Setting { name: "outer.fold", value: fold.to_string(), expected };
+        let Fold { train, validation } = all.get(fold).ok_or_else(setting)?;
+        let fractions = Fractions { validation: self.spec.validation, test: 0.0 };
+        let parts = self.division().split(train, fractions, &seed_from_u64(self.spec.seed))?;
+        Ok(Split { test: validation.clone(), ..parts })
+    }
+}
+
 /// Refuses numbers that make no examples.
 fn check(spec: &DataSpec) -> Result<(), DataError> {
     let sizes = [
@@ -344,37 +324,6 @@ fn text_column(table: &Table, targets: &[usize], spec: &DataSpec) -> Result<usiz
     columns.max_by_key(|&column| length(column)).filter(|&column| length(column) > 0).ok_or(DataError::NoText)
 }
 
-/// Group of each row, numbered as they come.
-fn groups(table: &Table, column: usize) -> Result<Vec<u32>, DataError> {
-    let mut numbers: HashMap<String, u32> = HashMap::new();
-    let number = |row| {
-        let cell = table.cell(row, column).ok_or_else(|| missing_key(table, row, "group", column))?;
-        let next = numbers.len() as u32;
-        Ok(*numbers.entry(cell.into_owned()).or_insert(next))
-    };
-    (0..table.len()).map(number).collect()
-}
-
-/// Brings a series into order, groups one after another; returns the group of each row.
-pub(super) fn put_in_order(
-    table: &mut Table,
-    own: usize,
-    spec: &DataSpec,
-) -> Result<Option<Vec<u32>>, DataError> {
-    if let Some(time) = &spec.time {
-        let time = table.column(time)?;
-        let order = [in_order(table, time, 0..own)?, in_order(table, time, own..table.len())?].concat();
-        table.reorder(&order);
-    }
-    let Some(group) = &spec.group else { return Ok(None) };
-    let column = table.column(group)?;
-    let numbers = groups(table, column)?;
-    let mut order: Vec<u32> = (0..table.len() as u32).collect();
-    order.sort_by_key(|&row| (row as usize >= own, numbers[row as usize]));
-    table.reorder(&order);
-    groups(table, column).map(Some)
-}
-
 /// The examples of a time series.
 #[derive(Clone, Copy)]
 struct Windows {
@@ -435,51 +384,10 @@ fn series_features(table: &Table, spec: &DataSpec, notes: &mut Vec<String>) -> R
     Ok(features)
 }
 
-/// Some rows from the earliest to the last.
-pub(super) fn in_order(table: &Table, column: usize, rows: Range<usize>) -> Result<Vec<u32>, DataError> {
-    let first = rows.start as u32;
-    let rows: Vec<u32> = rows.map(|row| row as u32).collect();
-    Ok(by_time(table, column, &rows)?.into_iter().map(|place| first + place).collect())
-}
-
-/// Places in `rows` from the earliest to the last: by number, or as text (as dates are when the year comes first).
-fn by_time(table: &Table, column: usize, rows: &[u32]) -> Result<Vec<u32>, DataError> {
-    let row = |place: u32| rows[place as usize] as usize;
-    let mut places: Vec<u32> = (0..rows.len() as u32).collect();
-    if let Some(&place) = places.iter().find(|&&place| table.cell(row(place), column).is_none()) {
-        return Err(missing_key(table, row(place), "time", column));
-    }
-    if table.is_numeric(column) {
-        let time = |&row: &u32| table.number(row as usize, column).map(Option::unwrap_or_default);
-        let times: Vec<f64> = rows.iter().map(time).collect::<Result<_, _>>()?;
-        places.sort_by(|&a, &b| times[a as usize].total_cmp(&times[b as usize]));
-    } else {
-        places.sort_by(|&a, &b| table.cell(row(a), column).cmp(&table.cell(row(b), column)));
-    }
-    Ok(places)
-}
-
-fn missing_key(table: &Table, row: usize, key: &'static str, column: usize) -> DataError {
-    DataError::MissingKey { at: table.place(row), key, column: table.names()[column].clone() }
-}
-
 /// Whether a column is text without repetition, as a date in a time series is.
 fn is_stamp(table: &Table, column: usize) -> bool {
     let mut seen = HashSet::new();
     (0..table.len()).all(|row| table.text(row, column).is_some_and(|cell| seen.insert(cell)))
-}
-
-/// Where windows of `length` places begin whose target, `horizon` places after the last, lies in the same piece. Pieces
-/// end at `ends`.
-pub(super) fn windows(ends: &[usize], length: usize, horizon: usize, stride: usize) -> Vec<u32> {
-    let mut first = 0;
-    let mut starts = Vec::new();
-    for &end in ends {
-        let last = (end + 1).saturating_sub(length + horizon);
-        starts.extend((first..last).step_by(stride).map(|start| start as u32));
-        first = end;
-    }
-    starts
 }
 
 /// The token after each window, as a class. Tokens beyond the vocabulary share one class.

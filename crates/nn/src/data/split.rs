@@ -1,9 +1,8 @@
 //! Which examples are for training, validation and test, and the folds of cross-validation: at random (class by class),
 //! by group or in order of time. Row numbers only; no data here.
 
-use super::examples::Examples;
-use super::{DataError, DataSpec, OuterFold, SplitKind};
-use crate::rng::{Purpose, Stream, seed_from_u64};
+use super::{DataError, DataSpec, SplitKind};
+use crate::rng::{Purpose, Stream};
 
 /// Numbers of the examples of each part, ascending.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,50 +38,6 @@ pub(super) struct Division<'a> {
 pub(super) struct Fractions {
     pub(super) validation: f64,
     pub(super) test: f64,
-}
-
-impl Examples {
-    pub(super) fn division(&self) -> Division<'_> {
-        Division {
-            kind: self.split,
-            classes: self.labels.classes(),
-            groups: self.groups.as_deref(),
-            order: self.order.as_deref(),
-        }
-    }
-
-    /// The three parts; the last examples are the test part if they came from a test file.
-    pub(super) fn parts(&self) -> Result<Split, DataError> {
-        if let Some(outer) = self.spec.outer {
-            return self.outer_parts(outer);
-        }
-        let own = (self.rows - self.test) as u32;
-        let test = if self.test > 0 { 0.0 } else { self.spec.test };
-        let fractions = Fractions { validation: self.spec.validation, test };
-        let rows: Vec<u32> = (0..own).collect();
-        let mut parts = self.division().split(&rows, fractions, &seed_from_u64(self.spec.seed))?;
-        if self.test > 0 {
-            parts.test = (own..self.rows as u32).collect();
-        }
-        Ok(parts)
-    }
-}
-
-impl Examples {
-    /// An outer fold is the test part; the rows that it does not score are divided into the others.
-    fn outer_parts(&self, OuterFold { fold, folds }: OuterFold) -> Result<Split, DataError> {
-        if self.test > 0 {
-            return Err(DataError::OuterTest);
-        }
-        let rows: Vec<u32> = (0..self.rows as u32).collect();
-        let all = self.division().folds(&rows, folds, 1, self.spec.seed)?;
-        let expected = "below the number of outer folds, for they count from 0";
-        let setting = || DataError::Setting { name: "outer.fold", value: fold.to_string(), expected };
-        let Fold { train, validation } = all.get(fold).ok_or_else(setting)?;
-        let fractions = Fractions { validation: self.spec.validation, test: 0.0 };
-        let parts = self.division().split(train, fractions, &seed_from_u64(self.spec.seed))?;
-        Ok(Split { test: validation.clone(), ..parts })
-    }
 }
 
 impl Division<'_> {
@@ -334,6 +289,7 @@ fn check_fractions(spec: &DataSpec) -> Result<(), DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::seed_from_u64;
 
     fn random(classes: Option<&[u32]>) -> Division<'_> {
         Division { kind: SplitKind::Random, classes, groups: None, order: None }

@@ -31,7 +31,6 @@ use crate::target::TargetError;
 use batches::Batches;
 pub use report::EpochReport;
 use stopping::Stopping;
-pub(crate) use stopping::StoppingState;
 
 /// One run: a network being trained on a problem. The same problem, network, settings and seed give the same reports,
 /// bit for bit, on the same machine; whether the run was interrupted does not matter. (`max_seconds` alone makes a run

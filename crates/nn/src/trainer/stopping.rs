@@ -1,8 +1,7 @@
 //! Early stopping: watches rows split off from the training part, and says when the best epoch lies too far back. It
 //! never sees the rows that score the trial.
 
-use serde::{Deserialize, Serialize};
-
+use crate::checkpoint::StoppingState;
 use crate::data::Problem;
 use crate::engine::{Engine, Tensor};
 use crate::evaluation::{Evaluation, Selection};
@@ -21,18 +20,6 @@ pub(super) struct Stopping {
     pub(super) state: StoppingState,
     /// The weights of the best epoch; empty before the first.
     pub(super) best_weights: Vec<Tensor>,
-}
-
-/// The part of it that is in a checkpoint beside the weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StoppingState {
-    /// The best value so far, turned so that smaller is better.
-    best: Option<f64>,
-    /// The epoch it is of; 0 before the first.
-    pub(crate) best_epoch: usize,
-    /// Epochs since then.
-    waited: usize,
 }
 
 /// What is watched.

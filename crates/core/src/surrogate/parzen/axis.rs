@@ -12,6 +12,14 @@ const WIDE_MASS: f64 = -0.959_916_333_695_622_3;
 /// Priors on grids up to this many cells are tabulated.
 const TABLE: u64 = 1024;
 
+/// The cell of a slot that is vacant or whose observation lacks the parameter.
+pub(super) const NO_CELL: u32 = u32::MAX;
+
+/// A cell's number where it is kept; those of finer grids are never looked at.
+pub(super) fn short(cell: u64) -> u32 {
+    cell.min(u64::from(NO_CELL - 1)) as u32
+}
+
 /// What a model knows about one parameter.
 #[derive(Clone, Debug)]
 pub struct Axis {

@@ -1,7 +1,7 @@
 //! The kernels of one parameter: where they sit, how wide they are, and what they say about a value.
 
 use super::super::normal::{LN_SQRT_2PI, log_mass, quantile_between, tail};
-use super::axis::{Axis, Coordinate, Shape};
+use super::axis::{Axis, Coordinate, NO_CELL, Shape, short};
 use super::outline::{Outline, Probe};
 
 /// On grids up to so many cells, masses are remembered for kernels with the smallest bandwidth.
@@ -10,9 +10,6 @@ const FEW_CELLS: u64 = 4096;
 const FEW_SLOTS: usize = 4096;
 /// Rows remembered per grid: at most 4 MiB.
 const ROWS: usize = 64;
-
-/// The cell of a slot that is vacant or whose observation lacks the parameter.
-pub(super) const NO_CELL: u32 = u32::MAX;
 
 /// One active parameter of a query.
 pub(super) struct Query {
@@ -41,11 +38,6 @@ impl Spike {
         let whole = floor.ln_1p();
         Self { hit: (floor * prior.exp()).ln_1p() - whole, miss: floor.ln() + prior - whole }
     }
-}
-
-/// A cell's number where it is kept; those of finer grids are never looked at.
-pub(super) fn short(cell: u64) -> u32 {
-    cell.min(u64::from(NO_CELL - 1)) as u32
 }
 
 /// The kernels of one parameter, by slot.

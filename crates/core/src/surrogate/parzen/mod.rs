@@ -27,8 +27,9 @@ mod outline;
 use std::sync::Arc;
 
 pub use self::axis::Axis;
+use self::axis::NO_CELL;
 use self::axis::{Coordinate, Shape};
-use self::column::{Column, NO_CELL, Query, Spike};
+use self::column::{Column, Query, Spike};
 use self::outline::{Bounds, Probe, SLACK};
 use super::normal::LN_SQRT_2PI;
 use crate::rng::Rng;

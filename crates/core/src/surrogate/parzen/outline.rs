@@ -8,8 +8,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::axis::Shape;
-use super::column::NO_CELL;
+use super::axis::{NO_CELL, Shape};
 
 /// More than the rounding of a bound: each of 16 parameters has z² below 400 where it matters, off by 1e-3 at most.
 pub(super) const SLACK: f32 = 0.1;

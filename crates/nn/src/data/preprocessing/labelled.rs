@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::super::error::shown;
-use super::super::examples::{put_in_order, windows};
 use super::super::formats::{Decoded, Purpose, Source};
+use super::super::order::{put_in_order, windows};
+use super::super::text::RunningText;
 use super::super::{ColumnRef, DataError, Part, PartTargets, Place, Table};
 use super::columns::Columns;
-use super::tokens::{RunningText, Vocabulary};
+use super::tokens::Vocabulary;
 use super::{Features, Preprocessing, TargetEncoding, joined};
 
 /// Examples that a model cannot be measured on.

@@ -17,9 +17,11 @@ use self::scaling::Scaling;
 pub use self::targets::TargetEncoding;
 pub(super) use self::targets::{Column, Labels};
 use self::tokens::Vocabulary;
-pub(super) use self::tokens::{RunningText, most_frequent};
-use super::examples::{Inputs, Series, windows};
+pub(super) use self::tokens::most_frequent;
 use super::formats::{Decoded, Purpose, Source};
+use super::inputs::{Inputs, Series};
+use super::order::{in_order, windows};
+use super::text::RunningText;
 use super::{DataError, DataSpec, Table, Task};
 
 /// How an example becomes a network's inputs, and what its outputs mean.
@@ -214,7 +216,7 @@ impl Features {
             }
             (Self::Series { columns, window }, Decoded::Table(mut table)) => {
                 if let Some(time) = &reading.time {
-                    let order = super::examples::in_order(&table, table.column(time)?, 0..table.len())?;
+                    let order = in_order(&table, table.column(time)?, 0..table.len())?;
                     table.reorder(&order);
                 }
                 if table.len() < *window {
