@@ -119,6 +119,21 @@ impl Progress {
         }
     }
 
+    /// Says something that stays: above the block, as a line, or as an event.
+    pub(crate) fn say(&mut self, text: &str) {
+        let text = safe(text);
+        match &mut self.form {
+            Form::Nothing => {}
+            Form::Json => json_out(&json!({ "event": "remark", "text": text })),
+            Form::Lines => eprintln!("{text}"),
+            Form::Block(block) => {
+                block.draw(&[]);
+                eprintln!("{text}");
+                self.drawn = None;
+            }
+        }
+    }
+
     /// Notes what this process runs, and since when it can only wait for others.
     fn keep_account(&mut self, study: &Study, moment: Moment) {
         match moment {
@@ -265,8 +280,7 @@ impl Progress {
         // With replicates, a trial goes on when one of them has ended.
         let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
             // It may have been sent on already.
-            Some((WorkState::Paused, _)) => "paused",
-            Some((WorkState::Running, _)) if step > 0 => "paused",
+            Some((state, _)) if state == WorkState::Paused || (state == WorkState::Running && step > 0) => "paused",
             Some((WorkState::Ended, Some(Outcome::Completed { .. }))) => TrialState::Completed.name(),
             _ => trial.state().name(),
         };

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use luthier::core::convergence::{self, Advice};
 use luthier::core::engine::Engine;
 use luthier::core::event::{Failure, Origin, Outcome};
+use luthier::core::figures::about;
+pub(crate) use luthier::core::figures::figure as number;
 use luthier::core::metric::Direction;
 use luthier::core::study::Study;
 use luthier::core::trial::{Estimate, Trial, TrialState};
@@ -16,20 +18,6 @@ use serde_json::{Value, json};
 
 /// Bars of a sparkline, low to high.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
-/// A number for people: at most five significant digits.
-pub(crate) fn number(x: f64) -> String {
-    if x == 0.0 || !x.is_finite() {
-        return format!("{x}");
-    }
-    let magnitude = x.abs().log10().floor() as i32;
-    if !(-4..=9).contains(&magnitude) {
-        return format!("{x:.3e}");
-    }
-    let decimals = (4 - magnitude).clamp(0, 8) as usize;
-    let text = format!("{x:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
 
 /// A duration for people: `4.2 s`, `3 m 12 s`, `2 h 05 m`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -398,12 +386,7 @@ pub(crate) fn advice_line(study: &Study, advice: &Advice) -> String {
         [_] => "",
         _ => " of hypervolume",
     };
-    format!("{advice}; ten times the trials would gain about {}{what}", number(significant(advice.regret)))
-}
-
-/// Two significant digits: more is not known.
-fn significant(x: f64) -> f64 {
-    format!("{x:.1e}").parse().unwrap_or(x)
+    format!("{advice}; ten times the trials would gain about {}{what}", about(advice.regret))
 }
 
 /// What the sampler would do next and why, where its name does not say it all.
@@ -600,23 +583,6 @@ pub(crate) fn study_json(study: &Study, place: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        for (x, text) in [
-            (0.0, "0"),
-            (0.1, "0.1"),
-            (0.123_456_789, "0.12346"),
-            (12.0, "12"),
-            (1234.5678, "1234.6"),
-            (1e-7, "1.000e-7"),
-            (-3.25, "-3.25"),
-            (1e12, "1.000e12"),
-            (100_000.0, "100000"),
-        ] {
-            assert_eq!(number(x), text);
-        }
-    }
 
     #[test]
     fn durations_read_well() {

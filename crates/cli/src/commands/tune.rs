@@ -221,6 +221,7 @@ impl Ran {
         let mut progress = Progress::new(mode, session.study(), stop);
         let end = executor::run(&mut session, kind.objective(), &options, &mut |study, moment| {
             progress.update(study, moment);
+            kind.remarks().iter().for_each(|remark| progress.say(remark));
         });
         progress.finish();
         let end = end?;
@@ -393,6 +394,14 @@ impl Kind {
         match self {
             Self::Command(_) => &[],
             Self::Network(network) => network.notes(),
+        }
+    }
+
+    /// What has been noticed while trials ran, each once.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        match self {
+            Self::Command(command) => command.take_remarks(),
+            Self::Network(_) => Vec::new(),
         }
     }
 

@@ -11,8 +11,9 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -218,6 +219,20 @@ pub struct Command {
     threads: Vec<(String, String)>,
     supervisor: Option<PathBuf>,
     part: OuterPart,
+    remarks: Remarks,
+}
+
+/// What users should know about how their program speaks, each kind once.
+#[derive(Default)]
+struct Remarks {
+    is_told_of_steps: AtomicBool,
+    waiting: Mutex<Vec<String>>,
+}
+
+impl Remarks {
+    fn add(&self, text: String) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
 }
 
 impl Command {
@@ -249,7 +264,8 @@ impl Command {
         let reading = Reading::new(&spec.pattern, metrics, spec.result.is_some())?;
         let working_dir = spec.working_dir.as_ref().map_or_else(|| base.to_owned(), |dir| base.join(dir));
         let (threads, supervisor, part) = (Vec::new(), None, OuterPart::default());
-        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor, part })
+        let remarks = Remarks::default();
+        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor, part, remarks })
     }
 
     /// The same for `parallel` commands at once on `cores` cores: numerical libraries in the commands get their share
@@ -269,6 +285,11 @@ impl Command {
     pub fn supervised_by(mut self, executable: PathBuf) -> Self {
         self.supervisor = Some(executable);
         self
+    }
+
+    /// What was noticed about the program since this was asked last, in sentences for its user.
+    pub fn take_remarks(&self) -> Vec<String> {
+        std::mem::take(&mut *self.remarks.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn launch(&self, running: &Running<'_>) -> Result<Launch, Failed> {
@@ -440,6 +461,7 @@ impl Command {
             home: self.is_live().then(|| home(&folder)),
             begun: Instant::now(),
             has_spoken: false,
+            finals: 0,
             stands: (running.trial(), running.step()),
             last: BTreeMap::new(),
         })
@@ -505,6 +527,8 @@ struct Program {
     begun: Instant,
     /// Whether it has reported anything.
     has_spoken: bool,
+    /// How often it has given a value for an objective without a step.
+    finals: u64,
     /// The trial that it has served last, and the step it came to.
     stands: (u32, u64),
     /// Values that it gave without a step.
@@ -609,7 +633,10 @@ impl<'a, 'b> Watch<'a, 'b> {
 
     /// Reports values that have a step; gives back those that have none.
     fn pass_on(&mut self, found: Results) -> Option<BTreeMap<Arc<str>, f64>> {
-        let Some(step) = found.step else { return Some(found.values.into_iter().collect()) };
+        let Some(step) = found.step else {
+            self.program.finals += u64::from(self.command.reading.has_objective(&found));
+            return Some(found.values.into_iter().collect());
+        };
         if self.ended_by.is_some() {
             return None;
         }
@@ -658,6 +685,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             (None, Exit::Signal(signal)) => return failed(Failure::Signal { signal }),
             (None, Exit::SupervisorLost) => return failed(Failure::error("its supervisor was killed")),
         }
+        self.remark_on_steps();
         if let Err(problem) = self.read_result_file(&mut last) {
             return failed(Failure::error(problem));
         }
@@ -671,6 +699,18 @@ impl<'a, 'b> Watch<'a, 'b> {
             return Err(Failed { reason: Failure::NoResult { metric }, detail });
         }
         Ok(())
+    }
+
+    /// A curve without steps is taken for values of which the last counts.
+    fn remark_on_steps(&self) {
+        let (remarks, count) = (&self.command.remarks, self.program.finals);
+        if count > 1 && !self.program.has_spoken && !remarks.is_told_of_steps.swap(true, Ordering::Relaxed) {
+            let reading = &self.command.reading;
+            let (trial, metric, how) = (self.running.trial(), reading.first_metric(), reading.how_to_step());
+            remarks.add(format!(
+                "trial {trial} printed {metric} {count} times without a step, so only the last counts and no trial can be stopped early; {how}"
+            ));
+        }
     }
 
     /// A resumed command may find that it had already got where it was sent, or as far as it goes where nobody has said how far.
@@ -694,7 +734,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         let found = capture::numbers(&text);
         let found =
             found.ok_or_else(|| format!("the result file {} is not a JSON object", path.display()))?;
-        last.extend(found.values);
+        last.extend(found.into_iter().filter(|(name, _)| **name != *"step"));
         Ok(())
     }
 }
