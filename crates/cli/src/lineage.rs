@@ -86,8 +86,12 @@ pub(crate) fn words(params: &Params) -> String {
 }
 
 fn word(name: &str, value: &Value) -> String {
-    let value = value.as_f64().filter(|x| x.fract() != 0.0).map_or_else(|| safe(&value.to_string()), number);
-    format!("{} {value}", safe(name))
+    format!("{} {}", safe(name), figure(value))
+}
+
+/// A value, with few digits.
+pub(crate) fn figure(value: &Value) -> String {
+    value.as_f64().filter(|x| x.fract() != 0.0).map_or_else(|| safe(&value.to_string()), number)
 }
 
 /// How a trial ended, if there is something to say.

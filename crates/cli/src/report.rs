@@ -206,8 +206,8 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     for (name, value) in other_values(study, trial) {
         text.push_str(&format!("{} {}\n", safe(&name), number(value)));
     }
-    let unit = safe(&study.metrics().step);
-    text.push_str(&format!("{} {unit}s in {}\n", trial.step(), duration(trial.seconds())));
+    let steps = many(trial.step(), &study.metrics().step);
+    text.push_str(&format!("{steps} in {}\n", duration(trial.seconds())));
     text.push_str(&replicates_block(study, trial));
     for (work, piece) in trial.pieces() {
         if !piece.curve.is_empty() {
@@ -217,10 +217,17 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
         }
     }
     text.push_str(&failure_block(study, trial));
+    text.extend(why_stopped(trial).map(|why| format!("stopped: {}\n", safe(why))));
     for (_, key, value) in study.notes().iter().filter(|(number, ..)| *number == Some(trial.number)) {
         text.push_str(&format!("note {}: {}\n", safe(key), safe(&value.to_string())));
     }
     text
+}
+
+/// Why a scheduler stopped a trial, if one did.
+fn why_stopped(trial: &Trial) -> Option<&str> {
+    let mut whys = trial.pieces().filter_map(|(_, piece)| piece.why.as_deref());
+    whys.find(|why| trial.state() == TrialState::Pruned && !why.is_empty())
 }
 
 /// What each replicate of a trial came to, their mean with its standard error, and what measuring it again said; empty where a
@@ -304,6 +311,11 @@ pub(crate) fn failure_block(study: &Study, trial: &Trial) -> String {
             "  started again, it printed nothing: a program that goes on from a checkpoint prints the line of that step first,\n  \
              if it is beyond LUTHIER_STEP, the last one that was written down\n",
         );
+    } else if let (Failure::NoResult { metric }, true) = (reason, was_on_stderr(trial)) {
+        text.push_str(&format!(
+            "  it printed {} on standard error; lines of JSON are read from standard output, and a pattern under [command] from both\n",
+            safe(metric)
+        ));
     } else if let (Failure::NoResult { metric }, Some(said)) = (reason, said_instead(study, trial)) {
         text.push_str(&format!(
             "  it printed {said}, but no {}: `name` under [metric] has to be a name that the command prints\n",
@@ -329,20 +341,44 @@ pub(crate) fn said_instead(study: &Study, trial: &Trial) -> Option<String> {
     };
     let curve = trial.curve().last().map(|point| named_values(study, point)).unwrap_or_default();
     let mut names: Vec<String> = curve.iter().map(|(name, _)| safe(name)).collect();
-    for line in detail.lines() {
-        let line: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
-        let numbers = line.iter().filter(|(name, value)| value.is_number() && *name != "step");
-        names.extend(numbers.map(|(name, _)| safe(name)));
-    }
+    names.extend(numbers_in(detail).map(|name| safe(&name)).filter(|name| name != "step"));
+    names.retain(|name| study.metrics().objective(name).is_none());
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     (!names.is_empty()).then(|| names.join(", "))
 }
 
+/// Whether a trial without its objective printed just that where it is not looked for: last lines with a value are those of standard error.
+pub(crate) fn was_on_stderr(trial: &Trial) -> bool {
+    let Some(Outcome::Failed { reason: Failure::NoResult { metric }, detail }) = trial.outcome() else {
+        return false;
+    };
+    numbers_in(detail).any(|name| *name == **metric)
+}
+
+/// The names of numbers in lines of JSON.
+fn numbers_in(text: &str) -> impl Iterator<Item = String> {
+    let objects =
+        text.lines().filter_map(|line| serde_json::from_str::<serde_json::Map<String, Value>>(line).ok());
+    objects.flatten().filter(|(_, value)| value.is_number()).map(|(name, _)| name)
+}
+
+/// `1 epoch`, `7 epochs`; a unit that has its plural already, or is none that has one, stays as it is.
+pub(crate) fn many(count: u64, unit: &str) -> String {
+    let unit = safe(unit);
+    let ending = match &*unit {
+        _ if count == 1 => "",
+        text if text.ends_with(['s', '%']) || text.contains("percent") || text.contains("per cent") => "",
+        text if ["ch", "sh", "x"].iter().any(|end| text.ends_with(end)) => "es",
+        _ => "s",
+    };
+    format!("{count} {unit}{ending}")
+}
+
 /// What all trials together have taken: `2.5 s of work, 507 epochs`.
 pub(crate) fn cost(study: &Study) -> String {
-    let (tally, unit) = (study.tally(), safe(&study.metrics().step));
-    format!("{} of work, {} {unit}s", duration(tally.seconds), tally.steps)
+    let tally = study.tally();
+    format!("{} of work, {}", duration(tally.seconds), many(tally.steps, &study.metrics().step))
 }
 
 fn direction(study: &Study) -> Direction {
@@ -517,6 +553,7 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "params": study.params(trial),
         "values": values,
         "step": trial.step(),
+        "stopped": why_stopped(trial),
         "seconds": trial.seconds(),
         "replicates": replicates_json(study, trial),
         "failure": failure.map(|(reason, detail)| json!({ "reason": reason, "text": reason.to_string(), "detail": detail })),
@@ -583,6 +620,15 @@ pub(crate) fn study_json(study: &Study, place: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_have_a_plural() {
+        let told = |count, unit| many(count, unit);
+        assert_eq!((told(1, "epoch"), told(0, "epoch")), ("1 epoch".into(), "0 epochs".into()));
+        for (unit, text) in [("seconds", "9 seconds"), ("batch", "9 batches"), ("percent", "9 percent")] {
+            assert_eq!(told(9, unit), text);
+        }
+    }
 
     #[test]
     fn durations_read_well() {

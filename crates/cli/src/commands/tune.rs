@@ -756,12 +756,25 @@ fn greet(session: &Session, created: bool, notes: &[String], arguments: &Argumen
     if !created {
         eprintln!("so far: {}", report::line(study));
     }
+    if let Some(problem) = mismatch(&spec.policy).filter(|_| created) {
+        eprintln!("{problem}");
+    }
     for note in notes.iter().take(MOST_NOTES) {
         eprintln!("{note}");
     }
     if notes.len() > MOST_NOTES {
         eprintln!("… and {} more such notes on the data", notes.len() - MOST_NOTES);
     }
+}
+
+/// What to say about a sampler and a scheduler that were not made for each other; all else goes together.
+fn mismatch(policy: &PolicySpec) -> Option<String> {
+    let scheduler = &policy.scheduler;
+    let mode = scheduler.options.get("mode").and_then(serde_json::Value::as_str);
+    let is_fresh = *scheduler.name == *"hyperband" && mode == Some("fresh");
+    (*policy.sampler.name == *"dehb" && !is_fresh).then(|| {
+        "dehb is made for scheduler = { name = \"hyperband\", mode = \"fresh\" }, which begins trials at several budgets; this study has another".into()
+    })
 }
 
 /// Notes on the data that are shown when a study begins.

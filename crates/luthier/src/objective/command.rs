@@ -5,13 +5,12 @@ mod capture;
 mod knobs;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -225,13 +224,24 @@ pub struct Command {
 /// What users should know about how their program speaks, each kind once.
 #[derive(Default)]
 struct Remarks {
-    is_told_of_steps: AtomicBool,
+    made: Mutex<BTreeSet<Remark>>,
     waiting: Mutex<Vec<String>>,
 }
 
+/// Kinds of remarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Remark {
+    NoStep,
+    StepsBack,
+    BeyondTheLargest,
+    NoCheckpoint,
+}
+
 impl Remarks {
-    fn add(&self, text: String) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    fn make(&self, kind: Remark, text: impl FnOnce() -> String) {
+        if self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(kind) {
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(text());
+        }
     }
 }
 
@@ -265,7 +275,18 @@ impl Command {
         let working_dir = spec.working_dir.as_ref().map_or_else(|| base.to_owned(), |dir| base.join(dir));
         let (threads, supervisor, part) = (Vec::new(), None, OuterPart::default());
         let remarks = Remarks::default();
-        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor, part, remarks })
+        Ok(Self {
+            spec,
+            arguments,
+            environment,
+            result,
+            reading,
+            working_dir,
+            threads,
+            supervisor,
+            part,
+            remarks,
+        })
     }
 
     /// The same for `parallel` commands at once on `cores` cores: numerical libraries in the commands get their share
@@ -411,16 +432,32 @@ impl Command {
         let last = watch.follow();
         let (is_held, flow) = (watch.is_held, watch.ended_by);
         if !is_held {
-            return (self.conclude(running, program, last, flow), None);
+            let result = self.conclude(running, program, last, flow);
+            if running.ended() == Some(Flow::Pause) && result.is_ok() {
+                self.remark_on_checkpoint(&running.checkpoint_folder());
+            }
+            return (result, None);
         }
         program.last.extend(last);
         program.stands = (running.trial(), running.step());
+        program.home.iter().for_each(|home| self.remark_on_checkpoint(home));
         match Self::put_by(running, &program) {
             Ok(()) => (Ok(()), Some(program)),
             Err(failed) => {
                 program.end();
                 (Err(failed), None)
             }
+        }
+    }
+
+    /// Whoever leaves nothing behind begins anew.
+    fn remark_on_checkpoint(&self, folder: &Path) {
+        if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none()) {
+            self.remarks.make(Remark::NoCheckpoint, || {
+                "the command leaves nothing in its checkpoint folder ({checkpoint}, LUTHIER_CHECKPOINT), so whenever it is started again or goes \
+                 back it begins anew"
+                    .into()
+            });
         }
     }
 
@@ -462,6 +499,7 @@ impl Command {
             begun: Instant::now(),
             has_spoken: false,
             finals: 0,
+            newest: 0,
             stands: (running.trial(), running.step()),
             last: BTreeMap::new(),
         })
@@ -529,6 +567,8 @@ struct Program {
     has_spoken: bool,
     /// How often it has given a value for an objective without a step.
     finals: u64,
+    /// The largest step it has reported.
+    newest: u64,
     /// The trial that it has served last, and the step it came to.
     stands: (u32, u64),
     /// Values that it gave without a step.
@@ -641,6 +681,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             return None;
         }
         self.notice_zero(step);
+        self.remark_on_step(step);
         match self.running.report_named(step + self.shift, found.values) {
             Flow::Continue => self.program.hear(step, self.running.params()),
             Flow::Pause if self.command.is_live() => self.is_held = true,
@@ -701,16 +742,34 @@ impl<'a, 'b> Watch<'a, 'b> {
         Ok(())
     }
 
+    /// Steps ascend, up to the largest there is.
+    fn remark_on_step(&mut self, step: u64) {
+        let (remarks, trial, newest) = (&self.command.remarks, self.running.trial(), self.program.newest);
+        if step < newest {
+            remarks.make(Remark::StepsBack, || {
+                format!("trial {trial} reported step {step} after step {newest}; steps ascend, and what counts as its last value is that of the largest step")
+            });
+        }
+        if let Some(max) = self.running.max_budget().filter(|max| step + self.shift > *max) {
+            remarks.make(Remark::BeyondTheLargest, || {
+                format!("trial {trial} reported step {step}, but the study file says that the largest is {max} (budget.max)")
+            });
+        }
+        self.program.newest = newest.max(step);
+    }
+
     /// A curve without steps is taken for values of which the last counts.
     fn remark_on_steps(&self) {
-        let (remarks, count) = (&self.command.remarks, self.program.finals);
-        if count > 1 && !self.program.has_spoken && !remarks.is_told_of_steps.swap(true, Ordering::Relaxed) {
-            let reading = &self.command.reading;
-            let (trial, metric, how) = (self.running.trial(), reading.first_metric(), reading.how_to_step());
-            remarks.add(format!(
-                "trial {trial} printed {metric} {count} times without a step, so only the last counts and no trial can be stopped early; {how}"
-            ));
+        let count = self.program.finals;
+        if count < 2 {
+            return;
         }
+        let reading = &self.command.reading;
+        let (trial, metric, how) = (self.running.trial(), reading.first_metric(), reading.how_to_step());
+        self.command.remarks.make(Remark::NoStep, || {
+            let only = if self.program.has_spoken { "" } else { " and no trial can be stopped early" };
+            format!("trial {trial} printed {metric} {count} times without a whole-numbered step, so only the last of these counts{only}; {how}")
+        });
     }
 
     /// A resumed command may find that it had already got where it was sent, or as far as it goes where nobody has said how far.

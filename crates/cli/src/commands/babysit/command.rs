@@ -192,9 +192,9 @@ impl Knobs {
             turn.change_space(SpaceEdit::Add(parameter.clone()))?;
         }
         turn.steer(Steer::Turn(Params::new().with(&parameter.name, value.clone())))?;
-        let was = before.map_or_else(String::new, |before| format!("{before} → "));
+        let was = before.map_or_else(String::new, |before| format!("{} → ", lineage::figure(&before)));
         let when = when(turn.study(), &now);
-        Ok(format!("{} {was}{value}{when}", safe(&parameter.name)))
+        Ok(format!("{} {was}{}{when}", safe(&parameter.name), lineage::figure(&value)))
     }
 
     /// The parameter that a name means, and whether the space does not know it yet.

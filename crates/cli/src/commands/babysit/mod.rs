@@ -491,14 +491,11 @@ fn watch(
     let folder = trials_of(log);
     let options = Options { stop: stop.clone(), ..Options::new(&folder) };
     let (heard, hearing) = channel();
-    let command = match kind {
-        Kind::Command(_) => {
-            let is_live = matches!(stored(session.study(), log)?.0, ObjectiveSpec::Command(spec) if spec.knobs.is_some());
-            Some((folder.clone(), is_live))
-        }
-        Kind::Network(_) => None,
+    let knobs_by = match stored(session.study(), log)?.0 {
+        ObjectiveSpec::Command(spec) => spec.knobs,
+        ObjectiveSpec::Network(_) => None,
     };
-    let mut teller = Teller::new(screen.clone(), session.study(), command);
+    let mut teller = Teller::new(screen.clone(), session.study(), knobs_by);
     let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues, heard);
     let mut progress = Progress::new(
         if arguments.json { Mode::Machines } else { Mode::Quiet },

@@ -143,7 +143,10 @@ fn described(text: &str, format: Format, offset: Option<usize>, message: &str) -
 
 /// A parser's message without the names of Rust's types, and with what to do about a backslash.
 fn plain(message: &str) -> String {
-    if ["missing escaped value", "too few unicode value digits"].iter().any(|start| message.starts_with(start)) {
+    if ["missing escaped value", "too few unicode value digits"]
+        .iter()
+        .any(|start| message.starts_with(start))
+    {
         return "in double quotes a backslash begins an escape such as \\n, and this is none; write the text in single quotes, \
                 such as 'step (\\d+)', or two backslashes"
             .into();

@@ -97,7 +97,9 @@ impl Reading {
     pub(super) fn how_to_step(&self) -> &'static str {
         match self.mode {
             Mode::Patterns => "a pattern for step, such as step = 'epoch (\\d+)', tells them apart",
-            Mode::JsonLines | Mode::Nothing => "a step in each line, such as {\"step\": 1, …}, tells them apart",
+            Mode::JsonLines | Mode::Nothing => {
+                "a step in each line, such as {\"step\": 1, …}, tells them apart"
+            }
         }
     }
 
@@ -375,7 +377,10 @@ mod tests {
 
     #[test]
     fn a_step_goes_by_the_name_that_the_program_gave_it_first() {
-        check("step", &[(r#"{"epoch": 1, "x": 2}"#, Some(1), &[("x", 2.0)]), (r#"{"epoch": 2}"#, Some(2), &[])]);
+        check(
+            "step",
+            &[(r#"{"epoch": 1, "x": 2}"#, Some(1), &[("x", 2.0)]), (r#"{"epoch": 2}"#, Some(2), &[])],
+        );
         check("tree", &[(r#"{"tree": 5, "epoch": 1, "x": 2}"#, Some(5), &[("epoch", 1.0), ("x", 2.0)])]);
         // The best epoch, say, at the end of a curve.
         check(
