@@ -1,6 +1,7 @@
 //! What commands print: trials, studies and tables, as text for people and JSON for machines.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use luthier::core::convergence::{self, Advice};
@@ -135,6 +136,15 @@ fn descent(study: &Study, trial: &Trial) -> String {
         text.push_str(&format!("made way for trial {by}\n"));
     }
     text
+}
+
+/// An error about a file, with its name in front where it does not name the file itself.
+pub(crate) fn about_file(
+    error: impl std::error::Error + Send + Sync + 'static,
+    path: &Path,
+) -> anyhow::Error {
+    let name = path.display().to_string();
+    if error.to_string().contains(&name) { error.into() } else { anyhow::Error::new(error).context(name) }
 }
 
 /// Why a trial failed, in one line; empty if it did not.

@@ -200,7 +200,7 @@ impl Knobs {
     /// The parameter that a name means, and whether the space does not know it yet.
     fn parameter(&self, study: &Study, name: &str) -> anyhow::Result<(Parameter, bool)> {
         let space = study.space();
-        let found = named(space, name).or_else(|| lowered(study).filter(|_| name == RATES[0]));
+        let found = named(space, name).or_else(|| lowered(study).filter(|_| RATES.contains(&name)));
         let found = found.map(|index| space.parameters()[index].clone());
         match (&self.network, found) {
             (Some(_), Some(parameter)) if !Settings::may_change(&parameter.name).unwrap_or(true) => {

@@ -586,6 +586,17 @@ fn finish(
     }
     text.push_str(&lineage::tree(study));
     let shown = log.display();
+    if let Some((trial, step, value)) =
+        lineage::better_elsewhere(study).filter(|_| !matches!(end, End::Stopped))
+    {
+        let (metric, unit) = (&study.metrics().objectives[0].name, &study.metrics().step);
+        text.push_str(&format!(
+            "better on another line: trial {trial} had {} {} at {} {step}; to go on from there: luthier babysit {shown} --send \"branch {trial}@{step}\", then luthier babysit {shown}\n",
+            report::safe(metric),
+            report::number(value),
+            report::safe(unit)
+        ));
+    }
     text.push_str(&format!("run    {shown}\n"));
     let last = study.trials().last();
     let state = last.map(Trial::state);
