@@ -379,7 +379,7 @@ pub(crate) fn many(count: u64, unit: &str) -> String {
     let ending = match &*unit {
         _ if count == 1 => "",
         text if text.ends_with(['s', '%']) || text.contains("percent") || text.contains("per cent") => "",
-        text if ["ch", "sh", "x"].iter().any(|end| text.ends_with(end)) => "es",
+        text if text.ends_with("batch") => "es",
         _ => "s",
     };
     format!("{count} {unit}{ending}")
