@@ -1,6 +1,7 @@
 //! Lineages as text: which trials went on from which, and what changed there.
 
 use luthier::core::event::{Origin, Outcome};
+use luthier::core::lineage::schedule;
 use luthier::core::space::{Params, Value};
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
@@ -86,8 +87,27 @@ pub(crate) fn words(params: &Params) -> String {
 }
 
 fn word(name: &str, value: &Value) -> String {
-    let value = value.as_f64().filter(|x| x.fract() != 0.0).map_or_else(|| safe(&value.to_string()), number);
-    format!("{} {value}", safe(name))
+    format!("{} {}", safe(name), figure(value))
+}
+
+/// A value, with few digits.
+pub(crate) fn figure(value: &Value) -> String {
+    value.as_f64().filter(|x| x.fract() != 0.0).map_or_else(|| safe(&value.to_string()), number)
+}
+
+/// The best checkpoint, with its value, if it is better than the best trial has ended and does not lie on that trial's own line.
+pub(crate) fn better_elsewhere(study: &Study) -> Option<(u32, u64, f64)> {
+    let best = study.incumbent()?;
+    let legs = schedule(study, best.number);
+    let is_own = |trial: u32, step: u64| legs.iter().any(|leg| leg.trial == trial && step <= leg.to);
+    let all = study.trials().iter().flat_map(|trial| {
+        let at = |step: &u64| trial.curve().iter().find(|point| point.step == *step).map(|point| point.loss);
+        trial.pauses().iter().filter_map(move |step| Some((trial.number, *step, at(step)?)))
+    });
+    let others = all.filter(|(trial, step, _)| !is_own(*trial, *step));
+    let (trial, step, loss) = others.min_by(|a, b| a.2.total_cmp(&b.2))?;
+    let direction = study.metrics().objectives.first()?.direction;
+    (loss < best.loss(study.metrics(), 0)?).then(|| (trial, step, direction.turn(loss)))
 }
 
 /// How a trial ended, if there is something to say.

@@ -191,8 +191,10 @@ pub(crate) fn folder_of(file: &Path) -> PathBuf {
 }
 
 fn log_of_file(path: &Path) -> anyhow::Result<PathBuf> {
-    let file = read_study_file(path)?;
-    Ok(log_beside(path, &file.spec.name))
+    let name = read_study_file(path)?.spec.name;
+    let (tuned, watched) = (log_beside(path, &name), log_beside(path, &format!("{name}.babysit")));
+    // Who has only watched one model means that.
+    Ok(if !tuned.exists() && watched.exists() { watched } else { tuned })
 }
 
 fn only_log_here() -> anyhow::Result<PathBuf> {

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::report::{
     advice_line, counts, duration, failure_line, number, objective_values, params_words, replicate_name,
-    safe, said_instead, sparkline, trajectory,
+    safe, said_instead, sparkline, trajectory, was_on_stderr,
 };
 
 /// How a run is shown.
@@ -115,6 +115,21 @@ impl Progress {
                 if urgent || self.drawn.is_none_or(|at| at.elapsed() >= FRAME) {
                     self.draw(study);
                 }
+            }
+        }
+    }
+
+    /// Says something that stays: above the block, as a line, or as an event.
+    pub(crate) fn say(&mut self, text: &str) {
+        let text = safe(text);
+        match &mut self.form {
+            Form::Nothing => {}
+            Form::Json => json_out(&json!({ "event": "remark", "text": text })),
+            Form::Lines => eprintln!("{text}"),
+            Form::Block(block) => {
+                block.draw(&[]);
+                eprintln!("{text}");
+                self.drawn = None;
             }
         }
     }
@@ -265,8 +280,9 @@ impl Progress {
         // With replicates, a trial goes on when one of them has ended.
         let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
             // It may have been sent on already.
-            Some((WorkState::Paused, _)) => "paused",
-            Some((WorkState::Running, _)) if step > 0 => "paused",
+            Some((state, _)) if state == WorkState::Paused || (state == WorkState::Running && step > 0) => {
+                "paused"
+            }
             Some((WorkState::Ended, Some(Outcome::Completed { .. }))) => TrialState::Completed.name(),
             _ => trial.state().name(),
         };
@@ -282,6 +298,7 @@ impl Progress {
             TrialState::Completed => objective_values(study, trial),
             TrialState::Failed => match said_instead(study, trial) {
                 Some(said) => format!("{}; it printed {said}", failure_line(trial)),
+                None if was_on_stderr(trial) => format!("{}; it was on standard error", failure_line(trial)),
                 None => failure_line(trial),
             },
             _ => stopped_at(study, work, step),
@@ -300,7 +317,7 @@ impl Progress {
         }
         if let Some(advice) = self.advice(study) {
             self.advised = finished;
-            eprintln!("{}", advice_line(study, &advice));
+            eprintln!("advice {}", advice_line(study, &advice));
         }
     }
 }

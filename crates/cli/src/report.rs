@@ -1,11 +1,14 @@
 //! What commands print: trials, studies and tables, as text for people and JSON for machines.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use luthier::core::convergence::{self, Advice};
 use luthier::core::engine::Engine;
 use luthier::core::event::{Failure, Origin, Outcome};
+use luthier::core::figures::about;
+pub(crate) use luthier::core::figures::figure as number;
 use luthier::core::metric::Direction;
 use luthier::core::study::Study;
 use luthier::core::trial::{Estimate, Trial, TrialState};
@@ -16,20 +19,6 @@ use serde_json::{Value, json};
 
 /// Bars of a sparkline, low to high.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
-/// A number for people: at most five significant digits.
-pub(crate) fn number(x: f64) -> String {
-    if x == 0.0 || !x.is_finite() {
-        return format!("{x}");
-    }
-    let magnitude = x.abs().log10().floor() as i32;
-    if !(-4..=9).contains(&magnitude) {
-        return format!("{x:.3e}");
-    }
-    let decimals = (4 - magnitude).clamp(0, 8) as usize;
-    let text = format!("{x:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
 
 /// A duration for people: `4.2 s`, `3 m 12 s`, `2 h 05 m`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -149,6 +138,15 @@ fn descent(study: &Study, trial: &Trial) -> String {
     text
 }
 
+/// An error about a file, with its name in front where it does not name the file itself.
+pub(crate) fn about_file(
+    error: impl std::error::Error + Send + Sync + 'static,
+    path: &Path,
+) -> anyhow::Error {
+    let name = path.display().to_string();
+    if error.to_string().contains(&name) { error.into() } else { anyhow::Error::new(error).context(name) }
+}
+
 /// Why a trial failed, in one line; empty if it did not.
 pub(crate) fn failure(trial: &Trial) -> String {
     match trial.outcome() {
@@ -218,8 +216,8 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     for (name, value) in other_values(study, trial) {
         text.push_str(&format!("{} {}\n", safe(&name), number(value)));
     }
-    let unit = safe(&study.metrics().step);
-    text.push_str(&format!("{} {unit}s in {}\n", trial.step(), duration(trial.seconds())));
+    let steps = many(trial.step(), &study.metrics().step);
+    text.push_str(&format!("{steps} in {}\n", duration(trial.seconds())));
     text.push_str(&replicates_block(study, trial));
     for (work, piece) in trial.pieces() {
         if !piece.curve.is_empty() {
@@ -229,10 +227,17 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
         }
     }
     text.push_str(&failure_block(study, trial));
+    text.extend(why_stopped(trial).map(|why| format!("stopped: {}\n", safe(why))));
     for (_, key, value) in study.notes().iter().filter(|(number, ..)| *number == Some(trial.number)) {
         text.push_str(&format!("note {}: {}\n", safe(key), safe(&value.to_string())));
     }
     text
+}
+
+/// Why a scheduler stopped a trial, if one did.
+fn why_stopped(trial: &Trial) -> Option<&str> {
+    let mut whys = trial.pieces().filter_map(|(_, piece)| piece.why.as_deref());
+    whys.find(|why| trial.state() == TrialState::Pruned && !why.is_empty())
 }
 
 /// What each replicate of a trial came to, their mean with its standard error, and what measuring it again said; empty where a
@@ -316,6 +321,11 @@ pub(crate) fn failure_block(study: &Study, trial: &Trial) -> String {
             "  started again, it printed nothing: a program that goes on from a checkpoint prints the line of that step first,\n  \
              if it is beyond LUTHIER_STEP, the last one that was written down\n",
         );
+    } else if let (Failure::NoResult { metric }, true) = (reason, was_on_stderr(trial)) {
+        text.push_str(&format!(
+            "  it printed {} on standard error; lines of JSON are read from standard output, and a pattern under [command] from both\n",
+            safe(metric)
+        ));
     } else if let (Failure::NoResult { metric }, Some(said)) = (reason, said_instead(study, trial)) {
         text.push_str(&format!(
             "  it printed {said}, but no {}: `name` under [metric] has to be a name that the command prints\n",
@@ -341,20 +351,44 @@ pub(crate) fn said_instead(study: &Study, trial: &Trial) -> Option<String> {
     };
     let curve = trial.curve().last().map(|point| named_values(study, point)).unwrap_or_default();
     let mut names: Vec<String> = curve.iter().map(|(name, _)| safe(name)).collect();
-    for line in detail.lines() {
-        let line: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
-        let numbers = line.iter().filter(|(name, value)| value.is_number() && *name != "step");
-        names.extend(numbers.map(|(name, _)| safe(name)));
-    }
+    names.extend(numbers_in(detail).map(|name| safe(&name)).filter(|name| name != "step"));
+    names.retain(|name| study.metrics().objective(name).is_none());
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     (!names.is_empty()).then(|| names.join(", "))
 }
 
+/// Whether a trial without its objective printed just that where it is not looked for: last lines with a value are those of standard error.
+pub(crate) fn was_on_stderr(trial: &Trial) -> bool {
+    let Some(Outcome::Failed { reason: Failure::NoResult { metric }, detail }) = trial.outcome() else {
+        return false;
+    };
+    numbers_in(detail).any(|name| *name == **metric)
+}
+
+/// The names of numbers in lines of JSON.
+fn numbers_in(text: &str) -> impl Iterator<Item = String> {
+    let objects =
+        text.lines().filter_map(|line| serde_json::from_str::<serde_json::Map<String, Value>>(line).ok());
+    objects.flatten().filter(|(_, value)| value.is_number()).map(|(name, _)| name)
+}
+
+/// `1 epoch`, `7 epochs`; a unit that has its plural already, or is none that has one, stays as it is.
+pub(crate) fn many(count: u64, unit: &str) -> String {
+    let unit = safe(unit);
+    let ending = match &*unit {
+        _ if count == 1 => "",
+        text if text.ends_with(['s', '%']) || text.contains("percent") || text.contains("per cent") => "",
+        text if text.ends_with("batch") => "es",
+        _ => "s",
+    };
+    format!("{count} {unit}{ending}")
+}
+
 /// What all trials together have taken: `2.5 s of work, 507 epochs`.
 pub(crate) fn cost(study: &Study) -> String {
-    let (tally, unit) = (study.tally(), safe(&study.metrics().step));
-    format!("{} of work, {} {unit}s", duration(tally.seconds), tally.steps)
+    let tally = study.tally();
+    format!("{} of work, {}", duration(tally.seconds), many(tally.steps, &study.metrics().step))
 }
 
 fn direction(study: &Study) -> Direction {
@@ -398,12 +432,7 @@ pub(crate) fn advice_line(study: &Study, advice: &Advice) -> String {
         [_] => "",
         _ => " of hypervolume",
     };
-    format!("{advice}; ten times the trials would gain about {}{what}", number(significant(advice.regret)))
-}
-
-/// Two significant digits: more is not known.
-fn significant(x: f64) -> f64 {
-    format!("{x:.1e}").parse().unwrap_or(x)
+    format!("{advice}; ten times the trials would gain about {}{what}", about(advice.regret))
 }
 
 /// What the sampler would do next and why, where its name does not say it all.
@@ -534,6 +563,7 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "params": study.params(trial),
         "values": values,
         "step": trial.step(),
+        "stopped": why_stopped(trial),
         "seconds": trial.seconds(),
         "replicates": replicates_json(study, trial),
         "failure": failure.map(|(reason, detail)| json!({ "reason": reason, "text": reason.to_string(), "detail": detail })),
@@ -602,19 +632,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short() {
-        for (x, text) in [
-            (0.0, "0"),
-            (0.1, "0.1"),
-            (0.123_456_789, "0.12346"),
-            (12.0, "12"),
-            (1234.5678, "1234.6"),
-            (1e-7, "1.000e-7"),
-            (-3.25, "-3.25"),
-            (1e12, "1.000e12"),
-            (100_000.0, "100000"),
-        ] {
-            assert_eq!(number(x), text);
+    fn units_have_a_plural() {
+        let told = |count, unit| many(count, unit);
+        assert_eq!((told(1, "epoch"), told(0, "epoch")), ("1 epoch".into(), "0 epochs".into()));
+        for (unit, text) in [("seconds", "9 seconds"), ("batch", "9 batches"), ("percent", "9 percent")] {
+            assert_eq!(told(9, unit), text);
         }
     }
 

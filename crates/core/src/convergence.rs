@@ -17,6 +17,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::event::Outcome;
+use crate::figures::{about, about_percent};
 use crate::metric::{Metrics, median};
 use crate::pareto::{dominates, hypervolume};
 use crate::sobol::digits;
@@ -74,7 +75,7 @@ impl fmt::Display for Advice {
             f,
             "another {} trials: {} chance to gain over {}",
             self.trials,
-            percent(self.chance),
+            about_percent(self.chance),
             gain(self)
         )
     }
@@ -88,7 +89,7 @@ impl fmt::Display for Verdict {
                 f,
                 "another {} trials had a chance of {} to gain over {}",
                 advice.trials,
-                percent(advice.chance),
+                about_percent(advice.chance),
                 gain(advice)
             ),
             Self::Plateau(advice) => {
@@ -406,27 +407,12 @@ fn since_change(study: &Study) -> u64 {
 
 /// `0.0021 (1.0 % of what has been gained so far)`, or the noise that it is.
 fn gain(advice: &Advice) -> String {
-    let amount = short(advice.epsilon);
+    let amount = about(advice.epsilon);
     match advice.noise {
         Some(_) => format!("{amount}, the noise of the best trial"),
         None if advice.progress > 0.0 => {
-            format!("{amount} ({} of the gain so far)", percent(advice.epsilon / advice.progress))
+            format!("{amount} ({} of the gain so far)", about_percent(advice.epsilon / advice.progress))
         }
         None => amount,
     }
-}
-
-fn percent(share: f64) -> String {
-    let percent = 100.0 * share;
-    match percent {
-        x if x < 0.1 => "under 0.1 %".into(),
-        x if x < 9.95 => format!("{} %", (x * 10.0).round() / 10.0),
-        x => format!("{x:.0} %"),
-    }
-}
-
-/// Two significant digits.
-fn short(x: f64) -> String {
-    let rounded: f64 = format!("{x:.1e}").parse().unwrap_or(x);
-    if x != 0.0 && !(1e-4..1e6).contains(&x.abs()) { format!("{rounded:e}") } else { rounded.to_string() }
 }

@@ -8,6 +8,7 @@ pub mod convergence;
 mod coverage;
 pub mod engine;
 pub mod event;
+pub mod figures;
 pub mod halton;
 pub mod lineage;
 pub mod memo;

@@ -501,6 +501,7 @@ impl Study {
             }
             Event::Judged { work, decision, why } => {
                 if *decision == Decision::Stop && self.held.contains(work) {
+                    self.piece_in(*work, &[WorkState::Held], "judged")?.why = Some(why.clone());
                     return self.end_race(work.trial);
                 }
                 let piece = self.piece_in(*work, &[WorkState::Running], "judged")?;

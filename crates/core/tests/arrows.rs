@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module with the modules it may use. Nothing is below `space` but `space`; only the crate's users use `engine`.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("figures", &[]),
     ("halton", &[]),
     ("memo", &[]),
     ("metric", &[]),
@@ -22,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
     ("steering", &["event", "lineage", "space", "study", "trial"]),
-    ("convergence", &["event", "metric", "pareto", "sobol", "spec", "study", "trial"]),
+    ("convergence", &["event", "figures", "metric", "pareto", "sobol", "spec", "study", "trial"]),
     ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
     ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),
     (
@@ -51,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "acquisition",
             "event",
+            "figures",
             "lineage",
             "memo",
             "metric",

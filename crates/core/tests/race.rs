@@ -109,6 +109,8 @@ fn reasons_are_told_in_numbers() {
     let why = why.unwrap();
     assert!(why.starts_with("after ") && why.contains(" of 5 replicates: worse than trial "), "{why}");
     assert!(why.contains("chance to win"), "{why}");
+    let stopped = run.study.trials().iter().find(|trial| trial.state() == TrialState::Pruned).unwrap();
+    assert_eq!(stopped.pieces().find_map(|(_, piece)| piece.why.clone()), Some(why), "the trial knows it");
 }
 
 #[test]

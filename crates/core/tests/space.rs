@@ -1080,6 +1080,10 @@ fn syntax_and_type_errors_tell_where_they_are() {
     );
     toml("[params.x]\nlog = 1\n", "2:7: params.x.log: invalid type: integer `1`, expected true or false");
     toml("[params.x]\nlow = 1\nlow = 2\n", "3:1: duplicate key");
+    toml(
+        "[params.x]\ntype = \"\\d+\"\n",
+        "2:10: in double quotes a backslash begins an escape such as \\n, and this is none; write the text in single quotes, such as 'step (\\d+)', or two backslashes",
+    );
     json("{\"params\": {\"x\": {\n\"low\": 1,\n\"low\": 2\n}}}", "3:5: params.x.low: duplicate field `low`");
     toml("params = 3\n", "1:10: params: invalid type: integer `3`, expected a table");
     toml(

@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use luthier::core::figures::{figure_of, percent};
+
 use crate::metrics::Metric;
 
 /// One trained network of a trial, as measured on its own validation or test rows.
@@ -492,22 +494,9 @@ fn within(t: f64, freedom: usize) -> f64 {
     if odd == 1 { std::f64::consts::FRAC_2_PI * (angle + sine * sum) } else { sine * sum }
 }
 
-/// Four significant digits.
+/// Four significant digits: spreads are not known better.
 fn short(x: f64) -> String {
-    let size = x.abs();
-    if size == 0.0 {
-        "0".to_owned()
-    } else if (1e-3..1e6).contains(&size) {
-        let before = size.log10().floor() as i32;
-        format!("{x:.*}", (3 - before).max(0) as usize)
-    } else {
-        format!("{x:.3e}")
-    }
-}
-
-fn percent(share: f64) -> String {
-    let percent = 100.0 * share;
-    if percent == percent.round() { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    figure_of(x, 4)
 }
 
 #[cfg(test)]

@@ -326,7 +326,7 @@ fn columns_are_what_they_are_said_to_be() {
     short.columns.insert("size".into(), ColumnType::Ordinal(vec!["S".into(), "M".into()]));
     assert_eq!(
         refused(directory.path(), &short),
-        "row 3 (line 4), column `size`: `L` is none of its levels, `S`, `M`"
+        "t.csv, row 3 (line 4), column `size`: `L` is none of its levels, `S`, `M`"
     );
 }
 
@@ -359,7 +359,7 @@ fn several_targets_are_labels_or_numbers() {
     spec.task = Some(Task::MultiLabel);
     assert_eq!(
         refused(directory.path(), &spec),
-        "row 1 (line 2): the label `c` is `0.5`, but must be 0 or 1"
+        "t.csv, row 1 (line 2): the label `c` is `0.5`, but must be 0 or 1"
     );
     spec.task = Some(Task::Classification);
     assert_eq!(
@@ -537,10 +537,20 @@ fn bad_tables_get_one_clear_sentence() {
     table("x,y", &|i| if i == 4 { "1,2,3".to_owned() } else { format!("{i},{}", i % 2) });
     assert_eq!(
         refused(directory.path(), &spec),
-        "row 5 (line 6) has 3 cells, but the first line has 2: every row needs the same number, separated by `,`"
+        "t.csv, row 5 (line 6) has 3 cells, but the first line has 2: every row needs the same number, separated by `,`"
     );
     table("x,y", &|i| format!("{i},{}", if i == 2 { "inf".to_owned() } else { format!("{i}.5") }));
-    assert_eq!(refused(directory.path(), &spec), "row 3 (line 4), column `y`: `inf` is not a finite number");
+    assert_eq!(
+        refused(directory.path(), &spec),
+        "t.csv, row 3 (line 4), column `y`: `inf` is not a finite number"
+    );
+    let two = DataSpec { test_file: Some("more.csv".into()), ..spec.clone() };
+    table("x,y", &|i| format!("{i},{i}.5"));
+    write(directory.path(), "more.csv", b"x,y\n1,2.5\n3,inf\n");
+    assert_eq!(
+        refused(directory.path(), &two),
+        "more.csv, row 2 (line 3), column `y`: `inf` is not a finite number"
+    );
     write(directory.path(), "t.csv", b"x,y\n1,2\n");
     assert_eq!(
         refused(directory.path(), &spec),

@@ -4,11 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use serde_json::{Map, Value};
 
 use crate::opening::model_at;
 use crate::report;
+use crate::report::about_file;
 
 /// Which model, and which rows.
 #[derive(clap::Args)]
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut model = model_at(&arguments.model)?;
     let measured = model
         .evaluate_file(&arguments.rows, arguments.labels.as_deref())
-        .with_context(|| arguments.rows.display().to_string())?;
+        .map_err(|error| about_file(error, &arguments.rows))?;
     let loss = model.network().loss.kind();
     let mut out = std::io::stdout().lock();
     if arguments.json {

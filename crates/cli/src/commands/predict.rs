@@ -10,6 +10,7 @@ use luthier_nn::{Model, Prediction, TargetEncoding};
 use serde_json::{Map, Value, json};
 
 use crate::opening::model_at;
+use crate::report::about_file;
 
 /// Which model, which rows, and where to.
 #[derive(clap::Args)]
@@ -37,7 +38,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut model = model_at(&arguments.model)?;
     let predictions =
-        model.predict_file(&arguments.rows).with_context(|| arguments.rows.display().to_string())?;
+        model.predict_file(&arguments.rows).map_err(|error| about_file(error, &arguments.rows))?;
     let out: Box<dyn Write> = match &arguments.out {
         Some(path) => {
             Box::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?)

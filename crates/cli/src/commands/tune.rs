@@ -221,6 +221,7 @@ impl Ran {
         let mut progress = Progress::new(mode, session.study(), stop);
         let end = executor::run(&mut session, kind.objective(), &options, &mut |study, moment| {
             progress.update(study, moment);
+            kind.remarks().iter().for_each(|remark| progress.say(remark));
         });
         progress.finish();
         let end = end?;
@@ -393,6 +394,14 @@ impl Kind {
         match self {
             Self::Command(_) => &[],
             Self::Network(network) => network.notes(),
+        }
+    }
+
+    /// What has been noticed while trials ran, each once.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        match self {
+            Self::Command(command) => command.take_remarks(),
+            Self::Network(_) => Vec::new(),
         }
     }
 
@@ -747,12 +756,25 @@ fn greet(session: &Session, created: bool, notes: &[String], arguments: &Argumen
     if !created {
         eprintln!("so far: {}", report::line(study));
     }
+    if let Some(problem) = mismatch(&spec.policy).filter(|_| created) {
+        eprintln!("{problem}");
+    }
     for note in notes.iter().take(MOST_NOTES) {
         eprintln!("{note}");
     }
     if notes.len() > MOST_NOTES {
         eprintln!("… and {} more such notes on the data", notes.len() - MOST_NOTES);
     }
+}
+
+/// What to say about a sampler and a scheduler that were not made for each other; all else goes together.
+fn mismatch(policy: &PolicySpec) -> Option<String> {
+    let scheduler = &policy.scheduler;
+    let mode = scheduler.options.get("mode").and_then(serde_json::Value::as_str);
+    let is_fresh = *scheduler.name == *"hyperband" && mode == Some("fresh");
+    (*policy.sampler.name == *"dehb" && !is_fresh).then(|| {
+        "dehb is made for scheduler = { name = \"hyperband\", mode = \"fresh\" }, which begins trials at several budgets; this study has another".into()
+    })
 }
 
 /// Notes on the data that are shown when a study begins.

@@ -327,6 +327,20 @@ fn a_command_that_does_not_listen_or_leaves_nothing_is_told_about() {
 }
 
 #[test]
+fn a_better_line_that_was_left_is_told_of_and_the_study_file_finds_the_run() {
+    let bench = adding("knobs = \"stdin\"", "");
+    // The rules of this study lower `x`, so that is its learning rate.
+    bench.write("turns.txt", "at step 10: lr 50\nat step 12: branch 0@5\n");
+    let ended = bench.ok(&["babysit", "--script", "turns.txt"]);
+    assert!(ended.err.contains("at step 10: x 1 → 50 from the next step on"), "{}", ended.err);
+    assert!(ended.out.contains("better on another line: trial 1 had sum "), "{}", ended.out);
+    assert!(ended.out.contains("--send \"branch 1@"), "{}", ended.out);
+    assert!(bench.ok(&["show", "study.toml"]).out.starts_with("study (study.babysit.luthier)"));
+    let again = bench.ok(&["replay", "study.toml"]).out;
+    assert!(again.contains("the curve is that of the study"), "{again}");
+}
+
+#[test]
 fn another_terminal_steers_a_run_that_goes_on() {
     // It waits in step 3 until the pause is asked for.
     let bench = adding("knobs = \"stdin\"", r#"while [ "$step" = 3 ] && [ ! -e on ]; do sleep 0.02; done"#);

@@ -366,3 +366,71 @@ fn a_broken_command_does_not_burn_the_budget() {
     assert_eq!(bench.trials().len(), 50);
     bench.verify();
 }
+
+/// What `tune` says while one trial runs this script.
+fn remarks(script: &str, tail: &str) -> String {
+    Bench::with_study(&study("trials = 1", script, tail)).luthier(&["tune", "study.toml"]).err
+}
+
+#[test]
+fn a_curve_may_count_epochs_or_its_own_unit() {
+    let script = |name: &str| format!(r#"for k in 0 1 2; do echo "{{\"{name}\": $k, \"loss\": 1}}"; done"#);
+    for (name, tail) in [("step", ""), ("epoch", ""), ("tree", "[budget]\nunit = \"tree\"")] {
+        let bench = Bench::with_study(&study("trials = 1", &script(name), tail));
+        bench.ok(&["tune", "study.toml", "-q"]);
+        assert_eq!(bench.trials()[0]["step"], 3, "{name}");
+    }
+}
+
+#[test]
+fn what_is_odd_about_a_command_is_told_once() {
+    let twice = r#"echo '{"iteration": 1, "loss": 2}'; echo '{"iteration": 2, "loss": 1}'"#;
+    let said = remarks(twice, "");
+    assert!(
+        said.contains("trial 0 printed loss 2 times without a whole-numbered step, so only the last"),
+        "{said}"
+    );
+    assert!(said.contains("{\"step\": 1, …}"), "{said}");
+    let said = remarks(twice, "pattern = { loss = 'loss.: ([0-9]+)' }");
+    assert!(said.contains("a pattern for step"), "{said}");
+    let said = remarks(r#"echo '{"loss": 2}'"#, "");
+    assert!(!said.contains("without a"), "one value is no curve: {said}");
+
+    let back = r#"for k in 3 1 2; do echo "{\"step\": $k, \"loss\": $k}"; done"#;
+    let said = remarks(back, "[budget]\nmax = 2");
+    assert_eq!(said.matches("trial 0 reported step 1 after step 3; steps ascend").count(), 1, "{said}");
+    assert_eq!(said.matches("after step 3").count(), 1, "{said}");
+    assert!(
+        said.contains("trial 0 reported step 3, but the study file says that the largest is 2 (budget.max)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_command_that_pauses_and_leaves_nothing_is_told_of() {
+    let script = |save: &str| {
+        format!(
+            r#"{save}for k in 1 2 3; do echo "{{\"step\": $k, \"loss\": $LUTHIER_TRIAL}}"; done; sleep 5"#
+        )
+    };
+    let promoting = |script: &str| {
+        let text = study("trials = 1", script, "grace = 1\n[budget]\nmax = 3");
+        let text = text.replace("\"run_all\"", "{ name = \"asha\", mode = \"promote\" }");
+        Bench::with_study(&text).luthier(&["tune", "study.toml"]).err
+    };
+    let expected = "leaves nothing in its checkpoint folder ({checkpoint}, LUTHIER_CHECKPOINT)";
+    let said = promoting(&script(""));
+    assert!(said.contains(expected), "{said}");
+    let said = promoting(&script("touch $LUTHIER_CHECKPOINT/state; "));
+    assert!(said.contains("trial 0 paused") && !said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_value_on_standard_error_is_found_there() {
+    let bench = Bench::with_study(&study("trials = 1", r#"echo '{"loss": 2}' >&2"#, ""));
+    let out = bench.luthier(&["tune", "study.toml"]).out;
+    assert!(
+        out.contains("it printed loss on standard error; lines of JSON are read from standard output"),
+        "{out}"
+    );
+}

@@ -62,7 +62,7 @@ fn the_flag_takes_a_number_of_trials_as_a_bound() {
 fn plain_progress_tells_the_chance_now_and_then() {
     let bench = bench("trials = 45", "");
     let err = bench.ok(&["tune"]).err;
-    let told = err.lines().filter(|line| line.starts_with("another 50 trials: ")).count();
+    let told = err.lines().filter(|line| line.starts_with("advice another 50 trials: ")).count();
     // Every ten trials.
     assert_eq!(told, 4, "{err}");
 }

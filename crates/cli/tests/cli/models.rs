@@ -153,20 +153,20 @@ fn a_model_is_measured_on_rows_with_their_answers() {
         bench.write("rows.csv", text);
         assert_eq!(
             bench.error(&["evaluate", "study.toml", "rows.csv"]),
-            format!("error: rows.csv: {expected}")
+            format!("error: rows.csv{expected}")
         );
     };
     refused(
         "length,width,colour\n2,1,red\n",
-        "there is no column `kind`, which the model predicts: to measure it the right answers must be there (`luthier predict` needs none)",
+        ": there is no column `kind`, which the model predicts: to measure it the right answers must be there (`luthier predict` needs none)",
     );
     refused(
         "length,width,colour,kind\n2,1,red,rose\n2,1,red,lily\n",
-        "row 2 (line 3): the model does not know the class `lily`; it knows `rose`, `tulip`",
+        ", row 2 (line 3): the model does not know the class `lily`; it knows `rose`, `tulip`",
     );
     refused(
         "length,width,colour,kind\n2,1,red,\n",
-        "row 1 (line 2): the target `kind` is empty or marked as missing; remove the row or fill it in",
+        ", row 1 (line 2): the target `kind` is empty or marked as missing; remove the row or fill it in",
     );
 }
 

@@ -36,6 +36,9 @@ fn folds_of_a_command_race_and_the_best_is_measured_again() {
     bench.ok(&["verify"]);
     let shown = bench.ok(&["show", "--trial", "0"]).out;
     assert!(shown.contains("fold 0 of 4, seed 0  ") && shown.contains("mean loss  "), "{shown}");
+    let number = trials.iter().position(|trial| trial["state"] == "pruned").expect("some were").to_string();
+    let shown = bench.ok(&["show", "--trial", &number]).out;
+    assert!(shown.contains("\nstopped: after ") && shown.contains(" of 4 replicates: "), "{shown}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod wrapped;
 use std::sync::Arc;
 
 use crate::event::{Decision, Origin, Outcome, Work};
+use crate::figures::figure;
 use crate::memo::Memo;
 use crate::registry::Entry;
 use crate::rng::Rng;
@@ -206,15 +207,4 @@ fn is_due(piece: &Piece, step: u64, warmup: u64, interval: u64) -> bool {
     let window = warmup + over - over % interval.max(1);
     let earlier = piece.curve.partition_point(|point| point.step < step);
     earlier == 0 || piece.curve[earlier - 1].step < window
-}
-
-/// A number for a verdict's reason: five significant digits.
-fn figure(x: f64) -> String {
-    let magnitude = x.abs();
-    if magnitude != 0.0 && !(1e-4..1e7).contains(&magnitude) {
-        return format!("{x:.4e}");
-    }
-    let whole = if magnitude < 1.0 { 0.0 } else { magnitude.log10().floor() };
-    let text = format!("{x:.*}", (4.0 - whole).max(0.0) as usize);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }

@@ -13,6 +13,7 @@ use super::paired::{
 use super::wrapped::Wrapped;
 use super::{Allowance, Assignment, Scheduler, Verdict, figure, with_sibling};
 use crate::event::{Outcome, Work};
+use crate::figures::percent;
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure, written};
 use crate::rng::Rng;
@@ -324,8 +325,4 @@ fn has_lost(study: &Study, trial: &Trial) -> bool {
 fn noise(study: &Study) -> Option<Noise> {
     let (variance, freedom) = study.residual_variance(0)?;
     Some(Noise { variance: 2.0 * variance, freedom: freedom.min(LENT) })
-}
-
-fn percent(chance: f64) -> String {
-    format!("{} %", figure((1000.0 * chance).round() / 10.0))
 }

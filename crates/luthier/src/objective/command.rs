@@ -5,14 +5,14 @@ mod capture;
 mod knobs;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -218,6 +218,31 @@ pub struct Command {
     threads: Vec<(String, String)>,
     supervisor: Option<PathBuf>,
     part: OuterPart,
+    remarks: Remarks,
+}
+
+/// What users should know about how their program speaks, each kind once.
+#[derive(Default)]
+struct Remarks {
+    made: Mutex<BTreeSet<Remark>>,
+    waiting: Mutex<Vec<String>>,
+}
+
+/// Kinds of remarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Remark {
+    NoStep,
+    StepsBack,
+    BeyondTheLargest,
+    NoCheckpoint,
+}
+
+impl Remarks {
+    fn make(&self, kind: Remark, text: impl FnOnce() -> String) {
+        if self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(kind) {
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(text());
+        }
+    }
 }
 
 impl Command {
@@ -249,7 +274,19 @@ impl Command {
         let reading = Reading::new(&spec.pattern, metrics, spec.result.is_some())?;
         let working_dir = spec.working_dir.as_ref().map_or_else(|| base.to_owned(), |dir| base.join(dir));
         let (threads, supervisor, part) = (Vec::new(), None, OuterPart::default());
-        Ok(Self { spec, arguments, environment, result, reading, working_dir, threads, supervisor, part })
+        let remarks = Remarks::default();
+        Ok(Self {
+            spec,
+            arguments,
+            environment,
+            result,
+            reading,
+            working_dir,
+            threads,
+            supervisor,
+            part,
+            remarks,
+        })
     }
 
     /// The same for `parallel` commands at once on `cores` cores: numerical libraries in the commands get their share
@@ -269,6 +306,11 @@ impl Command {
     pub fn supervised_by(mut self, executable: PathBuf) -> Self {
         self.supervisor = Some(executable);
         self
+    }
+
+    /// What was noticed about the program since this was asked last, in sentences for its user.
+    pub fn take_remarks(&self) -> Vec<String> {
+        std::mem::take(&mut *self.remarks.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn launch(&self, running: &Running<'_>) -> Result<Launch, Failed> {
@@ -390,16 +432,32 @@ impl Command {
         let last = watch.follow();
         let (is_held, flow) = (watch.is_held, watch.ended_by);
         if !is_held {
-            return (self.conclude(running, program, last, flow), None);
+            let result = self.conclude(running, program, last, flow);
+            if running.ended() == Some(Flow::Pause) && result.is_ok() {
+                self.remark_on_checkpoint(&running.checkpoint_folder());
+            }
+            return (result, None);
         }
         program.last.extend(last);
         program.stands = (running.trial(), running.step());
+        program.home.iter().for_each(|home| self.remark_on_checkpoint(home));
         match Self::put_by(running, &program) {
             Ok(()) => (Ok(()), Some(program)),
             Err(failed) => {
                 program.end();
                 (Err(failed), None)
             }
+        }
+    }
+
+    /// Whoever leaves nothing behind begins anew.
+    fn remark_on_checkpoint(&self, folder: &Path) {
+        if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none()) {
+            self.remarks.make(Remark::NoCheckpoint, || {
+                "the command leaves nothing in its checkpoint folder ({checkpoint}, LUTHIER_CHECKPOINT), so whenever it is started again or goes \
+                 back it begins anew"
+                    .into()
+            });
         }
     }
 
@@ -440,6 +498,8 @@ impl Command {
             home: self.is_live().then(|| home(&folder)),
             begun: Instant::now(),
             has_spoken: false,
+            finals: 0,
+            newest: 0,
             stands: (running.trial(), running.step()),
             last: BTreeMap::new(),
         })
@@ -505,6 +565,10 @@ struct Program {
     begun: Instant,
     /// Whether it has reported anything.
     has_spoken: bool,
+    /// How often it has given a value for an objective without a step.
+    finals: u64,
+    /// The largest step it has reported.
+    newest: u64,
     /// The trial that it has served last, and the step it came to.
     stands: (u32, u64),
     /// Values that it gave without a step.
@@ -609,11 +673,15 @@ impl<'a, 'b> Watch<'a, 'b> {
 
     /// Reports values that have a step; gives back those that have none.
     fn pass_on(&mut self, found: Results) -> Option<BTreeMap<Arc<str>, f64>> {
-        let Some(step) = found.step else { return Some(found.values.into_iter().collect()) };
+        let Some(step) = found.step else {
+            self.program.finals += u64::from(self.command.reading.has_objective(&found));
+            return Some(found.values.into_iter().collect());
+        };
         if self.ended_by.is_some() {
             return None;
         }
         self.notice_zero(step);
+        self.remark_on_step(step);
         match self.running.report_named(step + self.shift, found.values) {
             Flow::Continue => self.program.hear(step, self.running.params()),
             Flow::Pause if self.command.is_live() => self.is_held = true,
@@ -658,6 +726,7 @@ impl<'a, 'b> Watch<'a, 'b> {
             (None, Exit::Signal(signal)) => return failed(Failure::Signal { signal }),
             (None, Exit::SupervisorLost) => return failed(Failure::error("its supervisor was killed")),
         }
+        self.remark_on_steps();
         if let Err(problem) = self.read_result_file(&mut last) {
             return failed(Failure::error(problem));
         }
@@ -671,6 +740,36 @@ impl<'a, 'b> Watch<'a, 'b> {
             return Err(Failed { reason: Failure::NoResult { metric }, detail });
         }
         Ok(())
+    }
+
+    /// Steps ascend, up to the largest there is.
+    fn remark_on_step(&mut self, step: u64) {
+        let (remarks, trial, newest) = (&self.command.remarks, self.running.trial(), self.program.newest);
+        if step < newest {
+            remarks.make(Remark::StepsBack, || {
+                format!("trial {trial} reported step {step} after step {newest}; steps ascend, and what counts as its last value is that of the largest step")
+            });
+        }
+        if let Some(max) = self.running.max_budget().filter(|max| step + self.shift > *max) {
+            remarks.make(Remark::BeyondTheLargest, || {
+                format!("trial {trial} reported step {step}, but the study file says that the largest is {max} (budget.max)")
+            });
+        }
+        self.program.newest = newest.max(step);
+    }
+
+    /// A curve without steps is taken for values of which the last counts.
+    fn remark_on_steps(&self) {
+        let count = self.program.finals;
+        if count < 2 {
+            return;
+        }
+        let reading = &self.command.reading;
+        let (trial, metric, how) = (self.running.trial(), reading.first_metric(), reading.how_to_step());
+        self.command.remarks.make(Remark::NoStep, || {
+            let only = if self.program.has_spoken { "" } else { " and no trial can be stopped early" };
+            format!("trial {trial} printed {metric} {count} times without a whole-numbered step, so only the last of these counts{only}; {how}")
+        });
     }
 
     /// A resumed command may find that it had already got where it was sent, or as far as it goes where nobody has said how far.
@@ -694,7 +793,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         let found = capture::numbers(&text);
         let found =
             found.ok_or_else(|| format!("the result file {} is not a JSON object", path.display()))?;
-        last.extend(found.values);
+        last.extend(found.into_iter().filter(|(name, _)| **name != *"step"));
         Ok(())
     }
 }

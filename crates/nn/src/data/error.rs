@@ -1,7 +1,8 @@
 //! What is wrong with data, one sentence for each way. Rows are counted from 1, without the header; lines from 1, with
 //! it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Data that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,9 +73,9 @@ pub enum DataError {
     #[error("`target` names no column")]
     NoTargetColumn,
     #[error(
-        "column `{column}` is text with {distinct} different values (the first that is no number is `{example}`, row {row}); at most {limit} can be used as categories: put it in `ignore`, or mark the cell as `missing`"
+        "column `{column}` is text with {distinct} different values (the first that is no number is `{example}` in {at}); at most {limit} can be used as categories: put it in `ignore`, or mark the cell as `missing`"
     )]
-    TooManyCategories { column: String, distinct: usize, example: String, row: usize, limit: usize },
+    TooManyCategories { column: String, distinct: usize, example: String, at: Place, limit: usize },
     #[error("column `{column}` has numbers too large to be standardised (above about 1e154)")]
     TooLarge { column: String },
     #[error(
@@ -131,9 +132,11 @@ pub enum DataError {
     OtherWidth { found: usize, expected: usize },
 }
 
-/// Where a row is: its number, and the line of the file if that has lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a row is: the file, if it is of one; its number; and the line of the file if that has lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
+    /// The file that it was read from.
+    pub file: Option<Arc<Path>>,
     /// From 1, without the header.
     pub row: usize,
     /// From 1, with the header.
@@ -142,6 +145,9 @@ pub struct Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}, ", file.display())?;
+        }
         match self.line {
             Some(line) => write!(f, "row {} (line {line})", self.row),
             None => write!(f, "row {}", self.row),

@@ -1,8 +1,10 @@
 //! A table in memory, column by column: names, and cells that are numbers or text. Where it came from is forgotten but
-//! for the lines of its rows, and what the cells mean is not decided here.
+//! for the files and lines of its rows, and what the cells mean is not decided here.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::error::{hint, shown};
 use super::{ColumnRef, DataError, Place};
@@ -15,6 +17,10 @@ pub(crate) struct Table {
     columns: Vec<Column>,
     /// Line of the file where each row starts; empty if the file has no lines.
     lines: Vec<u32>,
+    /// The files that its rows were read from, each with how many it has; empty if they are of none.
+    files: Vec<(Arc<Path>, usize)>,
+    /// Where each row stood when it was read; empty if they stand as they were.
+    read_as: Vec<u32>,
     rows: usize,
     /// Whether the file says that its numbers are whole, as those of classes are.
     whole: bool,
@@ -153,7 +159,8 @@ impl Table {
             return Err(DataError::DuplicateColumn(twice.clone()));
         }
         let rows = columns.first().map_or(0, Column::len);
-        Ok(Self { names, has_header, columns, lines, rows, whole: false })
+        let (files, read_as) = (Vec::new(), Vec::new());
+        Ok(Self { names, has_header, columns, lines, files, read_as, rows, whole: false })
     }
 
     /// Columns without names.
@@ -164,6 +171,8 @@ impl Table {
             has_header: false,
             columns,
             lines: Vec::new(),
+            files: Vec::new(),
+            read_as: Vec::new(),
             rows,
             whole: false,
         }
@@ -177,6 +186,12 @@ impl Table {
         };
         self.columns = self.columns.into_iter().enumerate().map(typed).collect();
         self
+    }
+
+    /// The same, as read from a file.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        let files = vec![(path.into(), self.rows)];
+        Self { files, ..self }
     }
 
     /// The same, of a file that says that its numbers are whole.
@@ -245,7 +260,15 @@ impl Table {
 
     /// Where a row is, for messages.
     pub(crate) fn place(&self, row: usize) -> Place {
-        Place { row: row + 1, line: self.lines.get(row).map(|&line| line.into()) }
+        let line = self.lines.get(row).map(|&line| line.into());
+        let mut row = self.read_as.get(row).map_or(row, |&row| row as usize);
+        for (file, rows) in &self.files {
+            if row < *rows {
+                return Place { file: Some(file.clone()), row: row + 1, line };
+            }
+            row -= rows;
+        }
+        Place { file: None, row: row + 1, line }
     }
 
     /// Finds a column.
@@ -264,6 +287,7 @@ impl Table {
             self.columns[index] = self.columns[index].then(&below.columns[other]);
         }
         self.lines.extend(&below.lines);
+        self.files.extend(below.files.iter().cloned());
         self.rows += below.rows;
         Ok(())
     }
@@ -275,6 +299,8 @@ impl Table {
         for column in &mut self.columns {
             *column = column.ordered(&order);
         }
+        let read_as = |row: &u32| self.read_as.get(*row as usize).copied().unwrap_or(*row);
+        self.read_as = order.iter().map(read_as).collect();
         if !self.lines.is_empty() {
             self.lines = order.iter().map(|&row| self.lines[row as usize]).collect();
         }

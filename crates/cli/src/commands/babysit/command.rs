@@ -180,7 +180,7 @@ impl Knobs {
     fn turn(&self, turn: &mut Turn<'_>, name: &str, to: &Amount) -> anyhow::Result<String> {
         let study = turn.study();
         let now = standing(study).context("the model has not begun to train")?;
-        let (parameter, is_new) = self.parameter(study.space(), name)?;
+        let (parameter, is_new) = self.parameter(study, name)?;
         let before =
             study.space().decode(&now.point).get(&parameter.name).cloned().or(parameter.default.clone());
         let value = amount(&parameter, before.as_ref(), to)?;
@@ -192,19 +192,16 @@ impl Knobs {
             turn.change_space(SpaceEdit::Add(parameter.clone()))?;
         }
         turn.steer(Steer::Turn(Params::new().with(&parameter.name, value.clone())))?;
-        let was = before.map_or_else(String::new, |before| format!("{before} → "));
+        let was = before.map_or_else(String::new, |before| format!("{} → ", lineage::figure(&before)));
         let when = when(turn.study(), &now);
-        Ok(format!("{} {was}{value}{when}", safe(&parameter.name)))
+        Ok(format!("{} {was}{}{when}", safe(&parameter.name), lineage::figure(&value)))
     }
 
     /// The parameter that a name means, and whether the space does not know it yet.
-    fn parameter(&self, space: &Space, name: &str) -> anyhow::Result<(Parameter, bool)> {
-        let known =
-            |name: &str| space.find(name).map(|k| space.parameters()[k].clone()).filter(|p| !p.retired);
-        let full = Settings::full_name(name).ok();
-        let found = known(name)
-            .or_else(|| known(full.as_deref()?))
-            .or_else(|| (full.as_deref() == Some("learning_rate")).then(|| known("lr")).flatten());
+    fn parameter(&self, study: &Study, name: &str) -> anyhow::Result<(Parameter, bool)> {
+        let space = study.space();
+        let found = named(space, name).or_else(|| lowered(study).filter(|_| RATES.contains(&name)));
+        let found = found.map(|index| space.parameters()[index].clone());
         match (&self.network, found) {
             (Some(_), Some(parameter)) if !Settings::may_change(&parameter.name).unwrap_or(true) => {
                 bail!("{} cannot change while a network trains; `knobs` lists what can", parameter.name)
@@ -266,6 +263,24 @@ impl Knobs {
         text
     }
 }
+
+/// The place of the parameter that a name means: one called so, one with the name that this is short for, or `lr` or `eta` for the learning
+/// rate.
+pub(super) fn named(space: &Space, name: &str) -> Option<usize> {
+    let known = |name: &str| space.find(name).filter(|index| !space.parameters()[*index].retired);
+    let full = Settings::full_name(name).ok();
+    let full = full.as_deref();
+    let rates = if full == Some(RATES[0]) { RATES.as_slice() } else { &[] };
+    known(name).or_else(|| known(full?)).or_else(|| rates.iter().find_map(|rate| known(rate)))
+}
+
+/// What going back lowers, where the rules name it.
+pub(super) fn lowered(study: &Study) -> Option<usize> {
+    study.space().find(study.spec().policy.scheduler.options.get("lower")?.as_str()?)
+}
+
+/// Names that a learning rate usually has; the first is that of a network's setting.
+pub(super) const RATES: [&str; 3] = ["learning_rate", "lr", "eta"];
 
 fn range(parameter: &Parameter) -> String {
     use luthier::core::space::Distribution;

@@ -33,7 +33,7 @@ use crate::opening::{
 };
 use crate::progress::{Mode, Progress};
 use crate::report;
-use command::{Cue, Knobs, Line, parse, script};
+use command::{Cue, Knobs, Line, RATES, named, parse, script};
 use keyboard::{Cues, Keyboard};
 use screen::{Screen, Teller};
 
@@ -271,20 +271,15 @@ fn parse_set(texts: &[String]) -> anyhow::Result<Vec<(String, Value)>> {
 fn with_set(file: &mut StudyFile, set: &[(String, Value)]) -> anyhow::Result<Params> {
     let mut params = Params::new();
     for (name, value) in set {
-        let full = Settings::full_name(name).ok();
-        let known = |name: &str| file.spec.space.find(name).is_some();
-        if known(name) {
-            params.set(&**name, value.clone());
-        } else if let Some(full) = full.as_deref().filter(|full| known(full)) {
-            params.set(full, value.clone());
-        } else if full.as_deref() == Some("learning_rate") && known("lr") {
-            params.set("lr", value.clone());
+        let space = &file.spec.space;
+        if let Some(index) = named(space, name) {
+            params.set(space.parameters()[index].name.clone(), value.clone());
         } else if let ObjectiveSpec::Network(table) = &mut file.objective {
             let full = Settings::full_name(name)?;
             let settings = table.entry("settings").or_insert_with(|| serde_json::json!({}));
             settings[full] = serde_json::to_value(value)?;
         } else {
-            let names: Vec<&str> = file.spec.space.parameters().iter().map(|p| &*p.name).collect();
+            let names: Vec<&str> = space.parameters().iter().map(|p| &*p.name).collect();
             bail!("--set {name}: there is no such parameter; there are {}", names.join(", "));
         }
     }
@@ -293,10 +288,10 @@ fn with_set(file: &mut StudyFile, set: &[(String, Value)]) -> anyhow::Result<Par
 
 /// The learning rate is always a knob, since it is what going back lowers.
 fn with_rate(space: &Space, settings: &Settings) -> anyhow::Result<Space> {
-    if space.find("learning_rate").is_some() || space.find("lr").is_some() {
+    if named(space, RATES[0]).is_some() {
         return Ok(space.clone());
     }
-    let edit = luthier::core::event::SpaceEdit::Add(knob(settings, "learning_rate")?);
+    let edit = luthier::core::event::SpaceEdit::Add(knob(settings, RATES[0])?);
     Ok(luthier::core::study::edited(space, &edit)?)
 }
 
@@ -411,7 +406,7 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
         }
         screen.say(lineage::tree(study));
     }
-    let has_rate = ["learning_rate", "lr", "eta"].iter().any(|name| study.space().find(name).is_some());
+    let has_rate = RATES.iter().any(|name| study.space().find(name).is_some());
     let options = &study.spec().policy.scheduler.options;
     if !has_rate && options.get("lower").is_none_or(serde_json::Value::is_null) {
         screen.say("no parameter is called learning_rate, lr or eta, so going back lowers nothing; name one with --rule lower=NAME");
@@ -422,8 +417,7 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
 fn unused(study: &Study, arguments: &Arguments) -> Vec<String> {
     let first = study.trials().first().map(|trial| study.params(trial)).unwrap_or_default();
     let told = |(given, value): (String, Value)| {
-        let full = Settings::full_name(&given).unwrap_or_else(|_| given.clone());
-        let name = [&*given, &*full].into_iter().find(|name| first.get(name).is_some())?;
+        let name = &*study.space().parameters()[named(study.space(), &given)?].name;
         let began = first.get(name).filter(|began| match (began.as_f64(), value.as_f64()) {
             (Some(began), Some(value)) => began.to_bits() != value.to_bits(),
             _ => began.to_string() != value.to_string(),
@@ -440,16 +434,13 @@ fn unused(study: &Study, arguments: &Arguments) -> Vec<String> {
 /// Parameters whose first values nobody has chosen.
 fn guessed(study: &Study, arguments: &Arguments) -> String {
     let set = parse_set(&arguments.set).unwrap_or_default();
-    let is_set = |name: &str| {
-        set.iter()
-            .any(|(given, _)| given == name || Settings::full_name(given).is_ok_and(|full| full == name))
-    };
+    let space = study.space();
+    let is_set = |index: usize| set.iter().any(|(given, _)| named(space, given) == Some(index));
     let Some(wish) = study.queue().front() else { return String::new() };
     let mut open = Params::new();
     for (name, value) in wish.params.iter() {
-        let has_default =
-            study.space().find(name).is_some_and(|k| study.space().parameters()[k].default.is_some());
-        if !has_default && !is_set(name) {
+        let index = space.find(name).filter(|index| space.parameters()[*index].default.is_none());
+        if index.is_some_and(|index| !is_set(index)) {
             open.set(name, value.clone());
         }
     }
@@ -500,14 +491,11 @@ fn watch(
     let folder = trials_of(log);
     let options = Options { stop: stop.clone(), ..Options::new(&folder) };
     let (heard, hearing) = channel();
-    let command = match kind {
-        Kind::Command(_) => {
-            let is_live = matches!(stored(session.study(), log)?.0, ObjectiveSpec::Command(spec) if spec.knobs.is_some());
-            Some((folder.clone(), is_live))
-        }
-        Kind::Network(_) => None,
+    let knobs_by = match stored(session.study(), log)?.0 {
+        ObjectiveSpec::Command(spec) => spec.knobs,
+        ObjectiveSpec::Network(_) => None,
     };
-    let mut teller = Teller::new(screen.clone(), session.study(), command);
+    let mut teller = Teller::new(screen.clone(), session.study(), knobs_by);
     let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues, heard);
     let mut progress = Progress::new(
         if arguments.json { Mode::Machines } else { Mode::Quiet },
@@ -518,6 +506,7 @@ fn watch(
         let end = executor::run(&mut session, kind.objective(), &options, &mut |study, moment| {
             progress.update(study, moment);
             teller.tell(study, moment);
+            kind.remarks().iter().for_each(|remark| screen.say(report::safe(remark)));
         });
         match end {
             Ok(End::Done(_)) if wants_more(&mut session, screen, &hearing, &stop)? => {}
@@ -597,6 +586,17 @@ fn finish(
     }
     text.push_str(&lineage::tree(study));
     let shown = log.display();
+    if let Some((trial, step, value)) =
+        lineage::better_elsewhere(study).filter(|_| !matches!(end, End::Stopped))
+    {
+        let (metric, unit) = (&study.metrics().objectives[0].name, &study.metrics().step);
+        text.push_str(&format!(
+            "better on another line: trial {trial} had {} {} at {} {step}; to go on from there: luthier babysit {shown} --send \"branch {trial}@{step}\", then luthier babysit {shown}\n",
+            report::safe(metric),
+            report::number(value),
+            report::safe(unit)
+        ));
+    }
     text.push_str(&format!("run    {shown}\n"));
     let last = study.trials().last();
     let state = last.map(Trial::state);

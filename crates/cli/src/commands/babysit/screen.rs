@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use console::{measure_text_width, truncate_str};
-use luthier::core::event::{Origin, Outcome, Work};
+use luthier::core::event::{Origin, Outcome};
 use luthier::core::lineage::losses;
 use luthier::core::steering::standing;
 use luthier::core::study::Study;
-use luthier::core::trial::{Piece, Trial, TrialState};
+use luthier::core::trial::{Trial, TrialState};
 use luthier::executor::Moment;
+use luthier::objective::command::KnobsBy;
 use luthier::session::named_values;
 
 use crate::lineage;
@@ -108,15 +108,14 @@ pub(super) struct Teller {
     /// How often the model may go back by itself.
     rollbacks: u64,
     told_paused: bool,
-    /// For a command: where its trials have their files, and whether it takes knobs while it runs.
-    command: Option<(PathBuf, bool)>,
-    told_empty: bool,
+    /// How a command hears of its knobs while it runs, if it does.
+    knobs_by: Option<KnobsBy>,
     /// Knobs of which it has been said that the command says nothing about them.
     told_deaf: BTreeSet<String>,
 }
 
 impl Teller {
-    pub(super) fn new(screen: Screen, study: &Study, command: Option<(PathBuf, bool)>) -> Self {
+    pub(super) fn new(screen: Screen, study: &Study, knobs_by: Option<KnobsBy>) -> Self {
         let options = &study.spec().policy.scheduler.options;
         let rollbacks = options.get("rollbacks").and_then(serde_json::Value::as_u64).unwrap_or(0);
         Self {
@@ -124,8 +123,7 @@ impl Teller {
             told: study.trials().len(),
             rollbacks,
             told_paused: false,
-            command,
-            told_empty: false,
+            knobs_by,
             told_deaf: BTreeSet::new(),
         }
     }
@@ -145,17 +143,19 @@ impl Teller {
                     self.tell_deafness(study, trial);
                 }
             }
-            Moment::Ended(work) => self.tell_emptiness(study, work),
             Moment::Gone(_) => self.screen.say("another process has taken the model over"),
-            Moment::Started(_) | Moment::Idle => {}
+            Moment::Started(_) | Moment::Ended(_) | Moment::Idle => {}
         }
         self.tell_pause(study);
     }
 
-    /// A command that takes knobs while it runs says in its reports which it uses; else nobody knows whether it heard.
+    /// A command that takes knobs while it runs says in its reports which it uses; else nobody knows whether it heard. One that reads them
+    /// from a file may do so a step late.
     fn tell_deafness(&mut self, study: &Study, trial: &Trial) {
-        let Some((_, true)) = self.command else { return };
-        let ([point], Some(_)) = (trial.curve(), trial.parent) else { return };
+        let point = match (self.knobs_by, trial.parent, trial.curve()) {
+            (Some(KnobsBy::Stdin), Some(_), [point]) | (Some(KnobsBy::File), Some(_), [_, point]) => point,
+            _ => return,
+        };
         let said = named_values(study, point);
         for (name, value) in study.params(trial).iter() {
             let Some(wanted) = value.as_f64() else { continue };
@@ -171,20 +171,6 @@ impl Teller {
                     ),
                 });
             }
-        }
-    }
-
-    /// A command that leaves nothing behind cannot go back.
-    fn tell_emptiness(&mut self, study: &Study, work: Work) {
-        let Some((folder, _)) = self.command.as_ref().filter(|_| !self.told_empty) else { return };
-        let Some(step) = study.piece(work).and_then(Piece::paused_at) else { return };
-        let kept = folder.join(format!("{:05}", work.trial)).join("kept").join(step.to_string());
-        if std::fs::read_dir(kept).is_ok_and(|mut entries| entries.next().is_none()) {
-            self.told_empty = true;
-            self.screen.say(
-                "the command leaves nothing in its checkpoint folder (LUTHIER_CHECKPOINT), so whenever it goes back \
-                 or is started again it begins anew",
-            );
         }
     }
 

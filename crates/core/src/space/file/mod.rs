@@ -141,8 +141,16 @@ fn described(text: &str, format: Format, offset: Option<usize>, message: &str) -
     FileError::new(text, offset.map(|at| Position::of(text, at)), message)
 }
 
-/// A parser's message without the names of Rust's types.
+/// A parser's message without the names of Rust's types, and with what to do about a backslash.
 fn plain(message: &str) -> String {
+    if ["missing escaped value", "too few unicode value digits"]
+        .iter()
+        .any(|start| message.starts_with(start))
+    {
+        return "in double quotes a backslash begins an escape such as \\n, and this is none; write the text in single quotes, \
+                such as 'step (\\d+)', or two backslashes"
+            .into();
+    }
     let Some((start, expected)) = message.rsplit_once("expected ") else { return message.to_owned() };
     let kind = match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",

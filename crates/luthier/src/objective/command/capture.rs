@@ -31,6 +31,8 @@ pub(super) struct Results {
 pub(super) struct Reading {
     objectives: Arc<[Arc<str>]>,
     metrics: Arc<[Arc<str>]>,
+    /// The names by which a line may call its step, the first that it has; only one from when a line has had it.
+    steps: Arc<[Arc<str>]>,
     patterns: Arc<[(Arc<str>, Regex)]>,
     mode: Mode,
 }
@@ -51,6 +53,10 @@ impl Reading {
         let mut compiled = Vec::new();
         for (metric, text) in patterns {
             let wrong = |problem: String| CommandError::Pattern { metric: metric.clone(), problem };
+            if text.contains(BACKSPACE) {
+                let problem = "it holds a backspace, as which TOML reads \\b in double quotes; write the pattern in single quotes";
+                return Err(wrong(problem.into()));
+            }
             let regex = Regex::new(text).map_err(|e| wrong(e.to_string()))?;
             if regex.captures_len() != 2 {
                 let groups = regex.captures_len() - 1;
@@ -66,7 +72,10 @@ impl Reading {
         }
         let mode = if patterns.is_empty() { Mode::JsonLines } else { Mode::Patterns };
         let all: Vec<Arc<str>> = objectives.iter().chain(&metrics.constraints).cloned().collect();
-        Ok(Self { objectives: objectives.into(), metrics: all.into(), patterns: compiled.into(), mode })
+        let mut steps: Vec<Arc<str>> = vec![STEP.into(), metrics.step.clone(), EPOCH.into()];
+        steps.retain(|name| !all.contains(name));
+        let (objectives, metrics) = (objectives.into(), all.into());
+        Ok(Self { objectives, metrics, steps: steps.into(), patterns: compiled.into(), mode })
     }
 
     /// JSON lines are read from standard output only; patterns are matched against both.
@@ -79,16 +88,45 @@ impl Reading {
         self.objectives.first().cloned().unwrap_or_else(|| "the metric".into())
     }
 
-    fn find(&self, line: &str) -> Option<Results> {
+    /// Whether a value for an objective is among these.
+    pub(super) fn has_objective(&self, found: &Results) -> bool {
+        found.values.iter().any(|(name, _)| self.objectives.contains(name))
+    }
+
+    /// How a line says its step, for who has not.
+    pub(super) fn how_to_step(&self) -> &'static str {
+        match self.mode {
+            Mode::Patterns => "a pattern for step, such as step = 'epoch (\\d+)', tells them apart",
+            Mode::JsonLines | Mode::Nothing => {
+                "a step in each line, such as {\"step\": 1, …}, tells them apart"
+            }
+        }
+    }
+
+    fn find(&mut self, line: &str) -> Option<Results> {
         match self.mode {
             Mode::Nothing => None,
             Mode::JsonLines => {
-                let found = numbers(line)?;
+                let mut values = numbers(line)?;
                 let is_ours = |(name, _): &(Arc<str>, f64)| self.metrics.contains(name);
-                (found.step.is_some() || found.values.iter().any(is_ours)).then_some(found)
+                let has_ours = values.iter().any(is_ours);
+                let step = self.take_step(&mut values);
+                (step.is_some() || has_ours).then_some(Results { step, values })
             }
             Mode::Patterns => self.match_patterns(line),
         }
+    }
+
+    /// Takes the step out of a line's numbers: by whichever of its names the program uses first.
+    fn take_step(&mut self, values: &mut Vec<(Arc<str>, f64)>) -> Option<u64> {
+        let place = |name: &Arc<str>| values.iter().position(|(own, step)| own == name && is_step(*step));
+        let found = self.steps.iter().find_map(|name| Some((name.clone(), place(name)?)));
+        let step = found.map(|(name, place)| {
+            self.steps = [name].into();
+            values.remove(place).1 as u64
+        });
+        values.retain(|(name, _)| **name != *STEP);
+        step
     }
 
     fn match_patterns(&self, line: &str) -> Option<Results> {
@@ -106,30 +144,31 @@ impl Reading {
     }
 }
 
-/// The numbers of a JSON object, its `step` apart. Python's `NaN` and `Infinity` are read, and numbers in quotes.
-pub(super) fn numbers(text: &str) -> Option<Results> {
+/// What a step is called in any study, beside its unit's own name.
+const STEP: &str = "step";
+const EPOCH: &str = "epoch";
+const BACKSPACE: char = '\u{8}';
+
+fn is_step(number: f64) -> bool {
+    number >= 0.0 && number.fract() == 0.0
+}
+
+/// The numbers of a JSON object. Python's `NaN` and `Infinity` are read, and numbers in quotes.
+pub(super) fn numbers(text: &str) -> Option<Vec<(Arc<str>, f64)>> {
     let text = text.trim();
     if !(text.starts_with('{') && text.ends_with('}')) {
         return None;
     }
     let parsed: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(text).or_else(|_| serde_json::from_str(&quote_non_finite(text))).ok()?;
-    let mut found = Results::default();
-    for (name, value) in &parsed {
+    let mut found = Vec::new();
+    for (name, value) in parsed.iter().filter(|(name, _)| name.len() <= 256) {
         let number = match value {
             serde_json::Value::Number(number) => number.as_f64(),
             serde_json::Value::String(text) => text.trim().parse().ok(),
             _ => None,
         };
-        match number {
-            Some(step) if name == "step" && step >= 0.0 && step.fract() == 0.0 => {
-                found.step = Some(step as u64);
-            }
-            Some(value) if name != "step" && name.len() <= 256 => {
-                found.values.push((name.as_str().into(), value));
-            }
-            Some(_) | None => {}
-        }
+        found.extend(number.map(|number| (name.as_str().into(), number)));
     }
     Some(found)
 }
@@ -294,11 +333,17 @@ impl BoundedFile {
 mod tests {
     use super::*;
 
-    fn check(line: &str, step: Option<u64>, values: &[(&str, f64)]) {
-        let found = numbers(line).unwrap();
-        let expected: Vec<(Arc<str>, f64)> = values.iter().map(|(n, v)| ((*n).into(), *v)).collect();
-        assert_eq!(found.step, step, "{line}");
-        assert_eq!(format!("{:?}", found.values), format!("{expected:?}"), "{line}");
+    /// What a program's lines say, to a study that minimises `x` and counts in `unit`.
+    fn check(unit: &str, lines: &[(&str, Option<u64>, &[(&str, f64)])]) {
+        let mut metrics = Metrics::single("x", luthier_core::metric::Direction::Minimize);
+        metrics.step = unit.into();
+        let mut reading = Reading::new(&BTreeMap::new(), &metrics, false).unwrap();
+        for (line, step, values) in lines {
+            let found = reading.find(line).unwrap();
+            let expected: Vec<(Arc<str>, f64)> = values.iter().map(|(n, v)| ((*n).into(), *v)).collect();
+            assert_eq!(found.step, *step, "{line}");
+            assert_eq!(format!("{:?}", found.values), format!("{expected:?}"), "{line}");
+        }
     }
 
     #[test]
@@ -315,8 +360,9 @@ mod tests {
 
     #[test]
     fn numbers_are_read_from_json_objects() {
+        let check = |line, step, values: &[(&str, f64)]| check("step", &[(line, step, values)]);
         check(r#"{"step": 3, "val_loss": 0.41}"#, Some(3), &[("val_loss", 0.41)]);
-        check(r#" {"a": "1e3", "b": null, "c": [1], "d": true} "#, None, &[("a", 1000.0)]);
+        check(r#" {"x": "1e3", "b": null, "c": [1], "d": true} "#, None, &[("x", 1000.0)]);
         check(
             r#"{"step": 2, "x": NaN, "y": -Infinity, "z": Infinity}"#,
             Some(2),
@@ -327,5 +373,36 @@ mod tests {
         assert_eq!(numbers(r#"{"x": 1e400}"#), None);
         assert_eq!(numbers("loss 3"), None);
         assert_eq!(numbers("{broken"), None);
+    }
+
+    #[test]
+    fn a_step_goes_by_the_name_that_the_program_gave_it_first() {
+        check(
+            "step",
+            &[(r#"{"epoch": 1, "x": 2}"#, Some(1), &[("x", 2.0)]), (r#"{"epoch": 2}"#, Some(2), &[])],
+        );
+        check("tree", &[(r#"{"tree": 5, "epoch": 1, "x": 2}"#, Some(5), &[("epoch", 1.0), ("x", 2.0)])]);
+        // The best epoch, say, at the end of a curve.
+        check(
+            "epoch",
+            &[
+                (r#"{"step": 1, "epoch": 0, "x": 2}"#, Some(1), &[("epoch", 0.0), ("x", 2.0)]),
+                (r#"{"epoch": 7, "x": 1}"#, None, &[("epoch", 7.0), ("x", 1.0)]),
+            ],
+        );
+        // Part of an epoch is no step.
+        check("step", &[(r#"{"epoch": 0.5, "x": 2}"#, None, &[("epoch", 0.5), ("x", 2.0)])]);
+        // A metric is a value, whatever it is called.
+        let metrics = Metrics::single("epoch", luthier_core::metric::Direction::Minimize);
+        let found = Reading::new(&BTreeMap::new(), &metrics, false).unwrap().find(r#"{"epoch": 3}"#);
+        assert_eq!(found, Some(Results { step: None, values: vec![("epoch".into(), 3.0)] }));
+    }
+
+    #[test]
+    fn a_pattern_with_a_backspace_was_meant_otherwise() {
+        let metrics = Metrics::single("x", luthier_core::metric::Direction::Minimize);
+        let patterns = BTreeMap::from([("x".to_owned(), "\u{8}x=(.*)".to_owned())]);
+        let problem = Reading::new(&patterns, &metrics, false).unwrap_err().to_string();
+        assert!(problem.contains("single quotes"), "{problem}");
     }
 }

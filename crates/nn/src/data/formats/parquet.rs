@@ -32,7 +32,7 @@ pub(super) fn decode(source: &Source<'_>) -> Result<Table, DataError> {
     if columns.first().is_none_or(|column| column.len() == 0) {
         return Err(DataError::Empty { path: source.path.clone() });
     }
-    Table::new(names, true, columns, Vec::new())
+    Table::new(names, true, columns, Vec::new()).map(|table| table.of_file(&source.path))
 }
 
 /// A column as it grows; what it holds is known from its first cell that is not missing.

@@ -30,14 +30,14 @@ pub(super) fn decode(source: &Source<'_>, bytes: Vec<u8>) -> Result<Decoded, Dat
 pub(super) fn table(source: &Source<'_>, bytes: Vec<u8>) -> Result<Table, DataError> {
     let (path, spec) = (&*source.path, source.spec);
     let delimiter = spec.delimiter.unwrap_or_else(|| usual_delimiter(path, spec, &bytes));
-    let mut rows = Rows::new(spec, delimiter);
+    let mut rows = Rows::new(spec, delimiter, path);
     if delimiter == ' ' {
         read_blanks(&bytes, path, &mut rows)?;
     } else {
         read(&bytes, delimiter, path, &mut rows)?;
     }
     drop(bytes);
-    let table = rows.into_table(path)?;
+    let table = rows.into_table()?;
     let text = text_columns(table.names(), spec)?;
     Ok(table.with_types(|column| text.contains(&column)))
 }
@@ -59,17 +59,19 @@ struct Rows<'a> {
     header: Option<bool>,
     missing: &'a [String],
     delimiter: char,
+    path: &'a Path,
     first: Option<(Vec<String>, u32)>,
     columns: Vec<TextColumn>,
     lines: Vec<u32>,
 }
 
 impl<'a> Rows<'a> {
-    fn new(spec: &'a DataSpec, delimiter: char) -> Self {
+    fn new(spec: &'a DataSpec, delimiter: char, path: &'a Path) -> Self {
         Self {
             header: spec.header,
             missing: &spec.missing,
             delimiter,
+            path,
             first: None,
             columns: Vec::new(),
             lines: Vec::new(),
@@ -87,7 +89,7 @@ impl<'a> Rows<'a> {
         if found != expected {
             let header = self.header.unwrap_or_else(|| self.looks_like_header());
             let row = self.lines.len() + 1 + usize::from(!header);
-            let at = Place { row, line: Some(line) };
+            let at = Place { file: Some(self.path.into()), row, line: Some(line) };
             return Err(DataError::Ragged { at, found, expected, delimiter: self.delimiter });
         }
         for (column, cell) in self.columns.iter_mut().zip(cells) {
@@ -113,7 +115,8 @@ impl<'a> Rows<'a> {
         !(all_text && first.iter().map(String::as_str).zip(&self.columns).any(recurs))
     }
 
-    fn into_table(self, path: &Path) -> Result<Table, DataError> {
+    fn into_table(self) -> Result<Table, DataError> {
+        let path = self.path;
         let has_header = self.header.unwrap_or_else(|| self.looks_like_header());
         let empty = || DataError::Empty { path: path.to_owned() };
         let Self { missing, first, mut columns, mut lines, .. } = self;
@@ -133,6 +136,7 @@ impl<'a> Rows<'a> {
             return Err(empty());
         }
         Table::new(names, has_header, columns.into_iter().map(Column::Text).collect(), lines)
+            .map(|table| table.of_file(path))
     }
 }
 

@@ -418,5 +418,5 @@ fn too_many_categories(table: &Table, column: usize, distinct: usize, limit: usi
     });
     let (row, example) = stray.unwrap_or_default();
     let column = table.names()[column].clone();
-    DataError::TooManyCategories { column, distinct, example, row: row + 1, limit }
+    DataError::TooManyCategories { column, distinct, example, at: table.place(row), limit }
 }
