@@ -7,12 +7,17 @@ use std::path::Path;
 use super::array::Array;
 use super::formats::{Decoded, Purpose, Source};
 use super::inputs::{Inputs, RunningWindows, Series};
-use super::order::{groups, in_order, missing_key, put_in_order, windows};
+use super::order::{by_time, groups, in_order, put_in_order, windows};
 use super::preprocessing::{Column, Labels, most_frequent};
 use super::split::{Division, Fold, Fractions, Split};
 use super::text::RunningText;
 use super::{ColumnRef, ColumnType, DataError, DataSpec, Format, OuterFold, SplitKind, Table};
 use crate::rng::seed_from_u64;
+
+/// Tokens of an example of a running text if nothing is said.
+const USUAL_STEPS: usize = 64;
+/// Examples of a running text if nothing is said, at most.
+const USUAL_WINDOWS: usize = 200_000;
 
 /// Everything that problems on the same data share.
 #[derive(Debug)]

@@ -64,8 +64,3 @@ impl RunningWindows {
         })
     }
 }
-
-/// Tokens of an example of a running text if nothing is said.
-const USUAL_STEPS: usize = 64;
-/// Examples of a running text if nothing is said, at most.
-const USUAL_WINDOWS: usize = 200_000;

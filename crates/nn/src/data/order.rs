@@ -44,7 +44,7 @@ pub(super) fn in_order(table: &Table, column: usize, rows: Range<usize>) -> Resu
 }
 
 /// Places in `rows` from the earliest to the last: by number, or as text (as dates are when the year comes first).
-fn by_time(table: &Table, column: usize, rows: &[u32]) -> Result<Vec<u32>, DataError> {
+pub(super) fn by_time(table: &Table, column: usize, rows: &[u32]) -> Result<Vec<u32>, DataError> {
     let row = |place: u32| rows[place as usize] as usize;
     let mut places: Vec<u32> = (0..rows.len() as u32).collect();
     if let Some(&place) = places.iter().find(|&&place| table.cell(row(place), column).is_none()) {

@@ -152,9 +152,10 @@ impl Teller {
     /// A command that takes knobs while it runs says in its reports which it uses; else nobody knows whether it heard. One that reads them
     /// from a file may do so a step late.
     fn tell_deafness(&mut self, study: &Study, trial: &Trial) {
-        let point = match (self.knobs_by, trial.parent, trial.curve()) {
-            (Some(KnobsBy::Stdin), Some(_), [point]) | (Some(KnobsBy::File), Some(_), [_, point]) => point,
-            _ => return,
+        let ((Some(KnobsBy::Stdin), Some(_), [point]) | (Some(KnobsBy::File), Some(_), [_, point])) =
+            (self.knobs_by, trial.parent, trial.curve())
+        else {
+            return;
         };
         let said = named_values(study, point);
         for (name, value) in study.params(trial).iter() {

@@ -333,8 +333,11 @@ impl BoundedFile {
 mod tests {
     use super::*;
 
+    /// A line, and the step and the values it reports.
+    type Line<'a> = (&'a str, Option<u64>, &'a [(&'a str, f64)]);
+
     /// What a program's lines say, to a study that minimises `x` and counts in `unit`.
-    fn check(unit: &str, lines: &[(&str, Option<u64>, &[(&str, f64)])]) {
+    fn check(unit: &str, lines: &[Line<'_>]) {
         let mut metrics = Metrics::single("x", luthier_core::metric::Direction::Minimize);
         metrics.step = unit.into();
         let mut reading = Reading::new(&BTreeMap::new(), &metrics, false).unwrap();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::text::{RunningText, each_token};
+use super::super::text::{RunningText, Token, each_token};
 use super::super::{TextSpec, Tokens};
 
 /// Tokens and their numbers.
