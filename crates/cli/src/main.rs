@@ -4,6 +4,7 @@
 //! to standard error.
 
 mod commands;
+mod described;
 mod lineage;
 mod opening;
 mod progress;

@@ -221,3 +221,10 @@ pub(crate) fn holder() -> String {
 pub(crate) fn holder_is_alive(holder: &str) -> Option<bool> {
     is_alive(&serde_json::from_str(holder).ok()?)
 }
+
+/// A path as a shell takes it.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

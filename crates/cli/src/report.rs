@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use luthier::core::convergence::{self, Advice};
-use luthier::core::engine::Engine;
+use luthier::core::engine::{Done, Engine};
 use luthier::core::event::{Failure, Origin, Outcome};
 use luthier::core::figures::about;
 pub(crate) use luthier::core::figures::figure as number;
 use luthier::core::metric::Direction;
 use luthier::core::study::Study;
 use luthier::core::trial::{Estimate, Trial, TrialState};
+use luthier::executor::End;
 use luthier::session::named_values;
 use luthier_nn::WinnerReport;
 use luthier_nn::objective::Winner;
@@ -625,6 +626,20 @@ pub(crate) fn study_json(study: &Study, place: &str) -> Value {
             "value": direction(study).turn(change.loss),
         })).collect::<Vec<_>>(),
     })
+}
+
+/// Why a run ended.
+pub(crate) fn told_end(end: &End) -> String {
+    match end {
+        End::Done(Done::Converged(verdict)) => format!("stopped: {verdict}"),
+        End::Done(done) => format!("ended because {done}"),
+        End::Stopped => "stopped by you".into(),
+        End::Limit => "ended because the time is up".into(),
+        End::NotStarted { trial, problem } => {
+            let problem = safe(problem);
+            format!("stopped: trial {trial} could not be started and waits to be: {problem}")
+        }
+    }
 }
 
 #[cfg(test)]

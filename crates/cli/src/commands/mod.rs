@@ -10,7 +10,6 @@ mod evaluate;
 mod export;
 mod init;
 mod model;
-mod nested;
 mod predict;
 mod quality;
 mod replay;

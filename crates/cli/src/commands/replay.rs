@@ -13,7 +13,7 @@ use luthier::session::{SessionError, named_values};
 use luthier_nn::Model;
 use serde_json::{Value, json};
 
-use super::tune::{Kind, stored};
+use crate::described::{Kind, stored};
 use crate::opening::{StudyPath, find, watch};
 use crate::report;
 

@@ -26,7 +26,7 @@ use luthier::study_file::{ObjectiveSpec, StudyFile};
 use luthier_nn::objective::knob;
 use luthier_nn::{NetworkSpec, Settings};
 
-use super::tune::{Kind, check_unchanged, described, description, stored, told_end};
+use crate::described::{Kind, check_unchanged, described, description, stored};
 use crate::lineage;
 use crate::opening::{
     BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, read_study_file, trials_of, with_hint,
@@ -604,7 +604,7 @@ fn finish(
         (End::Stopped, _) => format!("stopped by you; to go on: luthier babysit {shown}\n"),
         (End::NotStarted { .. }, _) => {
             is_good = false;
-            format!("{}\nto go on: luthier babysit {shown}\n", told_end(end))
+            format!("{}\nto go on: luthier babysit {shown}\n", report::told_end(end))
         }
         (End::Done(Done::Failures(_)) | End::Limit, _) | (_, Some(TrialState::Failed | TrialState::Pruned)) => {
             is_good = false;

@@ -20,8 +20,12 @@ use luthier::session::Session;
 use luthier::study_file::ObjectiveSpec;
 use serde_json::{Value, json};
 
-use super::tune::{Arguments, Interrupts, Kind, Ran, nested_continuation, told_end};
+use super::arguments::Arguments;
+use super::ending::nested_continuation;
+use super::ran::{Interrupts, Ran};
+use crate::described::Kind;
 use crate::opening::{BEST, is_log, log_beside, read_study_file};
+use crate::report::told_end;
 use crate::report::{failure, number, params_words, safe};
 
 /// The key of the note that tells what the winner of a study scored on its outer fold.
