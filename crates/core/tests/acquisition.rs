@@ -7,6 +7,7 @@ use luthier_core::acquisition::feasibility::Feasibility;
 use luthier_core::acquisition::hypervolume::{
     LogHypervolumeImprovement, hypervolume, non_dominated, reference_point,
 };
+use luthier_core::acquisition::largest::{LogLargestReduction, Quantity};
 use luthier_core::acquisition::noisy::{NoisyLogExpectedImprovement, plug_in};
 use luthier_core::acquisition::pareto::ParetoEnsemble;
 use luthier_core::acquisition::prior::{BETA, LogPrior};
@@ -102,6 +103,57 @@ fn the_gain_in_hypervolume_agrees_with_inclusion_and_exclusion() {
             let slope = (moved(0.0, step) - moved(0.0, -step)) / (2.0 * step);
             close(by.deviation, slope, 1e-4, "by the deviation");
         }
+    }
+}
+
+#[test]
+fn the_reduction_of_one_quantity_is_the_improvement_on_it_above_zero() {
+    let nobody = Bowl::default();
+    let quantity = Quantity { surrogate: &nobody, zero: -0.4, unit: 2.0 };
+    for (mean, deviation, most) in [(0.3, 0.5, 0.8), (1.2, 1.0, 0.2), (-2.0, 0.7, 0.5), (5.0, 0.6, 1.0)] {
+        let belief = Belief { mean, deviation };
+        let improvement = |best| ExpectedImprovement { best }.worth(belief);
+        let expected = (improvement(-0.4 + 2.0 * most) - improvement(-0.4)) / 2.0;
+        let found = LogLargestReduction::new(vec![quantity], most).worth(&[belief]);
+        close(found, expected.ln(), 1e-6, &format!("{mean} ± {deviation} under {most}"));
+    }
+}
+
+#[test]
+fn the_reduction_of_the_largest_of_several_is_that_of_draws_and_slopes_as_its_partials_say() {
+    let nobody = Bowl::default();
+    let quantities: Vec<Quantity> = [(0.1, 1.0), (-0.3, 2.0)]
+        .into_iter()
+        .map(|(zero, unit)| Quantity { surrogate: &nobody, zero, unit })
+        .collect();
+    let beliefs = [Belief { mean: 0.6, deviation: 0.4 }, Belief { mean: 0.9, deviation: 0.8 }];
+    let most = 0.9;
+    let reduction = LogLargestReduction::new(quantities.clone(), most);
+    let mut rng = rng();
+    let mut draw = || {
+        let over = |(quantity, belief): (&Quantity, &Belief)| {
+            (belief.mean + belief.deviation * rng.normal() - quantity.zero) / quantity.unit
+        };
+        let largest = quantities.iter().zip(&beliefs).map(over).fold(0.0, f64::max);
+        (most - largest).max(0.0)
+    };
+    let draws = 200_000;
+    let mean = (0..draws).map(|_| draw()).sum::<f64>() / f64::from(draws);
+    // The deviation of one draw is below 0.3, so that of the mean below 0.0007.
+    let (value, by) = reduction.partials(&beliefs);
+    assert!((value.exp() - mean).abs() < 0.003, "{} is not {mean}", value.exp());
+    close(reduction.worth(&beliefs), value, 1e-12, "the value");
+    for (k, by) in by.iter().enumerate() {
+        let moved = |mean: f64, deviation: f64| {
+            let mut beliefs = beliefs;
+            beliefs[k].mean += mean;
+            beliefs[k].deviation += deviation;
+            reduction.worth(&beliefs)
+        };
+        let step = 1e-6;
+        close(by.mean, (moved(step, 0.0) - moved(-step, 0.0)) / (2.0 * step), 1e-5, "by the mean");
+        let slope = (moved(0.0, step) - moved(0.0, -step)) / (2.0 * step);
+        close(by.deviation, slope, 1e-5, "by the deviation");
     }
 }
 

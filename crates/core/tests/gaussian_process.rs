@@ -57,7 +57,8 @@ fn reference() -> Reference {
     serde_json::from_str(include_str!("reference/gaussian_process.json")).unwrap()
 }
 
-const LINEAR: Settings = Settings { transform: false, warp: false, most_rows: 1000, most_fitted: 300 };
+const LINEAR: Settings =
+    Settings { transform: false, warp: false, most_rows: 1000, most_fitted: 300, exact: false };
 
 impl ModelCase {
     fn kernel(&self) -> Arc<Kernel> {
@@ -175,6 +176,7 @@ fn powers_are_those_of_scipy() {
             Power::Linear => ("linear", 1.0),
             Power::BoxCox(power) => ("boxcox", power),
             Power::YeoJohnson(power) => ("yeojohnson", power),
+            Power::Bilog => ("bilog", f64::NAN),
         };
         assert_eq!(kind, case.kind, "{}", case.name);
         check(&case.name, power, case.power, 1e-6);
@@ -581,4 +583,22 @@ fn success_is_flat_while_outcomes_are_alike() {
     assert!(before < success.probability(&units[1]));
     assert!(success.push(&units[0], false));
     assert!(success.probability(&units[0]) < before);
+}
+
+#[test]
+fn values_around_zero_keep_their_sign_and_are_drawn_in_where_they_spread_over_magnitudes() {
+    let even: Vec<f64> = (0..20).map(|k| 0.1 * f64::from(k) - 0.3).collect();
+    assert_eq!(Outputs::around_zero(&even).1, None);
+    let wild: Vec<f64> = (0..20).map(|k| (0.9 * f64::from(k) - 3.0).exp() - 1.0).collect();
+    let bilog = Outputs::around_zero(&wild).1.expect("they spread over seven magnitudes");
+    assert_eq!(bilog.power(), Power::Bilog);
+    let zero = bilog.forward(0.0);
+    for value in &wild {
+        assert_eq!(bilog.forward(*value) > zero, *value > 0.0, "{value}");
+        let back = bilog.backward(bilog.forward(*value));
+        assert!((back - value).abs() < 1e-9 * value.abs().max(1.0), "{back} is not {value}");
+        let step = 1e-5 * value.abs().max(1e-2);
+        let slope = (bilog.forward(value + step) - bilog.forward(value - step)) / (2.0 * step);
+        assert!((bilog.slope(*value) - slope).abs() < 1e-3 * slope, "{value}: {slope}");
+    }
 }

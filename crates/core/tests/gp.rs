@@ -51,7 +51,7 @@ fn every_single_acquisition_beats_random_search() {
 }
 
 #[test]
-#[ignore = "not reached: 10 of 12"]
+#[ignore = "not reached: 10 of 12; on other seeds it wins 47 of 48, log EI 46"]
 fn the_ensemble_beats_random_search() {
     acquisition_beats_random_search("ensemble");
 }
@@ -200,7 +200,6 @@ fn constraints_on_metrics_are_learned() {
 }
 
 #[test]
-#[ignore = "not reached: 4 of 20 are feasible"]
 fn something_feasible_is_sought_while_nothing_is() {
     let metrics = Metrics { constraints: vec!["memory".into()], ..single() };
     // Feasible in a hundredth of the space, far from small losses.
@@ -215,6 +214,48 @@ fn something_feasible_is_sought_while_nothing_is() {
     let study = live(spec_of(cube(2), metrics, gp(), 1), 20, life);
     let kept = study.trials().iter().filter(|trial| study.violation(trial) <= 0.0).count();
     assert!(kept >= 5, "{kept} of 20");
+}
+
+#[test]
+fn a_constraint_over_many_magnitudes_is_followed_to_what_keeps_it() {
+    // A fiftieth of the space; elsewhere up to e²⁰, so that a model of the values as they are sees but the largest.
+    let metrics = Metrics { constraints: vec!["memory".into()], ..single() };
+    let life = |x: &[f64]| {
+        let loss = towards_the_corner(x);
+        Life {
+            reports: vec![vec![("loss", loss), ("memory", (8.0 * (x[0] + x[1] + x[2] - 0.5)).exp() - 1.0)]],
+            outcome: completed(loss),
+            seconds: 1.0,
+        }
+    };
+    let finds = |seed: &u64| {
+        let study = live(spec_of(cube(3), metrics.clone(), gp(), *seed), 30, life);
+        study.trials().iter().any(|trial| study.violation(trial) <= 0.0)
+    };
+    let found = (0..6).filter(finds).count();
+    assert!(found >= 5, "{found} of 6");
+}
+
+#[test]
+fn ends_of_a_front_that_are_bad_in_all_else_do_not_hold_the_search() {
+    // DTLZ2 with two objectives (Deb et al. 2002): where the first coordinate is 0 or 1, one of them is 0 whatever the others are.
+    let metric = |name: &str| Metric { name: name.into(), direction: Direction::Minimize };
+    let metrics = Metrics { objectives: vec![metric("a"), metric("b")], ..single() };
+    let values = |x: &[f64]| {
+        let radius: f64 = 1.0 + x[1..].iter().map(|x| (x - 0.5).powi(2)).sum::<f64>();
+        let angle = x[0] * std::f64::consts::FRAC_PI_2;
+        vec![radius * angle.cos(), radius * angle.sin()]
+    };
+    let volume = |sampler: Component, seed| {
+        let life = |x: &[f64]| ended(Outcome::Completed { values: values(x) });
+        let study = live(spec_of(cube(6), metrics.clone(), sampler, seed), 60, life);
+        let rows: Vec<Vec<f64>> =
+            study.trials().iter().filter_map(|trial| trial.values().map(<[f64]>::to_vec)).collect();
+        hypervolume(&rows, &[1.3, 1.3])
+    };
+    let wins = |seed: &u64| volume(gp(), *seed) > volume(Component::named("random"), *seed);
+    let wins = (0..SEEDS).filter(wins).count();
+    assert!(wins >= WINS, "{wins} of {SEEDS}");
 }
 
 #[test]

@@ -190,6 +190,19 @@ pub fn reference_point(rows: &[Vec<f64>]) -> Vec<f64> {
     (0..rows.first().map_or(0, Vec::len)).map(beyond).collect()
 }
 
+/// The upper quartile of all rows in each objective.
+///
+/// Nearer than [`reference_point`]: where an objective is as good as can be whatever the others are, a slight gain in it
+/// would otherwise count for its whole extent, and rows that are bad in all else would move the point still further out.
+pub fn upper_quartiles(rows: &[Vec<f64>]) -> Vec<f64> {
+    let quartile = |m: usize| {
+        let mut column: Vec<f64> = rows.iter().map(|row| row[m]).collect();
+        column.sort_by(f64::total_cmp);
+        column[column.len() * 3 / 4]
+    };
+    (0..rows.first().map_or(0, Vec::len)).map(quartile).collect()
+}
+
 /// The volume that `rows` dominate below `reference`.
 pub fn hypervolume(rows: &[Vec<f64>], reference: &[f64]) -> f64 {
     let inside = |row: &&Vec<f64>| row.iter().zip(reference).all(|(x, r)| x < r);

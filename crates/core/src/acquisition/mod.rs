@@ -11,6 +11,7 @@ pub mod cost;
 pub mod expected_improvement;
 pub mod feasibility;
 pub mod hypervolume;
+pub mod largest;
 pub mod noisy;
 pub mod pareto;
 pub mod prior;

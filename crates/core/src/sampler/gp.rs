@@ -14,11 +14,14 @@
 //!   probability of success is multiplied in; the more of the latest ten trials failed, the likelier the next must succeed.
 //! * One that runs or waits: it is believed to end as the model expects, and proposals keep away from it, so that parallel
 //!   workers spread.
-//! * Constraints of the metrics have models of their own, and the probability of keeping them is multiplied in. While
-//!   no trial keeps them, that probability is all that counts.
+//! * Constraints of the metrics have models of their own, and the probability of keeping them is multiplied in. Their
+//!   values are taken for exact, and drawn in around 0 where they spread over magnitudes (Eriksson and Poloczek 2021,
+//!   arXiv:2002.08526). While no trial keeps them, proposals ask in turn for the largest such probability, and for the largest
+//!   expected reduction of the one that is broken most ([`crate::acquisition::largest`]).
 //!
 //! The loss to improve on is the best *believed* loss of a trial, noise taken out. With several objectives it is the hypervolume
-//! that improves, with one model per objective.
+//! that improves, with one model per objective, of its losses as they are: below the upper quartiles of all trials, and in
+//! a third of the proposals below the worst of them.
 //!
 //! # Also
 //!
@@ -46,7 +49,8 @@ use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use crate::acquisition::cost::{LogCost, differs};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
 use crate::acquisition::feasibility::{Feasibility, LogSuccess};
-use crate::acquisition::hypervolume::{LogHypervolumeImprovement, reference_point};
+use crate::acquisition::hypervolume::{LogHypervolumeImprovement, reference_point, upper_quartiles};
+use crate::acquisition::largest::{LogLargestReduction, Quantity};
 use crate::acquisition::noisy::NoisyLogExpectedImprovement;
 use crate::acquisition::pareto::ParetoEnsemble;
 use crate::acquisition::prior::{BETA, LogPrior};
@@ -84,7 +88,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "transform",
-            doc: "whether losses are made more normal before they are modelled, where that helps",
+            doc: "whether losses are made more normal before they are modelled, where that helps; never several objectives",
         },
         OptionDoc {
             name: "warp",
@@ -112,6 +116,10 @@ const FRONT: usize = 200;
 /// Above so many numeric parameters, `auto` uses a trust region. Up to there the lengths' prior and candidates near the
 /// best do better without one.
 const MANY: usize = 50;
+
+/// Of so many proposals for several objectives one counts the hypervolume from beyond the worst trial, the others from the
+/// upper quartiles: the former finds the ends of a front, but where ends are as good with all else bad, nothing but them.
+const FAR_ASKS: u64 = 3;
 
 /// Deviations below the mean for the confidence bound by itself; in the ensemble it grows ([`kappa`]).
 const CONFIDENCE: f64 = 1.96;
@@ -181,7 +189,7 @@ pub struct Gp {
     pub effort: f64,
     /// Whether to keep near the best.
     pub trust_region: Use,
-    /// Whether losses are transformed.
+    /// Whether losses are transformed; those of several objectives never are, since a hypervolume depends on it.
     pub transform: bool,
     /// Whether coordinates are bent.
     pub warp: bool,
@@ -295,8 +303,8 @@ struct Models {
     feasible: Vec<Known>,
     /// Unit coordinates of failed trials.
     failed: Vec<Vec<f64>>,
-    /// Models of the constraints that were ever reported, with what zero is in their units.
-    constraints: Vec<GaussianProcess>,
+    /// Which constraints were ever reported, and their models.
+    constraints: Vec<(usize, GaussianProcess)>,
     success: Option<Success>,
     /// A model of ln seconds.
     seconds: Option<GaussianProcess>,
@@ -309,7 +317,7 @@ impl Models {
         let losses = comparable_losses(study, &rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
         let settings = Settings {
-            transform: gp.transform,
+            transform: gp.transform && study.metrics().objectives.len() == 1,
             warp: gp.warp,
             most_rows: gp.max_trials,
             ..Settings::default()
@@ -320,8 +328,9 @@ impl Models {
         };
         let objectives = (0..study.metrics().objectives.len()).map(objective).collect();
         let linear = Settings { transform: false, warp: false, ..settings };
+        let exact = Settings { exact: true, ..linear };
         let constraints = (0..study.metrics().constraints.len())
-            .filter_map(|m| constraint_model(&kernel, &rows, m, &linear))
+            .filter_map(|m| Some((m, constraint_model(&kernel, &rows, m, &exact)?)))
             .collect();
         let seconds: Vec<f64> = known.iter().map(|k| rows[*k].seconds).collect();
         let seconds = (gp.counts_seconds(study) && differs(&seconds)).then(|| {
@@ -367,8 +376,8 @@ impl Models {
                 model.push(row);
             }
         }
-        for (m, model) in self.constraints.iter_mut().enumerate() {
-            if let Some(row) = constraint_row(row, m) {
+        for (m, model) in &mut self.constraints {
+            if let Some(row) = constraint_row(row, *m) {
                 model.push(row);
             }
         }
@@ -435,7 +444,7 @@ fn constraint_model(
     settings: &Settings,
 ) -> Option<GaussianProcess> {
     let reported: Vec<Row> = rows.iter().filter_map(|row| constraint_row(row, m)).collect();
-    (!reported.is_empty()).then(|| GaussianProcess::fit(kernel, &reported, settings))
+    (!reported.is_empty()).then(|| GaussianProcess::fit_around_zero(kernel, &reported, settings))
 }
 
 /// A model of where trials fail, once one has.
@@ -539,7 +548,7 @@ impl<'a> Proposer<'a> {
         };
         let factors = Factors::new(self);
         if self.centers.is_empty() {
-            return best_found(&search, &Sum { parts: factors.parts() }, rng);
+            return self.approach(&search, factors, rng);
         }
         if self.objectives.len() > 1 {
             return self.widen_front(&search, &factors, rng);
@@ -628,6 +637,36 @@ impl<'a> Proposer<'a> {
         Some(front.swap_remove(chosen).candidate.point)
     }
 
+    /// Looks for a first trial that keeps the constraints: by the expected reduction of the one that is broken most, in
+    /// deviations of its values, and every other time by the probability of breaking none.
+    ///
+    /// Far from what is allowed, the probability alone prefers what is unknown; the reduction alone may settle in a hollow.
+    fn approach(&self, search: &Search, mut factors: Factors, rng: &mut Rng) -> Option<Point> {
+        let quantity = |(_, model): &'a (usize, GaussianProcess)| Quantity {
+            surrogate: model,
+            zero: model.outputs().forward(0.0),
+            unit: 1.0,
+        };
+        let quantities: Vec<Quantity> = self.models.constraints.iter().map(quantity).collect();
+        let whole = |row: &&Observation| row.constraints.iter().all(|value| value.is_finite());
+        let excess = |row: &Observation| {
+            let over = |one: &Quantity| one.surrogate.belief(&row.unit).mean - one.zero;
+            quantities.iter().map(over).fold(0.0, f64::max)
+        };
+        let mut rows: Vec<(f64, &Observation)> =
+            self.models.rows.iter().filter(whole).map(|row| (excess(row), row)).collect();
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+        rows.truncate(CENTERS);
+        let least = rows.first().map_or(0.0, |row| row.0);
+        if least <= 0.0 || self.trial % 2 == 1 {
+            return best_found(search, &Sum { parts: factors.parts() }, rng);
+        }
+        let centers: Vec<Vec<f64>> = rows.iter().map(|(_, row)| row.unit.to_vec()).collect();
+        factors.feasibility = None;
+        let search = Search { centers: &centers, ..*search };
+        factors.maximise(&search, &LogLargestReduction::new(quantities, least), rng)
+    }
+
     fn widen_front(&self, search: &Search, factors: &Factors, rng: &mut Rng) -> Option<Point> {
         let models: Vec<&dyn Surrogate> = self.objectives.iter().map(|model| model as _).collect();
         let units: Vec<Vec<f64>> =
@@ -640,7 +679,8 @@ impl<'a> Proposer<'a> {
             let pairs = self.objectives.iter().zip(&known.losses);
             pairs.map(|(model, loss)| model.outputs().forward(*loss)).collect()
         };
-        let reference = reference_point(&self.models.feasible.iter().map(seen).collect::<Vec<_>>());
+        let all: Vec<Vec<f64>> = self.models.feasible.iter().map(seen).collect();
+        let reference = if rng.below(FAR_ASKS) == 0 { reference_point(&all) } else { upper_quartiles(&all) };
         factors.maximise(search, &LogHypervolumeImprovement::new(models, &rows, &reference), rng)
     }
 
@@ -681,7 +721,9 @@ struct Factors<'a> {
 impl<'a> Factors<'a> {
     fn new(proposer: &'a Proposer<'a>) -> Self {
         let models = proposer.models;
-        let limit = |model: &'a GaussianProcess| (model as &dyn Surrogate, model.outputs().forward(0.0));
+        let limit = |(_, model): &'a (usize, GaussianProcess)| {
+            (model as &dyn Surrogate, model.outputs().forward(0.0))
+        };
         let constraints = models.constraints.iter().map(limit);
         let exponent = proposer.gp.cost_exponent(proposer.study);
         let cost = models.seconds.as_ref().map(|surrogate| LogCost {

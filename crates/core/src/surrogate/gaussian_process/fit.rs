@@ -17,7 +17,8 @@ use crate::surrogate::normal::LN_SQRT_2PI;
 /// * Lengths: log-normal(√2 + ½ ln d, √3), d the number of active parameters (Hvarfner et al. 2024, arXiv 2402.02229,
 ///   eq. 8): as likely complex in many dimensions as in one.
 /// * Signal variance: log-normal(1, 1), whose mode is 1, the variance of standardised losses.
-/// * Noise variance: log-normal(−4, 1), the same authors' code.
+/// * Noise variance: log-normal(−4, 1), the same authors' code; of what is computed rather than measured, such as
+///   most constraints, log-normal(−8, 2) ([`Settings::exact`](super::Settings::exact)).
 /// * Both exponents of a warp: log-normal(0, √½), whose median is no warp (Snoek et al. 2014, arXiv 1402.0929).
 ///
 /// Densities are those of the quantities themselves, but for warps those of their logarithms, so that no warp is the mode.
@@ -25,6 +26,8 @@ use crate::surrogate::normal::LN_SQRT_2PI;
 pub struct Prior {
     /// Parameters active at a point, averaged over points; at least 1.
     pub active: f64,
+    /// Whether there is likely to be next to no noise.
+    pub exact: bool,
 }
 
 /// Smallest and largest length, signal variance, noise variance and exponent of a warp.
@@ -74,6 +77,7 @@ impl Prior {
         match place {
             Place::Length => (2_f64.sqrt() + 0.5 * self.active.ln(), 3_f64.sqrt()),
             Place::Signal => (1.0, 1.0),
+            Place::Noise if self.exact => (-8.0, 2.0),
             Place::Noise => (-4.0, 1.0),
             Place::Exponent => (0.0, 0.5_f64.sqrt()),
         }
@@ -448,7 +452,7 @@ mod tests {
         let losses: Vec<Row> =
             units.iter().map(|unit| Row { unit, loss: row(unit), error: 0.1 * unit[0] }).collect();
         let rows = Rows::of(&Arc::new(Kernel::of(&space)), &losses, &Outputs::identity());
-        let hill = Likelihood::new(&rows, rows.prior(), 4);
+        let hill = Likelihood::new(&rows, rows.prior(false), 4);
         let logs = [-0.4, 0.3, 0.1, -0.2, 0.5, -3.0, 0.4, -0.3, -0.2, 0.6];
         assert_slopes(&hill, &logs, 1e-5);
     }

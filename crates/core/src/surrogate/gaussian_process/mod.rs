@@ -78,11 +78,13 @@ pub struct Settings {
     pub most_rows: usize,
     /// Scales are learned from so many rows at most, chosen in the same way from those that are kept.
     pub most_fitted: usize,
+    /// Whether there is likely to be next to no noise ([`Prior`]).
+    pub exact: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { transform: true, warp: false, most_rows: 1000, most_fitted: 300 }
+        Self { transform: true, warp: false, most_rows: 1000, most_fitted: 300, exact: false }
     }
 }
 
@@ -128,25 +130,26 @@ pub struct GaussianProcess {
 impl GaussianProcess {
     /// The model with the most plausible scales for these rows; without rows, the prior.
     pub fn fit(kernel: &Arc<Kernel>, rows: &[Row], settings: &Settings) -> Self {
-        let kept: Vec<Row> = thin::chosen(rows.iter().map(|row| row.loss), settings.most_rows)
-            .into_iter()
-            .map(|k| rows[k])
-            .collect();
+        let kept = kept(rows, settings);
         let losses: Vec<f64> = kept.iter().map(|row| row.loss).collect();
         if !settings.transform {
             return fit_with(kernel, &kept, Outputs::linear(&losses), settings);
         }
-        let (straight, bent) = Outputs::candidates(&losses);
-        let straight = fit_with(kernel, &kept, straight, settings);
-        let Some(bent) = bent else { return straight };
-        let bent = fit_with(kernel, &kept, bent, settings);
-        if is_more_plausible(&bent, &straight, &losses) { bent } else { straight }
+        likelier(kernel, &kept, Outputs::candidates(&losses), settings)
+    }
+
+    /// The same for a quantity whose sign is what counts, such as a constraint's: the transform is one around 0, and kept
+    /// are the rows whose values are the smallest.
+    pub fn fit_around_zero(kernel: &Arc<Kernel>, rows: &[Row], settings: &Settings) -> Self {
+        let kept = kept(rows, settings);
+        let values: Vec<f64> = kept.iter().map(|row| row.loss).collect();
+        likelier(kernel, &kept, Outputs::around_zero(&values), settings)
     }
 
     /// The model with given scales.
     pub fn with(kernel: &Arc<Kernel>, rows: &[Row], outputs: Outputs, scales: Scales) -> Self {
         let rows = Rows::of(kernel, rows, &outputs);
-        let prior = rows.prior();
+        let prior = rows.prior(false);
         Self::condition(rows, outputs, prior, scales)
     }
 
@@ -322,6 +325,25 @@ impl GaussianProcess {
     }
 }
 
+fn kept<'a>(rows: &[Row<'a>], settings: &Settings) -> Vec<Row<'a>> {
+    let kept = thin::chosen(rows.iter().map(|row| row.loss), settings.most_rows);
+    kept.into_iter().map(|k| rows[k]).collect()
+}
+
+/// The model with the outputs that make the losses more plausible.
+fn likelier(
+    kernel: &Arc<Kernel>,
+    rows: &[Row],
+    (straight, bent): (Outputs, Option<Outputs>),
+    settings: &Settings,
+) -> GaussianProcess {
+    let straight = fit_with(kernel, rows, straight, settings);
+    let Some(bent) = bent else { return straight };
+    let bent = fit_with(kernel, rows, bent, settings);
+    let losses: Vec<f64> = rows.iter().map(|row| row.loss).collect();
+    if is_more_plausible(&bent, &straight, &losses) { bent } else { straight }
+}
+
 /// Whether one model makes the losses themselves more plausible than another (Snelson et al. 2004, eq. 4): densities of
 /// model units times model units per unit of loss. Losses that either draws in have no density and count in none.
 fn is_more_plausible(one: &GaussianProcess, other: &GaussianProcess, losses: &[f64]) -> bool {
@@ -336,7 +358,7 @@ fn is_more_plausible(one: &GaussianProcess, other: &GaussianProcess, losses: &[f
 /// The model with the most plausible scales for rows whose outputs are known.
 fn fit_with(kernel: &Arc<Kernel>, rows: &[Row], outputs: Outputs, settings: &Settings) -> GaussianProcess {
     let all = Rows::of(kernel, rows, &outputs);
-    let prior = all.prior();
+    let prior = all.prior(settings.exact);
     let scales = if rows.len() <= settings.most_fitted {
         fit::most_plausible(&all, prior, settings.warp)
     } else {
@@ -500,10 +522,10 @@ impl Rows {
         self.variances.truncate(rows);
     }
 
-    fn prior(&self) -> Prior {
+    fn prior(&self, exact: bool) -> Prior {
         let rows = self.len() as f64;
         let mean = if rows == 0.0 { self.kernel.len() as f64 } else { self.active as f64 / rows };
-        Prior { active: mean.max(1.0) }
+        Prior { active: mean.max(1.0), exact }
     }
 
     /// The lower triangle of A, by columns.

@@ -20,6 +20,9 @@ const CHASM: f64 = 1e4;
 /// No loss is further than this from 0 in model units. Among n losses none is further than √n from their mean.
 const BEYOND: f64 = 100.0;
 
+/// ln of the ratio of the largest magnitude to the scale of a [`Power::Bilog`], at most.
+const SHARPEST: f64 = 12.0;
+
 /// Transformed losses are at most so many interquartile ranges above the upper quartile (Tukey's "far out").
 const FAR_OUT: f64 = 3.0;
 
@@ -32,6 +35,8 @@ pub enum Power {
     BoxCox(f64),
     /// Yeo and Johnson's, of x = (loss − median) / deviation.
     YeoJohnson(f64),
+    /// sign(x) ln(1 + |x|) of x = loss / scale, which keeps 0 where it is (Eriksson and Poloczek 2021, arXiv 2002.08526).
+    Bilog,
 }
 
 /// An increasing map from losses to model units: mean 0 and deviation 1 over the losses it was made for.
@@ -94,6 +99,35 @@ impl Outputs {
         let mut outputs = Self { unit, ..Self::identity() };
         outputs.standardise(&losses.iter().map(|loss| loss / unit).collect::<Vec<_>>());
         outputs
+    }
+
+    /// The map that only shifts and scales, and, where the values are likelier so, one that draws in what is far from 0
+    /// on either side and looks closely at what is near: for quantities whose sign is what counts.
+    pub fn around_zero(values: &[f64]) -> (Self, Option<Self>) {
+        let linear = Self::linear(values);
+        let scaled: Vec<f64> = values.iter().map(|value| value / linear.unit).collect();
+        let (mean, variance) = moments(&scaled);
+        let largest = scaled.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+        if scaled.len() < 3 || variance <= f64::EPSILON * f64::EPSILON * mean * mean || !variance.is_finite()
+        {
+            return (linear, None);
+        }
+        let n = scaled.len() as f64;
+        let likelihood = |log: f64| {
+            let scale = log.exp();
+            let bent: Vec<f64> = scaled.iter().map(|x| transform(Power::Bilog, x / scale)).collect();
+            let slopes: f64 = scaled.iter().map(|x| -(x.abs() + scale).ln()).sum();
+            slopes - 0.5 * n * moments(&bent).1.ln()
+        };
+        let most = largest.ln();
+        let scale = highest(likelihood, most - SHARPEST, most + 1.0, 1e-4);
+        if likelihood(scale) < WORTH - 0.5 * n * variance.ln() {
+            return (linear, None);
+        }
+        let mut bilog =
+            Self { unit: linear.unit, power: Power::Bilog, scale: scale.exp(), ..Self::identity() };
+        bilog.standardise(&scaled);
+        (linear, Some(bilog))
     }
 
     /// The map that changes nothing.
@@ -217,6 +251,7 @@ fn most_likely(power: fn(f64) -> Power, values: &[f64], least: f64) -> (Power, f
             Power::Linear => 0.0,
             Power::BoxCox(_) => x.ln(),
             Power::YeoJohnson(_) => x.signum() * x.abs().ln_1p(),
+            Power::Bilog => -x.abs().ln_1p(),
         })
         .sum();
     let likelihood = |p: f64| {
@@ -234,6 +269,7 @@ fn transform(power: Power, x: f64) -> f64 {
         Power::BoxCox(p) => bent_log(p, x.ln()),
         Power::YeoJohnson(p) if x >= 0.0 => bent_log(p, x.ln_1p()),
         Power::YeoJohnson(p) => -bent_log(2.0 - p, (-x).ln_1p()),
+        Power::Bilog => x.signum() * x.abs().ln_1p(),
     }
 }
 
@@ -248,6 +284,7 @@ fn slope(power: Power, x: f64) -> f64 {
         Power::BoxCox(p) => x.powf(p - 1.0),
         Power::YeoJohnson(p) if x >= 0.0 => ((p - 1.0) * x.ln_1p()).exp(),
         Power::YeoJohnson(p) => ((1.0 - p) * (-x).ln_1p()).exp(),
+        Power::Bilog => 1.0 / (1.0 + x.abs()),
     }
 }
 
@@ -258,6 +295,7 @@ fn unbend(power: Power, y: f64) -> f64 {
         Power::BoxCox(p) => unbent_log(p, y).exp(),
         Power::YeoJohnson(p) if y >= 0.0 => unbent_log(p, y).exp_m1(),
         Power::YeoJohnson(p) => -unbent_log(2.0 - p, -y).exp_m1(),
+        Power::Bilog => y.signum() * unbent_log(0.0, y.abs()).exp_m1(),
     }
 }
 

@@ -53,7 +53,7 @@ impl Success {
         let rows: Vec<Row> =
             outcomes.iter().map(|(unit, ok)| Row { unit, loss: label(*ok), error: f64::NAN }).collect();
         let mut rows = Rows::of(kernel, &rows, &Outputs::identity());
-        let prior = rows.prior();
+        let prior = rows.prior(false);
         let scales = most_plausible(&rows.chosen(&balanced(&rows.targets)), prior);
         let weights = scales.weights();
         let covariances = without_noise(&rows.covariances(&scales, &weights), rows.len());
@@ -327,7 +327,7 @@ mod tests {
             outcomes.iter().map(|(unit, ok)| Row { unit, loss: label(*ok), error: f64::NAN }).collect();
         let kernel = Arc::new(Kernel::of(&space));
         let rows = Rows::of(&kernel, &rows, &Outputs::identity());
-        let hill = Bound::new(&rows, rows.prior());
+        let hill = Bound::new(&rows, rows.prior(false));
         let logs = [-0.7, 0.3, 2.0];
         assert_slopes(&hill, &logs, 1e-4);
         let model = Success::fit(&kernel, &outcomes).model.unwrap();
