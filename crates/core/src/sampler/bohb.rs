@@ -37,10 +37,6 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             doc: "points drawn from the good trials' model for each proposal, from 1",
         },
         OptionDoc {
-            name: "bandwidth_factor",
-            doc: "so many times as wide as in the good trials' model are the kernels that points are drawn from, from 1",
-        },
-        OptionDoc {
             name: "min_points",
             doc: "good and bad trials at least, from 2; none means one more than half as many as parameters, at least 4",
         },
@@ -65,15 +61,13 @@ pub struct Bohb {
     pub good_share: f64,
     /// Points drawn for each proposal.
     pub n_candidates: usize,
-    /// So many times as wide are the kernels that points are drawn from.
-    pub bandwidth_factor: f64,
     /// Good and bad trials at least; none means one more than half as many as parameters, at least 4.
     pub min_points: Option<usize>,
 }
 
 impl Default for Bohb {
     fn default() -> Self {
-        Self { random_share: 0.33, good_share: 0.15, n_candidates: 64, bandwidth_factor: 3.0, min_points: None }
+        Self { random_share: 0.33, good_share: 0.15, n_candidates: 64, min_points: None }
     }
 }
 
@@ -116,7 +110,7 @@ impl Bohb {
         let bad = &bad[bad.len().saturating_sub(WINDOW)..];
         let mut l = density(study, good, true);
         let mut g = density(study, bad, false);
-        let mut points = candidates(space, self.n_candidates, || l.draw_wider(space, self.bandwidth_factor, rng));
+        let mut points = candidates(space, self.n_candidates, || l.draw(space, rng));
         let best = best_of(&l.locate(&points), &mut l, &mut g);
         points.swap_remove(best)
     }
@@ -130,9 +124,6 @@ impl Bohb {
         }
         if self.n_candidates == 0 {
             return Err("n_candidates must be at least 1".into());
-        }
-        if !(self.bandwidth_factor >= 1.0 && self.bandwidth_factor.is_finite()) {
-            return Err(format!("bandwidth_factor must be 1 or more, not {}", self.bandwidth_factor));
         }
         if self.min_points.is_some_and(|points| points < 2) {
             return Err("min_points must be at least 2".into());

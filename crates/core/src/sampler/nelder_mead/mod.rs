@@ -25,24 +25,24 @@
 //!
 //! Each simplex has a direction of its own, spread evenly over the metrics, and walks down Tchebycheff's augmented norm in that direction
 //! (Knowles 2006, "`ParEGO`", equation 2), in units of the range that the first front has when the simplex starts. Its vertices are trials that
-//! there are: the best in its direction, and the next best of which each is far from the space that those before it span. So it costs
-//! no trials to set up, and what other simplexes have found is not looked for again (Zapotecas-Martínez and Coello Coello 2012, "`MONSS`"). Where there
-//! are not enough such trials, sides of a right-angled simplex stand in. After as many further trials as it has vertices the next direction has its
-//! turn. Far is half of the range to begin with, and less by a third each time a simplex has found nothing better in its direction.
+//! there are: the best in its direction, and the next best of which each is far, by half of the range, from the space that those before it span.
+//! So it costs few trials to set up, it is wide enough to go far, and what other simplexes have found is not looked for again (Zapotecas-Martínez
+//! and Coello Coello 2016, "`MONSS`"). Where there are not enough such trials, sides of a right-angled simplex stand in, first those of the parameters
+//! in which the front's trials differ, for they lead along it. After half as many further trials as it has vertices the next direction has its turn.
 
 mod merit;
 mod simplex;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use merit::{Ahead, Aim, Merits, Row};
+use merit::{Aim, Merits, Row};
 use serde::{Deserialize, Serialize};
-
 use simplex::{GUESSES, Guess, Knowledge, Simplex, Walk, side};
 
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::memo::Memo;
 use crate::observation::{Era, Observation};
+use crate::pareto::front;
 use crate::registry::{self, Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::Point;
@@ -53,7 +53,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "nelder_mead",
     summary: "refines the best trials by a simplex; for few parameters with a smooth loss",
     options: &[
-        OptionDoc { name: "n_startup", doc: "finished trials before the first simplex, from 1" },
+        OptionDoc {
+            name: "n_startup",
+            doc: "trials that have stopped, for now or for good, before the first simplex, from 1",
+        },
         OptionDoc { name: "size", doc: "side of a new simplex, as a share of each range, in (0, 0.5]" },
         OptionDoc {
             name: "tolerance",
@@ -70,7 +73,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Finished trials before the first simplex.
+    /// Trials that have stopped before the first simplex.
     pub n_startup: usize,
     /// Side of a new simplex, as a share of each range.
     pub size: f64,
@@ -88,10 +91,8 @@ impl Default for Options {
 /// might come back to where it was.
 const STEPS: usize = 1_000;
 
-/// With several metrics, how far a vertex is from the space that those before it span: at first, and so many times after a simplex that has
-/// found nothing better.
+/// With several metrics, how far a vertex is at least from the space that those before it span.
 const WIDE: f64 = 0.5;
-const NARROWING: f64 = 0.7;
 
 /// Replays of the method that look for something to do beside running trials.
 const REPLAYS: usize = 64;
@@ -143,6 +144,7 @@ impl Sampler for NelderMead {
 }
 
 /// The memo: a fold of the study, one stop of a trial after the other.
+#[derive(Default)]
 struct History {
     era: Era,
     /// Stops taken in, and how many of them were a trial's first.
@@ -161,31 +163,7 @@ struct History {
     ends: Vec<Vec<f64>>,
     /// How many trials must have stopped before the next simplex.
     due: usize,
-    /// With several metrics: how far vertices are to be from one another, and where the present simplex has started.
-    width: f64,
-    start: Option<usize>,
     cover: Memo,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self {
-            era: Era::default(),
-            seen: 0,
-            stopped: 0,
-            rows: Vec::new(),
-            places: HashMap::new(),
-            known: HashMap::new(),
-            aim: Aim::default(),
-            simplex: None,
-            visited: HashSet::new(),
-            ends: Vec::new(),
-            due: 0,
-            width: WIDE,
-            start: None,
-            cover: Memo::default(),
-        }
-    }
 }
 
 impl History {
@@ -243,7 +221,7 @@ impl History {
                 simplex.vertices = vertices;
                 let is_late = study.metrics().objectives.len() > 1 && self.stopped >= simplex.until;
                 if is_late || steps > STEPS || simplex.has_collapsed(study.space(), options.tolerance) {
-                    self.end(study);
+                    self.end();
                 }
             }
         }
@@ -274,36 +252,28 @@ impl History {
         };
         let mut vertices = vec![(0, best)];
         if objectives > 1 {
-            let others_rows: Vec<&Row> = others.iter().map(|row| &self.rows[*row]).collect();
-            let found = simplex.across(space, &others_rows, self.width);
-            simplex.until += simplex.vertices.len() - 1 - found.len();
+            let rows =
+                |places: &[usize]| -> Vec<&Row> { places.iter().map(|row| &self.rows[*row]).collect() };
+            let losses: Vec<&[f64]> =
+                rows(&ranked).iter().filter_map(|row| Some(&*row.observation.as_ref()?.losses)).collect();
+            let front: Vec<usize> = front(&losses).into_iter().map(|k| ranked[k]).collect();
+            let found = simplex.across(space, &rows(others), &rows(&front), WIDE);
             vertices.extend(found.into_iter().map(|(vertex, place)| (vertex, others[place])));
         }
         for (vertex, row) in vertices {
             // Its coordinates may lead back to a neighbouring float.
             self.known.entry(simplex.point(space, &simplex.vertices[vertex])).or_insert(row);
         }
-        self.start = Some(best);
         self.simplex = Some(simplex);
         true
     }
 
     /// Notes where the simplex has ended. The next may start at once if this one has had trials of its own; else starts
     /// could follow one another for ever.
-    fn end(&mut self, study: &Study) {
+    fn end(&mut self) {
         let Some(simplex) = self.simplex.take() else { return };
         self.due = if simplex.begun < self.stopped { self.stopped } else { self.stopped + 1 };
         self.ends.push(simplex.cube(&simplex.vertices[0]));
-        if let Some(start) = self.start.take() {
-            let row = |vertex: &Vec<f64>| self.known.get(&simplex.point(study.space(), vertex)).copied();
-            let rows: Vec<usize> = simplex.vertices.iter().filter_map(row).chain([start]).collect();
-            let merits = self.merits(study);
-            let scale = merits.scale(rows.iter().copied(), Ahead::Stays);
-            let at_start = merits.cost(&scale, start);
-            if rows.iter().all(|row| merits.cost(&scale, *row) >= at_start) {
-                self.width *= NARROWING;
-            }
-        }
     }
 
     /// The point that the simplex needs next, or may need once running trials have ended.
@@ -332,4 +302,3 @@ impl History {
         None
     }
 }
-

@@ -9,6 +9,9 @@ use basin::{NelderMead as Method, Problem, SimplexProgress, Solver};
 use super::merit::{Ahead, FORBIDDEN, Merits, Row, Scale, UNKNOWN};
 use crate::space::{Point, Space};
 
+/// A side is off the space that others span if the sine of its angle to it is at least this, as a share of the largest among all sides.
+const OFF: f64 = 0.02;
+
 /// The vertices of a simplex over the parameters that move, in unit coordinates, best first once costs are known.
 pub(super) struct Simplex {
     /// Unit coordinates of all parameters at the start.
@@ -43,16 +46,23 @@ impl Simplex {
             vertices[a + 1][a] = if at <= 0.5 { (at + side).min(1.0) } else { (at - side).max(0.0) };
         }
         let base = row.unit().iter().map(|x| if x.is_nan() { 0.5 } else { *x }).collect();
-        let until = begun + vertices.len();
+        let until = begun + vertices.len().div_ceil(2);
         Some(Self { base, axes, vertices, begun, until })
     }
 
-    /// The same with vertices at other trials, in their order: each at least `width` off the space that the vertices before it span. Where there
-    /// are not enough, right-angled sides stay. Returns which trial each vertex is, where it is one, beside the first.
-    pub(super) fn across(&mut self, space: &Space, rows: &[&Row], width: f64) -> Vec<(usize, usize)> {
+    /// Puts vertices at other trials, in their order: each at least `width` off the space that the vertices before it span. Where there
+    /// are not enough, right-angled sides stay that are off it, first those along which `front` reaches far. Returns which vertex is which of `rows`.
+    pub(super) fn across(
+        &mut self,
+        space: &Space,
+        rows: &[&Row],
+        front: &[&Row],
+        width: f64,
+    ) -> Vec<(usize, usize)> {
         let origin = self.vertices[0].clone();
         let start = self.point(space, &origin);
-        let from_origin = |vertex: &[f64]| vertex.iter().zip(&origin).map(|(a, b)| a - b).collect();
+        let from_origin =
+            |vertex: &[f64]| -> Vec<f64> { vertex.iter().zip(&origin).map(|(a, b)| a - b).collect() };
         let mut span = Span::default();
         let (mut found, mut taken) = (Vec::new(), Vec::new());
         for (r, row) in rows.iter().enumerate() {
@@ -74,15 +84,25 @@ impl Simplex {
                 found.push((taken.len(), r));
             }
         }
-        let mut sides: Vec<Vec<f64>> = self.vertices[1..].to_vec();
+        let mut sides: Vec<(f64, Vec<f64>)> = self
+            .axes
+            .iter()
+            .zip(&self.vertices[1..])
+            .map(|(k, side)| (extent(front, *k), side.clone()))
+            .collect();
+        sides.sort_by(|a, b| b.0.total_cmp(&a.0));
         while taken.len() < self.axes.len() {
-            // Of all sides some are off any smaller space.
-            let distances: Vec<f64> = sides.iter().map(|side| span.distance(&from_origin(side))).collect();
-            let best = (0..sides.len()).fold(0, |best, k| if distances[k] > distances[best] { k } else { best });
-            let side = sides.remove(best);
+            let off = |(_, side): &(f64, Vec<f64>)| {
+                let offset = from_origin(side);
+                span.distance(&offset) / length(&offset).max(f64::MIN_POSITIVE)
+            };
+            let most = sides.iter().map(off).fold(0.0, f64::max);
+            let chosen = sides.iter().position(|side| off(side) >= OFF * most).unwrap_or(0);
+            let (_, side) = sides.remove(chosen);
             span.widen(&from_origin(&side));
             taken.push(side);
         }
+        self.until += self.axes.len() - found.len();
         self.vertices.splice(1.., taken);
         found
     }
@@ -104,6 +124,13 @@ impl Simplex {
         side(&self.vertices) < tolerance
             || self.vertices.iter().all(|vertex| self.point(space, vertex) == first)
     }
+}
+
+/// How much of the range of parameter `k` some trials take up.
+fn extent(rows: &[&Row], k: usize) -> f64 {
+    let places = || rows.iter().filter_map(|row| row.unit().get(k).copied()).filter(|x| !x.is_nan());
+    let (low, high) = (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max));
+    (high - low).clamp(0.0, 1.0)
 }
 
 /// A space spanned by some offsets: an orthonormal basis.

@@ -1,6 +1,6 @@
 //! The kernels of one parameter: where they sit, how wide they are, and what they say about a value.
 
-use super::super::normal::{LN_SQRT_2PI, log_mass, quantile_between, tail, truncated_quantile};
+use super::super::normal::{LN_SQRT_2PI, log_mass, quantile_between, tail};
 use super::axis::{Axis, Coordinate, Shape};
 use super::outline::{Outline, Probe};
 
@@ -134,13 +134,9 @@ impl Column {
         }
     }
 
-    /// The point below which lies the share `u` of a slot's kernel, made so many times as wide.
-    pub(super) fn quantile(&self, slot: usize, stretch: f64, u: f64) -> f64 {
-        let (mean, sigma) = (self.mean[slot], self.sigma[slot]);
-        if stretch == 1.0 {
-            return quantile_between(mean, sigma, self.tails[slot], u);
-        }
-        truncated_quantile(mean, stretch * sigma, u)
+    /// The point below which lies the share `u` of a slot's kernel.
+    pub(super) fn quantile(&self, slot: usize, u: f64) -> f64 {
+        quantile_between(self.mean[slot], self.sigma[slot], self.tails[slot], u)
     }
 
     /// What bounds on the kernels' logarithms need to know of a query.

@@ -255,18 +255,12 @@ impl Parzen {
         self.draw_around(space, &[], rng)
     }
 
-    /// The same from kernels that are so many times as wide in all numbers and levels.
-    pub fn draw_wider(&self, space: &Space, stretch: f64, rng: &mut Rng) -> Point {
-        let kernel = self.pick(rng.uniform());
-        space.complete(|k| self.draw_one(k, kernel, stretch, rng.uniform()))
-    }
-
     /// The same with some coded values given, by parameter; those missing at the end are not.
     pub fn draw_around(&self, space: &Space, given: &[Option<f64>], rng: &mut Rng) -> Point {
         let kernel = self.pick(rng.uniform());
         space.complete(|k| match given.get(k) {
             Some(Some(value)) => *value,
-            _ => self.draw_one(k, kernel, 1.0, rng.uniform()),
+            _ => self.draw_one(k, kernel, rng.uniform()),
         })
     }
 
@@ -278,12 +272,12 @@ impl Parzen {
         })
     }
 
-    fn draw_one(&self, k: usize, kernel: Option<u32>, stretch: f64, u: f64) -> f64 {
+    fn draw_one(&self, k: usize, kernel: Option<u32>, u: f64) -> f64 {
         let (axis, column) = (&self.axes[k], &self.columns[k]);
         let Some(slot) = kernel.map(|slot| slot as usize) else { return axis.draw_prior(u) };
         match axis.shape {
             Shape::Continuous | Shape::Cells if column.sigma[slot] > 0.0 => {
-                axis.distribution.from_unit(column.quantile(slot, stretch, u))
+                axis.distribution.from_unit(column.quantile(slot, u))
             }
             Shape::Choices if column.cell[slot] != NO_CELL => {
                 let floor = self.floor(k);
