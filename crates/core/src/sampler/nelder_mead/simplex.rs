@@ -156,7 +156,9 @@ impl Span {
         let mut rest = self.rest(offset);
         let length = length(&rest);
         if length > 0.0 {
-            rest.iter_mut().for_each(|x| *x /= length);
+            for x in &mut rest {
+                *x /= length;
+            }
             self.0.push(rest);
         }
     }
