@@ -152,6 +152,11 @@ fn so_far(study: &Study, trial: &Trial, step: u64) -> (Box<[f64]>, Box<[f64]>) {
     (means.into(), errors.into())
 }
 
+/// What a trial's curves stood for at `step`, one loss per objective; NaN where they do not say.
+pub(crate) fn losses_so_far(study: &Study, trial: &Trial, step: u64) -> Box<[f64]> {
+    so_far(study, trial, step).0
+}
+
 /// The losses that a curve stands for; NaN for an objective it has not reported.
 fn curve_losses(study: &Study, curve: &[CurvePoint]) -> Vec<f64> {
     let metrics = study.metrics();

@@ -539,7 +539,6 @@ fn coarse_to_fine_covers_a_front() {
 }
 
 #[test]
-#[ignore = "open: nelder_mead has 6 wins and 0 spread fronts of 10, regularized_evolution 5 spread fronts"]
 fn samplers_of_one_loss_cover_a_front() {
     for sampler in ["regularized_evolution", "nelder_mead"] {
         let (wins, spread) = covers_and_spreads(sampler);

@@ -7,7 +7,7 @@ mod functions;
 #[allow(dead_code, reason = "each test binary uses some of it")]
 mod simulate;
 
-use functions::{BRANCHES, Function, HARTMANN6, SKEWED, TEN};
+use functions::{BRANCHES, Function, HARTMANN6, SKEWED, SPHERE, TEN};
 use luthier_core::engine::{resolve, verify};
 use luthier_core::event::{Event, Outcome};
 use luthier_core::metric::{Direction, Metrics};
@@ -98,6 +98,12 @@ fn bohb_beats_random_search_in_a_conditional_space_where_trials_are_stopped_for_
     assert_eq!(weak(&[&BRANCHES], &[("bohb", "stop")]), []);
 }
 
+#[test]
+fn a_simplex_beats_random_search_where_trials_pause() {
+    let pairs = [("nelder_mead", "promote"), ("nelder_mead", "wait"), ("nelder_mead", "stop")];
+    assert_eq!(weak(&[&SKEWED, &HARTMANN6, &SPHERE], &pairs), []);
+}
+
 /// Priors at a place, with a share of the range as spread.
 fn with_priors(mut space: Space, centre: impl Fn(&Parameter) -> Option<f64>) -> Space {
     let mut parameters = space.parameters().to_vec();
@@ -130,7 +136,8 @@ fn samplers_learn_from_trials_that_only_pause() {
     };
     let random = late("random");
     let models = ["gp", "forest", "tpe", "adaptive_tpe", "auto"];
-    let others = ["cma_es", "coarse_to_fine", "differential_evolution", "regularized_evolution"];
+    let others =
+        ["cma_es", "nelder_mead", "coarse_to_fine", "differential_evolution", "regularized_evolution"];
     for sampler in models.into_iter().chain(others) {
         let late = late(sampler);
         assert!(late < random / 2.0, "{sampler}: {late} against {random}");
@@ -139,7 +146,7 @@ fn samplers_learn_from_trials_that_only_pause() {
 
 #[test]
 fn what_was_remembered_changes_no_proposal_where_trials_pause_and_go_on() {
-    for sampler in ["gp", "forest", "auto", "cma_es", "differential_evolution"] {
+    for sampler in ["gp", "forest", "auto", "cma_es", "nelder_mead", "differential_evolution"] {
         let scheduler = named("asha").with("mode", "promote").with("brackets", 2);
         let value = |params: &[f64], moment: Moment| curve(&SKEWED, params, moment.step);
         let spec = study((SKEWED.space)(), named(sampler), scheduler, 1);

@@ -28,6 +28,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::population::{Finished, Member, founder, fronts, ranked};
+use super::variation::{by_weight, spread};
 use super::{Proposal, Request, Sampler, expectation};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -186,15 +187,6 @@ fn bred(space: &Space, front: &[&Point], width: f64, rng: &mut Rng) -> Point {
     })
 }
 
-/// How much of the range of parameter `k` some points take up; of choices, whether they differ.
-fn spread(space: &Space, k: usize, points: &[&Point]) -> f64 {
-    let distribution = &space.parameters()[k].distribution;
-    let place = |x: f64| if distribution.is_categorical() { x } else { distribution.to_unit(x) };
-    let places = || points.iter().filter_map(|point| point.get(k).map(place));
-    let (low, high) = (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max));
-    (high - low).clamp(0.0, 1.0)
-}
-
 /// A value of parameter `k` in the region of the given width around `own`.
 fn moved(space: &Space, k: usize, best: &[&Point], own: f64, width: f64, rng: &mut Rng) -> f64 {
     let distribution = &space.parameters()[k].distribution;
@@ -220,16 +212,6 @@ fn choice(space: &Space, k: usize, best: &[&Point], own: f64, width: f64, rng: &
 fn by_rank(count: usize, rng: &mut Rng) -> usize {
     let weights: Vec<f64> = (0..count).map(|k| 1.0 / (k + 1) as f64).collect();
     by_weight(&weights, rng)
-}
-
-/// An index, drawn in proportion to its weight.
-fn by_weight(weights: &[f64], rng: &mut Rng) -> usize {
-    let mut left = rng.uniform() * weights.iter().sum::<f64>();
-    let hit = weights.iter().position(|weight| {
-        left -= weight;
-        left < 0.0
-    });
-    hit.unwrap_or(weights.len() - 1)
 }
 
 /// The memo: the best trials, in order.

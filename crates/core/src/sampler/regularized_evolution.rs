@@ -3,15 +3,21 @@
 //!
 //! Made for spaces of choices, such as architectures. A choice becomes another one, a level or a number a near one or, one time
 //! in five, a new draw from its prior; what a new choice opens is drawn from its prior. Several metrics, failed and pruned
-//! trials and broken constraints are ordered as told in `population`: with several metrics, the best of the drawn ones is the first
-//! that is on the lowest front, and age kills only who is not on the first one; where all are, the one with the least room goes. Trials that run are not looked at, so workers are never idle.
+//! trials and broken constraints are ordered as told in `population`. Trials that run are not looked at, so workers are never idle.
+//!
+//! # Several metrics
+//!
+//! The best of the drawn ones is on the lowest front and has the most room there (the crowded comparison of NSGA-II). Age kills only who is
+//! not on the first front; where all are, the one with the least room goes, so the population is an archive of the front as well. The parameter in
+//! which a child differs is more often one in which the front's trials differ, for that is what leads along the front, and the more they differ in it
+//! the more often it is drawn anew: small steps from wherever the front was first met would not come to its other parts before it has moved on.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use super::population::{Finished, Member, founder, fronts, places, ranked};
-use super::variation::{mutated, novel};
+use super::variation::{by_weight, mutated, novel, spread};
 use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
@@ -58,6 +64,9 @@ pub struct RegularizedEvolution {
     pub mutation_eta: f64,
 }
 
+/// With several metrics, what every parameter has of the chance to be changed, beside the share of its range that the front takes up.
+const EVEN: f64 = 0.1;
+
 impl Default for RegularizedEvolution {
     fn default() -> Self {
         Self { population: 20, sample: 10, redraw_rate: 0.2, mutation_eta: 10.0 }
@@ -73,12 +82,15 @@ impl Sampler for RegularizedEvolution {
         }
         let space = study.space();
         let members = alive.members.make_contiguous();
+        let point = |member: &Member| &study.trials()[member.trial as usize].point;
         let standings = standings(members);
+        let front = front(members);
+        let front: Vec<&Point> = front.into_iter().map(point).collect();
         let known = members.iter().map(|member| &*member.unit);
         Proposal::Point(novel(space, known, |_| {
             let drawn = (0..self.sample).map(|_| rng.below(members.len() as u64) as usize);
             let best = &members[drawn.min_by_key(|k| standings[*k]).unwrap_or(0)];
-            self.child(space, &study.trials()[best.trial as usize].point, rng)
+            self.child(space, point(best), &front, rng)
         }))
     }
 }
@@ -100,21 +112,28 @@ impl RegularizedEvolution {
         Ok(())
     }
 
-    /// The parent with one parameter changed.
-    fn child(&self, space: &Space, parent: &Point, rng: &mut Rng) -> Point {
+    /// The parent with one parameter changed. `front` is empty with one metric.
+    fn child(&self, space: &Space, parent: &Point, front: &[&Point], rng: &mut Rng) -> Point {
         let can_change =
             |k: &usize| parent.get(*k).is_some() && !space.parameters()[*k].distribution.is_fixed();
         let free: Vec<usize> = (0..space.len()).filter(can_change).collect();
-        let chosen = free.get(rng.below(free.len().max(1) as u64) as usize).copied();
+        let spreads: Vec<f64> = free.iter().map(|k| spread(space, *k, front)).collect();
+        let place = if front.is_empty() || free.is_empty() {
+            rng.below(free.len().max(1) as u64) as usize
+        } else {
+            by_weight(&spreads.iter().map(|spread| spread + EVEN).collect::<Vec<f64>>(), rng)
+        };
+        let chosen = free.get(place).copied();
+        let redraw_rate = self.redraw_rate.max(spreads.get(place).copied().unwrap_or(0.0));
         space.complete(|k| match parent.get(k) {
             None => space.draw_one(k, rng.uniform()),
-            Some(own) if Some(k) == chosen => self.changed(space, k, own, rng),
+            Some(own) if Some(k) == chosen => self.changed(space, k, own, redraw_rate, rng),
             Some(own) => own,
         })
     }
 
-    fn changed(&self, space: &Space, k: usize, own: f64, rng: &mut Rng) -> f64 {
-        if !space.parameters()[k].distribution.is_categorical() && rng.uniform() < self.redraw_rate {
+    fn changed(&self, space: &Space, k: usize, own: f64, redraw_rate: f64, rng: &mut Rng) -> f64 {
+        if !space.parameters()[k].distribution.is_categorical() && rng.uniform() < redraw_rate {
             let drawn = space.draw_one(k, rng.uniform());
             if drawn != own {
                 return drawn;
@@ -124,17 +143,25 @@ impl RegularizedEvolution {
     }
 }
 
-/// Where each member stands, from 0: its place with one objective, its front with several, on which all are equal so that none
-/// of its ends is preferred.
+/// Where each member stands, from 0: its place with one objective. With several, members with the same front and the same room
+/// are equal, so that of the front's ends none is preferred.
 fn standings(members: &[Member]) -> Vec<u32> {
-    if members[0].losses.len() > 1 {
-        return fronts(members);
-    }
+    let order = ranked(members);
+    let places = if members[0].losses.len() > 1 { places(members) } else { Vec::new() };
     let mut standings = vec![0; members.len()];
-    for (place, k) in (0..).zip(ranked(members)) {
-        standings[k] = place;
+    for pair in order.windows(2) {
+        let are_equal = !places.is_empty() && places[pair[0]].order(&places[pair[1]]).is_eq();
+        standings[pair[1]] = standings[pair[0]] + u32::from(!are_equal);
     }
     standings
+}
+
+/// With several objectives, the members on the first front.
+fn front(members: &[Member]) -> Vec<&Member> {
+    if members[0].losses.len() < 2 {
+        return Vec::new();
+    }
+    members.iter().zip(fronts(members)).filter(|(_, front)| *front == 0).map(|(member, _)| member).collect()
 }
 
 /// The memo: the latest trials to finish, oldest first.

@@ -165,6 +165,25 @@ pub(super) fn neighbour(distribution: &Distribution, coded: f64, upwards: bool) 
     distribution.cell(if up { (own + 1).min(last) } else { own.saturating_sub(1) })
 }
 
+/// How much of the range of parameter `k` some points take up; of choices, whether they differ. Nothing of no points.
+pub(super) fn spread(space: &Space, k: usize, points: &[&Point]) -> f64 {
+    let distribution = &space.parameters()[k].distribution;
+    let place = |x: f64| if distribution.is_categorical() { x } else { distribution.to_unit(x) };
+    let places = || points.iter().filter_map(|point| point.get(k).map(place));
+    let (low, high) = (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max));
+    (high - low).clamp(0.0, 1.0)
+}
+
+/// An index, drawn in proportion to its weight; there is at least one.
+pub(super) fn by_weight(weights: &[f64], rng: &mut Rng) -> usize {
+    let mut left = rng.uniform() * weights.iter().sum::<f64>();
+    let hit = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    });
+    hit.unwrap_or(weights.len() - 1)
+}
+
 /// Tries until `make` gives an allowed point that none of `known` unit coordinates is; the last one tried where all fail.
 /// `make` gets the number of the attempt, from 0.
 pub(super) fn novel<'a>(
