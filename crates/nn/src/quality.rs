@@ -587,7 +587,7 @@ mod tests {
         assert!((relative_spread.unwrap() - spread / (10.0 / 2f64.sqrt())).abs() < 1e-12);
         let text = quality.to_string();
         assert!(
-            text.contains("rmse") && text.contains("1.500") && text.contains("differ by 0.7071"),
+            text.contains("rmse") && text.contains(" 1.5 ") && text.contains("differ by 0.7071"),
             "{text}"
         );
         let json = serde_json::to_string(&quality).unwrap();
