@@ -301,6 +301,9 @@ fn a_pruner_stops_replicates_by_their_curves_as_well() {
         })
         .collect();
     assert!(reasons.iter().any(|why| why.contains("median")), "{reasons:?}");
+    let by_curve = |event: &&Event| matches!(event, Event::Judged { why, .. } if why.contains("median"));
+    let is_first = |event: &Event| matches!(event, Event::Judged { work, .. } if work.replicate == 0);
+    assert!(run.events.iter().filter(by_curve).all(is_first), "on later ones there are only good trials");
     assert!(reasons.iter().any(|why| why.contains("chance to win")), "{reasons:?}");
     assert_eq!(spec.policy.scheduler.options["pruner"]["startup_trials"], 2);
     assert_eq!(

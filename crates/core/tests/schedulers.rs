@@ -598,7 +598,7 @@ fn rungs_are_declared_or_refused() {
         (named("wilcoxon").with("p_threshold", 2.0), None, "p_threshold = 2"),
         (named("forecast").with("chance", 1.0), Some(9), "chance = 1"),
         (named("forecast").with("min_trials", 1), Some(9), "min_trials = 1"),
-        (named("forecast"), None, "give max_budget"),
+        (named("forecast").with("scheduler", "asha"), None, "give max_budget"),
     ] {
         let mut spec = spec(1, 9, &scheduler);
         spec.max_budget = limit;

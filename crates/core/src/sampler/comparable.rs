@@ -11,8 +11,9 @@
 //! others in the same way, and compared with what became of it.
 
 use crate::metric::{CurveValue, DEVIATION_BY_MEDIAN, median};
-use crate::observation::{Observation, Standing};
+use crate::observation::{Observation, Standing, losses_so_far};
 use crate::study::Study;
+use crate::trial::Piece;
 
 /// Trials that a stopped one is compared with: those that went furthest.
 const MOST: usize = 128;
@@ -37,11 +38,17 @@ struct Deep {
     end: Comparable,
 }
 
-/// The first objective's comparable loss of each row.
-pub(super) fn comparable_losses(study: &Study, rows: &[Observation]) -> Vec<Comparable> {
+/// The comparable losses of each row, one per objective: each objective has ranks of its own.
+pub(super) fn comparable_losses(study: &Study, rows: &[Observation]) -> Vec<Box<[Comparable]>> {
+    let objectives = study.metrics().objectives.len();
+    let columns: Vec<Vec<Comparable>> = (0..objectives).map(|m| column(study, rows, m)).collect();
+    (0..rows.len()).map(|k| columns.iter().map(|column| column[k]).collect()).collect()
+}
+
+fn column(study: &Study, rows: &[Observation], objective: usize) -> Vec<Comparable> {
     let mut losses: Vec<Comparable> =
-        rows.iter().map(|row| Comparable { loss: final_loss(row), error: 0.0 }).collect();
-    let stopped = |row: &Observation| row.standing == Standing::Partial && !row.losses[0].is_nan();
+        rows.iter().map(|row| Comparable { loss: final_loss(row, objective), error: 0.0 }).collect();
+    let stopped = |row: &Observation| row.standing == Standing::Partial && !row.losses[objective].is_nan();
     let mut order: Vec<usize> = (0..rows.len()).filter(|k| stopped(&rows[*k])).collect();
     if order.is_empty() {
         return losses;
@@ -57,10 +64,10 @@ pub(super) fn comparable_losses(study: &Study, rows: &[Observation]) -> Vec<Comp
     while at < order.len() {
         let step = rows[order[at]].step;
         let rung: Vec<usize> = order[at..].iter().copied().take_while(|k| rows[*k].step == step).collect();
-        let pairs = measures(study, &deep, step);
+        let pairs = measures(study, &deep, step, objective);
         let error = wrong_by(&pairs);
         for &k in &rung {
-            losses[k] = Comparable { loss: placed(rows[k].losses[0], &pairs), error };
+            losses[k] = Comparable { loss: placed(rows[k].losses[objective], &pairs), error };
         }
         deep.extend(rung.iter().map(|k| Deep { trial: rows[*k].trial, step, end: losses[*k] }));
         at += rung.len();
@@ -68,9 +75,9 @@ pub(super) fn comparable_losses(study: &Study, rows: &[Observation]) -> Vec<Comp
     losses
 }
 
-fn final_loss(row: &Observation) -> f64 {
+fn final_loss(row: &Observation, objective: usize) -> f64 {
     match row.standing {
-        Standing::Completed | Standing::Raced => row.losses[0],
+        Standing::Completed | Standing::Raced => row.losses[objective],
         Standing::Partial | Standing::Failed | Standing::Pending => f64::NAN,
     }
 }
@@ -82,20 +89,32 @@ struct Pair {
     end: Comparable,
 }
 
-/// What trials that went further had at `step`, and what became of them.
-fn measures(study: &Study, deep: &[Deep], step: u64) -> Vec<Pair> {
+/// What trials that went further had of an objective at `step`, and what became of them.
+fn measures(study: &Study, deep: &[Deep], step: u64, objective: usize) -> Vec<Pair> {
     let at_step = |deep: &Deep| {
-        let (_, piece) = study.trials()[deep.trial as usize].pieces().next()?;
-        let to_here = piece.curve.iter().take_while(|point| point.step <= step);
-        let loss = match study.metrics().curve {
-            CurveValue::Best => piece.best_loss_to(step)?,
-            CurveValue::Last => to_here.filter(|point| !point.loss.is_nan()).last()?.loss,
+        let trial = &study.trials()[deep.trial as usize];
+        let (_, piece) = trial.pieces().next()?;
+        let loss = if objective == 0 {
+            first_loss(study, piece, step)?
+        } else {
+            losses_so_far(study, trial, step)[objective]
         };
         // A curve without a report near the step says nothing about it.
         let went_further = piece.step() >= step || deep.step == u64::MAX;
         (went_further && !loss.is_nan()).then_some(Pair { then: loss, end: deep.end })
     };
     deep.iter().filter_map(at_step).take(MOST).collect()
+}
+
+/// The first objective's loss that a piece stood for at `step`; the others' are found in the reports' values, which takes longer.
+fn first_loss(study: &Study, piece: &Piece, step: u64) -> Option<f64> {
+    match study.metrics().curve {
+        CurveValue::Best => piece.best_loss_to(step),
+        CurveValue::Last => {
+            let to_here = piece.curve.iter().take_while(|point| point.step <= step);
+            Some(to_here.filter(|point| !point.loss.is_nan()).last()?.loss)
+        }
+    }
 }
 
 /// By how much losses placed by these pairs are wrong: the median error of placing each by the others, as a standard deviation of

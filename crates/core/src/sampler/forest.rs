@@ -9,7 +9,7 @@
 //! # What a trial says
 //!
 //! * A completed one: its loss. A stopped one: the final loss that belongs to its rank where it stopped
-//!   (see `comparable.rs`); nothing without a report, or with several objectives.
+//!   (see `comparable.rs`); each objective by its own rank; nothing without a report.
 //! * A failed one: nothing about the loss. A forest of its own learns where trials fail, and the probability of success
 //!   is multiplied in; so is that of keeping the constraints of the metrics.
 //! * One that runs or waits is believed to end as the forest expects, so that parallel workers spread.
@@ -23,9 +23,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::comparable::comparable_losses;
+use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
-use super::modelled::{Known, Seen, best_found, free_parameters, latest_loss, on_fronts, speaks};
+use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, on_fronts, speaks};
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
 use crate::acquisition::feasibility::Feasibility;
@@ -293,7 +293,7 @@ struct Models {
     rows: Vec<Observation>,
     settings: Settings,
     objectives: Vec<Model>,
-    /// The best feasible rows with their losses, the first made comparable; the best first.
+    /// The best feasible rows with their comparable losses; the best first.
     feasible: Vec<Known>,
     /// Models of the constraints that were ever reported, by their index.
     constraints: Vec<(usize, Model)>,
@@ -304,12 +304,12 @@ impl Models {
     fn fit(options: &RandomForest, study: &Study, stops: usize) -> Self {
         let rows = Observations::after(study, stops);
         let settings = options.settings();
-        let comparable: Vec<f64> = comparable_losses(study, &rows).iter().map(|found| found.loss).collect();
+        let comparable = comparable_losses(study, &rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
-        let kept = selected(&known, &comparable, options.max_trials);
+        let kept = selected(&known, |k| comparable[k][0].loss, options.max_trials);
         let objective = |m: usize| {
-            let loss = |k: usize| if m == 0 { comparable[k] } else { rows[k].losses[m] };
-            let pairs: Vec<(&[f64], f64)> = kept.iter().map(|k| (&*rows[*k].unit, loss(*k))).collect();
+            let pairs: Vec<(&[f64], f64)> =
+                kept.iter().map(|k| (&*rows[*k].unit, comparable[*k][m].loss)).collect();
             let losses: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
             let target = Target::of(&losses, options.transform);
             Model::fit(study, target, &pairs, &settings, Key { seen: stops, stream: m as u64 })
@@ -326,8 +326,8 @@ impl Models {
             constraints: (0..study.metrics().constraints.len()).filter_map(constraint).collect(),
             success: success_model(study, latest, stops, &settings),
         };
-        for (row, loss) in rows.iter().zip(&comparable) {
-            models.note(row, *loss);
+        for (row, losses) in rows.iter().zip(&comparable) {
+            models.note(row, losses);
         }
         models.rows = rows;
         models
@@ -338,16 +338,15 @@ impl Models {
         self.seen += 1;
         if let Some(row) = Observation::at_first(study, stop) {
             self.rows.push(row.clone());
-            self.push(study, &row, latest_loss(study, &self.rows).loss);
+            self.push(study, &row, &latest_losses(study, &self.rows));
         }
     }
 
-    fn push(&mut self, study: &Study, row: &Observation, loss: f64) {
-        self.note(row, loss);
+    fn push(&mut self, study: &Study, row: &Observation, losses: &[Comparable]) {
+        self.note(row, losses);
         if speaks(row) {
             for (m, model) in self.objectives.iter_mut().enumerate() {
-                let loss = if m == 0 { loss } else { row.losses[m] };
-                model.push(study, &row.unit, loss, self.seen);
+                model.push(study, &row.unit, losses[m].loss, self.seen);
             }
         }
         for (m, model) in &mut self.constraints {
@@ -364,9 +363,9 @@ impl Models {
     }
 
     /// Remembers a feasible trial if it is one of the best.
-    fn note(&mut self, row: &Observation, loss: f64) {
-        let Some(known) = Known::of(row, loss) else { return };
-        if known.losses.len() == 1 {
+    fn note(&mut self, row: &Observation, losses: &[Comparable]) {
+        let Some(known) = Known::of(row, losses) else { return };
+        if let [loss] = *known.losses {
             let place = self.feasible.partition_point(|other| other.losses[0] <= loss);
             self.feasible.insert(place, known);
             self.feasible.truncate(CENTERS);
@@ -513,13 +512,13 @@ impl<'a> Proposer<'a> {
 }
 
 /// At most `most` of the rows `known`, in their order: a third the best, a third the latest, the rest spread evenly.
-fn selected(known: &[usize], losses: &[f64], most: usize) -> Vec<usize> {
+fn selected(known: &[usize], loss: impl Fn(usize) -> f64, most: usize) -> Vec<usize> {
     if known.len() <= most {
         return known.to_vec();
     }
     let third = most / 3;
     let mut by_loss = known.to_vec();
-    by_loss.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]).then(a.cmp(b)));
+    by_loss.sort_by(|a, b| loss(*a).total_cmp(&loss(*b)).then(a.cmp(b)));
     let mut kept: Vec<usize> = by_loss[..third].to_vec();
     kept.extend(&known[known.len() - third..]);
     kept.sort_unstable();

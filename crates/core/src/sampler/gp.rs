@@ -9,7 +9,7 @@
 //!
 //! * A completed one: its loss, with its standard error over replicates as noise of its own.
 //! * A stopped one (pruned, paused, cancelled): the final loss that belongs to its rank at the step where it stopped
-//!   (see `comparable.rs`); nothing without a report, or with several objectives.
+//!   (see `comparable.rs`); each objective by its own rank; nothing without a report.
 //! * A failed one: a doubtful, poor loss, which counts in no fit. A classifier learns where trials fail, and the
 //!   probability of success is multiplied in; the more of the latest ten trials failed, the likelier the next must succeed.
 //! * One that runs or waits: it is believed to end as the model expects, and proposals keep away from it, so that parallel
@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
-use super::modelled::{Known, Seen, best_found, free_parameters, latest_loss, on_fronts, speaks};
+use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, on_fronts, speaks};
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
@@ -299,7 +299,7 @@ struct Models {
     rows: Vec<Observation>,
     /// One model per objective, of the rows in `used`.
     objectives: Vec<GaussianProcess>,
-    /// Feasible rows with losses, with the first objective's comparable loss; the model may have seen fewer.
+    /// Feasible rows with their comparable losses; the models may have seen fewer.
     feasible: Vec<Known>,
     /// Unit coordinates of failed trials.
     failed: Vec<Vec<f64>>,
@@ -323,7 +323,7 @@ impl Models {
             ..Settings::default()
         };
         let objective = |m: usize| {
-            let rows: Vec<Row> = known.iter().map(|k| row_of(&rows[*k], m, losses[*k])).collect();
+            let rows: Vec<Row> = known.iter().map(|k| row_of(&rows[*k], m, losses[*k][m])).collect();
             GaussianProcess::fit(&kernel, &rows, &settings)
         };
         let objectives = (0..study.metrics().objectives.len()).map(objective).collect();
@@ -350,8 +350,8 @@ impl Models {
             region: TrustRegion::new(numbers(study.space())),
             kernel,
         };
-        for (row, loss) in rows.iter().zip(&losses) {
-            models.note(row, loss.loss);
+        for (row, losses) in rows.iter().zip(&losses) {
+            models.note(row, losses);
         }
         models.rows = rows;
         models
@@ -362,15 +362,15 @@ impl Models {
         self.seen += 1;
         if let Some(row) = Observation::at_first(study, stop) {
             self.rows.push(row.clone());
-            self.push(&row, latest_loss(study, &self.rows));
+            self.push(&row, &latest_losses(study, &self.rows));
         }
     }
 
-    fn push(&mut self, row: &Observation, loss: Comparable) {
-        self.note(row, loss.loss);
+    fn push(&mut self, row: &Observation, losses: &[Comparable]) {
+        self.note(row, losses);
         if speaks(row) {
             for (m, model) in self.objectives.iter_mut().enumerate() {
-                model.push(row_of(row, m, loss));
+                model.push(row_of(row, m, losses[m]));
             }
             if let (Some(model), Some(row)) = (&mut self.seconds, cost_row(row)) {
                 model.push(row);
@@ -392,9 +392,9 @@ impl Models {
     }
 
     /// Remembers a feasible trial, and tells the trust region.
-    fn note(&mut self, row: &Observation, loss: f64) {
-        let known = Known::of(row, loss);
-        self.region.learn(if known.is_some() { loss } else { f64::NAN });
+    fn note(&mut self, row: &Observation, losses: &[Comparable]) {
+        let known = Known::of(row, losses);
+        self.region.learn(known.as_ref().map_or(f64::NAN, |known| known.losses[0]));
         if row.standing == Standing::Failed {
             self.failed.push(row.unit.to_vec());
         }
@@ -417,14 +417,11 @@ impl Gp {
     }
 }
 
-/// Row `m` of a trial as its model takes it; the first objective has a comparable loss.
-fn row_of(row: &Observation, m: usize, first: Comparable) -> Row<'_> {
+/// An objective of a trial as its model takes it.
+fn row_of(row: &Observation, m: usize, found: Comparable) -> Row<'_> {
     let own = row.errors[m];
-    if m > 0 {
-        return Row { unit: &row.unit, loss: row.losses[m], error: own };
-    }
-    let error = if own.is_nan() { first.error } else { own.hypot(first.error) };
-    Row { unit: &row.unit, loss: first.loss, error }
+    let error = if own.is_nan() { found.error } else { own.hypot(found.error) };
+    Row { unit: &row.unit, loss: found.loss, error }
 }
 
 fn cost_row(row: &Observation) -> Option<Row<'_>> {

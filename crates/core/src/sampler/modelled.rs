@@ -48,28 +48,26 @@ pub(super) fn free_parameters(space: &Space) -> usize {
 
 /// Whether a row has losses for the model.
 pub(super) fn speaks(row: &Observation) -> bool {
-    let complete = row.losses.iter().all(|loss| !loss.is_nan());
-    complete
-        && match row.standing {
-            Standing::Completed | Standing::Raced => true,
-            Standing::Partial => row.losses.len() == 1,
-            Standing::Failed | Standing::Pending => false,
-        }
+    let stopped = match row.standing {
+        Standing::Completed | Standing::Raced | Standing::Partial => true,
+        Standing::Failed | Standing::Pending => false,
+    };
+    stopped && row.losses.iter().all(|loss| !loss.is_nan())
 }
 
-/// The first objective's comparable loss of the last of `rows`; NaN if it has none.
-pub(super) fn latest_loss(study: &Study, rows: &[Observation]) -> Comparable {
-    let exactly = |loss| Comparable { loss, error: 0.0 };
-    match rows.last().map(|row| (row.standing, row.losses[0])) {
-        Some((Standing::Completed | Standing::Raced, loss)) => exactly(loss),
-        Some((Standing::Partial, _)) => {
-            comparable_losses(study, rows).last().copied().unwrap_or(exactly(f64::NAN))
+/// The comparable losses of the last of `rows`; NaN where it has none.
+pub(super) fn latest_losses(study: &Study, rows: &[Observation]) -> Box<[Comparable]> {
+    let all = |losses: &[f64]| losses.iter().map(|&loss| Comparable { loss, error: 0.0 }).collect();
+    match rows.last() {
+        Some(row) if row.standing == Standing::Partial => {
+            comparable_losses(study, rows).pop().unwrap_or_default()
         }
-        Some((Standing::Failed | Standing::Pending, _)) | None => exactly(f64::NAN),
+        Some(row) if speaks(row) => all(&row.losses),
+        Some(_) | None => all(&vec![f64::NAN; study.metrics().objectives.len()]),
     }
 }
 
-/// A feasible trial with its losses, the first made comparable.
+/// A feasible trial with its comparable losses.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) unit: Vec<f64>,
@@ -77,13 +75,12 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The trial of a row whose first comparable loss is `loss`; none if it says nothing or breaks a constraint.
-    pub(super) fn of(row: &Observation, loss: f64) -> Option<Self> {
+    /// The trial of a row with these comparable losses; none if it says nothing or breaks a constraint.
+    pub(super) fn of(row: &Observation, losses: &[Comparable]) -> Option<Self> {
         if !speaks(row) || row.violation > 0.0 {
             return None;
         }
-        let mut losses = row.losses.to_vec();
-        losses[0] = loss;
+        let losses = losses.iter().map(|found| found.loss).collect();
         Some(Self { unit: row.unit.to_vec(), losses })
     }
 }

@@ -178,6 +178,10 @@ impl Scheduler for Asha {
             return verdict;
         }
         let Some((piece, point)) = latest(study, work) else { return Verdict::go_on() };
+        // At its end nothing is left to be saved, and its value is as good as that of any other that got there.
+        if study.spec().max_budget.is_some_and(|max| point.step >= max) {
+            return Verdict::go_on();
+        }
         let field = memo.get::<Field>();
         self.advance(study, field);
         let bracket = field.bracket_of(work.trial);

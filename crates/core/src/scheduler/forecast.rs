@@ -34,7 +34,8 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
         },
         OptionDoc {
             name: "scheduler",
-            doc: "who decides about all else: a name, or a table with name and options; default asha",
+            doc: "who decides about all else: a name, or a table with name and options; default run_all. One that stops most trials leaves \
+                  few that complete, and the forecast silent for long",
         },
     ],
     build: |options| {
@@ -65,7 +66,7 @@ struct Forecast {
 
 impl Default for Forecast {
     fn default() -> Self {
-        Self { chance: 0.05, min_trials: 20, scheduler: Wrapped::named("asha") }
+        Self { chance: 0.05, min_trials: 20, scheduler: Wrapped::named("run_all") }
     }
 }
 

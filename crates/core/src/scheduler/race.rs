@@ -3,7 +3,7 @@
 //! After each replicate a trial is compared with the best completed one on the same replicates. What may still come out
 //! ahead goes on; what completes all replicates takes part in the study like any other. When no more trials are started, those that may
 //! be the best are measured again on replicates that did not choose them. How far the curve of a replicate
-//! goes is not decided here, but a pruner can be named that does.
+//! goes is not decided here, but a pruner can be named that does, for the replicates with which all trials begin.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,8 +42,8 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
         },
         OptionDoc {
             name: "pruner",
-            doc: "a scheduler that stops replicates by their curves as well: {\"name\": \"median\"}, with its options; one that \
-                  pauses trials cannot. None by default",
+            doc: "a scheduler that stops trials by the curves of the replicates they begin with as well: {\"name\": \"median\"}, \
+                  with its options; one that pauses trials cannot. None by default",
         },
     ],
     build: |options| {
@@ -146,7 +146,12 @@ impl Scheduler for Race {
         if let Some(verdict) = with_sibling(study, work) {
             return verdict;
         }
-        self.built.as_ref().map_or_else(Verdict::go_on, |pruner| pruner.judge(study, work, memo, rng))
+        // Later replicates are only those of trials that may win: the worst of them is better than most.
+        let all_have_it = work.replicate < self.first;
+        match self.built.as_ref().filter(|_| all_have_it) {
+            Some(pruner) => pruner.judge(study, work, memo, rng),
+            None => Verdict::go_on(),
+        }
     }
 
     fn opening(&self, study: &Study) -> Option<u16> {

@@ -232,6 +232,7 @@ struct Remarks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Remark {
     NoStep,
+    OnlyReport,
     StepsBack,
     BeyondTheLargest,
     NoCheckpoint,
@@ -745,6 +746,18 @@ impl<'a, 'b> Watch<'a, 'b> {
     /// Steps ascend, up to the largest there is.
     fn remark_on_step(&mut self, step: u64) {
         let (remarks, trial, newest) = (&self.command.remarks, self.running.trial(), self.program.newest);
+        let (max, is_first) = (self.running.max_budget(), self.running.step() == 0 && newest == 0);
+        if let Some(max) = max.filter(|max| is_first && 1 < *max && step + self.shift == *max)
+            && self.command.knows_budget()
+            && self.running.budget().is_none()
+        {
+            remarks.make(Remark::OnlyReport, || {
+                format!(
+                    "trial {trial} reported nothing before step {max}, its largest, so stopping trials early saves nothing; \
+                     with scheduler = {{ name = \"asha\", mode = \"promote\" }} they begin with a smaller {{budget}}"
+                )
+            });
+        }
         if step < newest {
             remarks.make(Remark::StepsBack, || {
                 format!("trial {trial} reported step {step} after step {newest}; steps ascend, and what counts as its last value is that of the largest step")
