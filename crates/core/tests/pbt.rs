@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use luthier_core::engine::{Done, verify};
 use luthier_core::event::{Decision, Event, Origin, Outcome, Work};
-use luthier_core::space::{Distribution, Parameter, Scale, Space, Value};
+use luthier_core::space::{Constraint, Distribution, Parameter, Scale, Space, Value};
 use luthier_core::spec::{Component, Spec};
 use luthier_core::study::Study;
 use luthier_core::trial::Trial;
@@ -320,6 +320,9 @@ fn a_hundred_thousand_perturbations_never_leave_the_space() {
         choice("optimizer", ["sgd", "adam"]),
         momentum,
     ]);
+    let together =
+        Constraint::Linear { weights: vec![("dropout".into(), 1.0), ("shift".into(), 1.0)], at_most: 1.0 };
+    let space = Space::new(space.parameters().to_vec(), vec![together]).unwrap();
     let last = 100_001;
     let scheduler = component("pbt", 2, 1).with("quantile", 0.5).with("synchronous", true);
     let scheduler = scheduler.with("resample_probability", 0.02);
