@@ -331,8 +331,8 @@ impl Study {
         self.estimated(trial)
     }
 
-    /// What the replicates that measured a trial again say about objective `k`; none if there are none. How hard folds are is
-    /// known from when trials were measured first, and is no part of the standard error; seeds have nothing in common with others.
+    /// What the replicates that measured a trial again say about objective `k`; none if there are none. Where folds turn out as
+    /// hard as when trials were measured first, that is no part of the standard error; it is where other seeds make other folds.
     pub fn measured_again(&self, trial: &Trial, k: usize) -> Option<Estimate> {
         let losses: Vec<(u16, f64)> = trial.confirmation_losses(&self.spec.metrics, k).collect();
         if losses.is_empty() {

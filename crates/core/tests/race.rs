@@ -185,6 +185,11 @@ fn what_is_measured_again_knows_of_hard_folds_too() {
     let first = best.estimate(0).unwrap();
     assert!((again.mean - first.mean).abs() < 0.03, "{again:?} {first:?}");
     assert!(again.error < 0.03 && first.error < 0.03, "{again:?} {first:?}");
+
+    // Folds that are others under another seed remain a doubt.
+    let run = simulate(spec(race(), 30), World::new(1, &bowl));
+    let again = run.study.measured_again(run.study.incumbent().unwrap(), 0).unwrap();
+    assert!(again.error > 0.03, "{again:?}");
 }
 
 /// As [`bowl`], with the same hard folds under any seed.

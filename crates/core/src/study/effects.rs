@@ -81,7 +81,7 @@ impl Effects {
     }
 
     /// What the losses of a trial mean that was measured again, each with those replicates that its fold had when the trial was
-    /// measured first.
+    /// measured first. None unless that explains half of how they differ: other seeds may make other folds.
     pub(super) fn again(&self, k: usize, trial: u32, losses: &[(Vec<u16>, f64)]) -> Option<Estimate> {
         let objective = self.0.get(k)?;
         let own = objective.find(trial)?;
@@ -92,7 +92,8 @@ impl Effects {
         });
         let effects: Vec<f64> = effects.collect::<Option<_>>()?;
         let losses: Vec<f64> = losses.iter().map(|(_, loss)| *loss).collect();
-        Some(common.turned(&losses, &effects))
+        let left: Vec<f64> = losses.iter().zip(&effects).map(|(loss, effect)| loss - effect).collect();
+        (squares(&left) < 0.5 * squares(&losses)).then(|| common.turned(&losses, &effects))
     }
 
     /// The variance of the noise of one replicate of a trial and of those like it, with its degrees of freedom.
@@ -102,6 +103,12 @@ impl Effects {
         let common = objective.common(own, &objective.like(own, true))?;
         Some((common.variance, common.freedom))
     }
+}
+
+/// The sum of squared deviations from the mean.
+fn squares(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|value| (value - mean).powi(2)).sum()
 }
 
 impl Row {
