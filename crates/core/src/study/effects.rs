@@ -173,7 +173,7 @@ impl Objective {
     }
 
     /// What these trials have in common, as it concerns trial `own`: a two-way analysis of variance in which those count less
-    /// that spread more. Of one trial alone, its spread is all noise; none of no trial.
+    /// that spread more. Of one trial alone, its spread may all be noise; none of no trial.
     fn common(&self, own: usize, of: &[usize]) -> Option<Common> {
         let rows: Vec<&Row> = of.iter().map(|at| &self.rows[*at]).collect();
         let row = &self.rows[own];
@@ -181,12 +181,7 @@ impl Objective {
         let [first, others @ ..] = &rows[..] else { return None };
         if others.is_empty() {
             let variance = first.squares / degrees;
-            return Some(Common {
-                effects: vec![0.0; first.off.len()],
-                trials: 1.0,
-                variance,
-                freedom: degrees,
-            });
+            return Some(Common { effects: first.off.to_vec(), trials: 1.0, variance, freedom: degrees });
         }
         let weight =
             |other: &&Row| if row.squares > 0.0 { row.squares / (row.squares + other.squares) } else { 1.0 };
