@@ -288,17 +288,26 @@ pub(crate) fn estimate_lines(study: &Study, trial: &Trial) -> String {
             } else {
                 format!(" ± {}", number(estimate.error))
             };
-            let count = estimate.replicates;
-            format!("{mean}{doubt} ({count} replicate{})", if count == 1 { "" } else { "s" })
+            format!("{mean}{doubt}")
         };
+        let counted = |count: u16| format!("{count} replicate{}", if count == 1 { "" } else { "s" });
         if let Some(estimate) = trial.estimate(k) {
-            text.push_str(&format!("mean {}  {}\n", safe(&metric.name), told(estimate)));
+            let (name, told, count) = (safe(&metric.name), told(estimate), estimate.replicates);
+            text.push_str(&if count < study.spec().replicates {
+                format!(
+                    "mean {name}, estimated from {count} of {}  {told}\n",
+                    counted(study.spec().replicates)
+                )
+            } else {
+                format!("mean {name}  {told} ({})\n", counted(count))
+            });
         }
-        if let Some(again) = trial.confirmed(study.metrics(), k) {
+        if let Some(again) = study.measured_again(trial, k) {
             text.push_str(&format!(
-                "measured again, by what did not choose it: {}  {}\n",
+                "measured again, by what did not choose it: {}  {} ({})\n",
                 safe(&metric.name),
-                told(&again)
+                told(&again),
+                counted(again.replicates)
             ));
         }
     }
@@ -500,13 +509,15 @@ pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
         let params = study.params(trial);
         let mut row = vec![trial.number.to_string(), trial.state().name().into()];
         row.extend(has_steps.then(|| trial.step().to_string()));
-        // What a trial without a final value had come to stands in brackets.
+        // What a trial without a final value had come to stands in brackets: what its replicates lead to expect, or its curve.
         let values = trial.values().map(<[f64]>::to_vec);
         let reached = study.curve_values(trial.curve()).ok();
-        row.extend((0..study.metrics().objectives.len()).map(|k| match (&values, &reached) {
-            (Some(values), _) => number(values[k]),
-            (None, Some(reached)) => format!("({})", number(reached[k])),
-            (None, None) => "-".into(),
+        let objectives = study.metrics().objectives.iter().enumerate();
+        row.extend(objectives.map(|(k, metric)| match (&values, trial.estimate(k), &reached) {
+            (Some(values), ..) => number(values[k]),
+            (None, Some(estimate), _) => format!("({})", number(metric.direction.turn(estimate.mean))),
+            (None, None, Some(reached)) => format!("({})", number(reached[k])),
+            (None, None, None) => "-".into(),
         }));
         row.extend(parameters.iter().map(|p| match params.get(&p.name) {
             Some(value) => value.as_f64().map_or_else(|| safe(&value.to_string()), number),
@@ -591,7 +602,7 @@ fn replicates_json(study: &Study, trial: &Trial) -> Value {
             "values": losses(trial.replicate_losses(study.metrics(), k).collect()),
             "estimate": trial.estimate(k).map(estimate),
             "measured_again": losses(trial.confirmation_losses(study.metrics(), k).collect()),
-            "confirmed": trial.confirmed(study.metrics(), k).as_ref().map(estimate),
+            "confirmed": study.measured_again(trial, k).as_ref().map(estimate),
         })
     };
     let objectives = study.metrics().objectives.iter().enumerate();

@@ -29,6 +29,8 @@ pub struct Study {
     stopped: usize,
     /// How often something became another up to where a trial had stopped.
     rewritten: u64,
+    /// How often estimates of finished trials became others.
+    revised: u64,
     /// Pieces that may be claimed.
     waiting: BTreeSet<Work>,
     running: BTreeSet<Work>,
@@ -187,6 +189,7 @@ impl Study {
             stops: Vec::new(),
             stopped: 0,
             rewritten: 0,
+            revised: 0,
             waiting: BTreeSet::new(),
             running: BTreeSet::new(),
             paused: BTreeSet::new(),
@@ -282,10 +285,15 @@ impl Study {
         self.stopped
     }
 
-    /// How often a trial was given another point, or another report at or before a step at which it had paused. What was
-    /// made of stops before such a change does not hold any more.
+    /// How often a trial was given another point, or another report at or before a step at which it had paused, and
+    /// [`revised`](Self::revised). What was made of stops before such a change does not hold any more.
     pub fn rewritten(&self) -> u64 {
         self.rewritten
+    }
+
+    /// How often the estimates of all finished trials were made anew: whenever the completed trials of several replicates have doubled.
+    pub fn revised(&self) -> u64 {
+        self.revised
     }
 
     /// Work that may be claimed, lowest trial first.
@@ -314,18 +322,36 @@ impl Study {
     }
 
     /// What the replicates of a trial say now, one estimate per objective: where it stands, if some have completed and others
-    /// not, else what they said when it finished. Empty if none has completed, or there is only one.
+    /// not, else what they say of a finished trial, as of when it finished or completed
+    /// trials last doubled. Empty if none has completed, or there is only one.
     pub fn estimates(&self, trial: &Trial) -> Vec<Estimate> {
         if trial.is_finished() || self.spec.replicates < 2 {
             return trial.estimates.to_vec();
         }
-        self.partial_estimates(trial)
+        self.estimated(trial)
+    }
+
+    /// What the replicates that measured a trial again say about objective `k`; none if there are none. Where folds turn out as
+    /// hard as when trials were measured first, that is no part of the standard error; it is where other seeds make other folds.
+    pub fn measured_again(&self, trial: &Trial, k: usize) -> Option<Estimate> {
+        let losses: Vec<(u16, f64)> = trial.confirmation_losses(&self.spec.metrics, k).collect();
+        if losses.is_empty() {
+            return None;
+        }
+        let fold = |replicate: u16| self.spec.place(replicate).fold;
+        let same = |at: u16| (0..self.spec.replicates).filter(|r| fold(*r) == fold(at)).collect::<Vec<_>>();
+        let with_folds: Vec<(Vec<u16>, f64)> = losses.iter().map(|(r, loss)| (same(*r), *loss)).collect();
+        let by_folds = self.spec.place(0).folds > 1;
+        let found = by_folds.then(|| self.effects.again(k, trial.number, &with_folds)).flatten();
+        let plain = || Estimate::plain(&losses.iter().map(|(_, loss)| *loss).collect::<Vec<_>>());
+        Some(found.unwrap_or_else(plain))
     }
 
     /// The variance of one replicate's loss in objective `k` once what trials and replicates have in common is taken away,
-    /// over all completed trials, with its degrees of freedom; none before two trials have completed.
-    pub fn residual_variance(&self, k: usize) -> Option<(f64, f64)> {
-        self.effects.residual_variance(k)
+    /// for a completed trial and those like it by loss and spread, with its degrees of freedom; none before two trials have
+    /// completed. Where none is like it, its own spread over the replicates, hard folds included.
+    pub fn residual_variance(&self, trial: &Trial, k: usize) -> Option<(f64, f64)> {
+        self.effects.residual_variance(k, trial.number)
     }
 
     /// Trials that a user asked to stop and that have not ended.
@@ -744,30 +770,45 @@ impl Study {
         self.consider_incumbent(number);
     }
 
-    /// Notes what the replicates of a trial that finishes say, by what earlier trials have shown of folds and noise.
+    /// Notes what the replicates of a trial that finishes say, in the light of the completed ones. Those of all others are noted
+    /// anew when the completed ones have doubled: it costs little then, and what was known to the first was next to nothing.
     fn estimate(&mut self, number: u32) {
         if self.spec.replicates < 2 {
             return;
         }
         let trial = &self.trials[number as usize];
-        let estimates = match trial.outcome() {
-            Some(Outcome::Completed { .. }) => {
-                let objectives = 0..self.spec.metrics.objectives.len();
-                let losses =
-                    objectives.map(|k| trial.replicate_losses(&self.spec.metrics, k).map(|(_, x)| x));
-                let losses: Vec<Vec<f64>> = losses.map(Iterator::collect).collect();
-                losses.iter().enumerate().map(|(k, losses)| self.effects.take(k, losses)).collect()
+        if matches!(trial.outcome(), Some(Outcome::Completed { .. })) {
+            for k in 0..self.spec.metrics.objectives.len() {
+                let losses: Vec<f64> =
+                    trial.replicate_losses(&self.spec.metrics, k).map(|(_, x)| x).collect();
+                self.effects.take(k, number, &losses);
             }
-            Some(Outcome::Pruned | Outcome::Cancelled) => self.partial_estimates(trial),
-            Some(Outcome::Failed { .. } | Outcome::Replaced { .. }) | None => return,
-        };
-        self.trials[number as usize].estimates = estimates.into();
+            if self.effects.have_doubled() {
+                for at in 0..self.finished.len() {
+                    let earlier = self.finished[at];
+                    self.trials[earlier as usize].estimates = self.current_estimates(earlier);
+                }
+                self.revised += 1;
+                self.rewritten += 1;
+            }
+        }
+        self.trials[number as usize].estimates = self.current_estimates(number);
     }
 
-    fn partial_estimates(&self, trial: &Trial) -> Vec<Estimate> {
+    fn current_estimates(&self, number: u32) -> Box<[Estimate]> {
+        let trial = &self.trials[number as usize];
+        match trial.outcome() {
+            Some(Outcome::Completed { .. } | Outcome::Pruned | Outcome::Cancelled) => {
+                self.estimated(trial).into()
+            }
+            Some(Outcome::Failed { .. } | Outcome::Replaced { .. }) | None => Box::default(),
+        }
+    }
+
+    fn estimated(&self, trial: &Trial) -> Vec<Estimate> {
         let objectives = 0..self.spec.metrics.objectives.len();
         let losses = |k| trial.replicate_losses(&self.spec.metrics, k).collect::<Vec<_>>();
-        objectives.map_while(|k| self.effects.partial(k, &losses(k))).collect()
+        objectives.map_while(|k| self.effects.estimate(k, trial.number, &losses(k))).collect()
     }
 
     /// Of trials that were measured again, the best is the one with the smallest mean over all its replicates. A trial that

@@ -159,17 +159,19 @@ pub struct Trial {
     stopped: bool,
     /// How a trial of several replicates ended; with one, its piece says so.
     combined: Option<Box<Outcome>>,
-    /// What replicates said when it finished, one per objective; empty where there is nothing to say.
+    /// What replicates say of it once it has finished, one per objective; empty where there is nothing to say.
     pub(crate) estimates: Box<[Estimate]>,
 }
 
 /// What replicates say about a trial's loss in one objective.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// Their mean. Where not all of them ran, it is turned to what the mean of all would be, by how much easier or harder
-    /// than the others those were for trials that completed.
+    /// Their mean. Where not all of them ran, it is an estimate of what the mean of all would be, by how much easier or harder
+    /// than the others those were for completed trials that came near; no better than both the plain mean and the best trial that
+    /// had completed.
     pub mean: f64,
-    /// Its standard error; NaN where nothing tells it. What all trials have in common, hard and easy folds, is no part of it.
+    /// Its standard error; NaN where nothing tells it. What all trials have in common, hard and easy folds, is no part of it,
+    /// as far as another trial of similar spread has completed.
     pub error: f64,
     /// How many replicates it is made of.
     pub replicates: u16,
@@ -378,7 +380,7 @@ impl Trial {
         self.estimates.get(k).map(|estimate| estimate.error).filter(|error| !error.is_nan())
     }
 
-    /// What its replicates said about objective `k` when it finished, also if it was stopped before all of them had run; none if
+    /// What its replicates say about objective `k`, as of when it finished or completed trials last doubled, also if it was stopped before all of them had run; none if
     /// it has one replicate, failed, or was stopped before any of them completed.
     pub fn estimate(&self, k: usize) -> Option<&Estimate> {
         self.estimates.get(k)
@@ -392,13 +394,6 @@ impl Trial {
     /// Losses in objective `k` as measured again.
     pub fn confirmation_losses(&self, metrics: &Metrics, k: usize) -> impl Iterator<Item = (u16, f64)> {
         completed_losses(self.confirmations(), metrics, k)
-    }
-
-    /// What the replicates that measured it again say about objective `k`; none if there are none. The standard error is of their
-    /// plain mean.
-    pub fn confirmed(&self, metrics: &Metrics, k: usize) -> Option<Estimate> {
-        let losses: Vec<f64> = self.confirmation_losses(metrics, k).map(|(_, loss)| loss).collect();
-        (!losses.is_empty()).then(|| Estimate::plain(&losses))
     }
 
     /// Whether all replicates that measure it again have ended, of which there are some.

@@ -75,7 +75,7 @@ fn a_trial_that_cannot_win_is_stopped_after_a_few_folds_and_the_best_are_measure
     let smallest = study.trials().iter().map(|trial| (trial.point.0[0] - 0.3).abs()).fold(1.0, f64::min);
     assert!((best.point.0[0] - 0.3).abs() < smallest + 0.15);
     assert!(best.is_confirmed());
-    assert_eq!(best.confirmed(study.metrics(), 0).unwrap().replicates, 5);
+    assert_eq!(study.measured_again(best, 0).unwrap().replicates, 5);
     for trial in study.trials().iter().filter(|trial| trial.state() == TrialState::Pruned) {
         let begun = trial.replicates().filter(|(_, piece)| piece.attempt > 0).count();
         assert!((1..5).contains(&begun), "trial {}", trial.number);
@@ -130,9 +130,73 @@ fn raced_trials_tell_samplers_a_mean_that_compares_and_its_error() {
         assert!((row.losses[0] - (row.unit[0] + 2.0)).abs() < 0.03, "{row:?}");
         assert!(row.errors[0] > 0.0 && row.errors[0] < 0.03, "{row:?}");
     }
-    for row in rows.iter().filter(|row| row.standing == Standing::Completed).skip(1) {
+    for row in rows.iter().filter(|row| row.standing == Standing::Completed) {
         assert!(row.errors[0] < 0.03, "hard folds are no doubt about a trial: {row:?}");
     }
+}
+
+#[test]
+fn what_a_race_stops_is_told_no_better_than_it_and_the_best_were_measured() {
+    // The first trial is bad, and by chance its first fold is far harder than its others; the folds are alike.
+    let value = |params: &[f64], moment: Moment| match (moment.work.trial, moment.work.replicate) {
+        (0, 0) => 8.0,
+        (0, _) => 3.0 + 0.5 * chance(&[3, u64::from(moment.work.replicate)]),
+        (trial, replicate) => 0.3 + params[0] + 0.05 * chance(&[u64::from(trial), u64::from(replicate)]),
+    };
+    let run = simulate(spec(race(), 25), World::new(1, &value));
+    check_log(&run);
+    let rows = run.study.trials().iter().filter_map(|trial| Observation::of(&run.study, trial));
+    let raced: Vec<Observation> = rows.filter(|row| row.standing == Standing::Raced).collect();
+    assert!(raced.len() > 10);
+    for row in raced {
+        assert!((row.losses[0] - (0.3 + row.unit[0])).abs() < 0.1, "{row:?}");
+        assert!(row.errors[0] < 0.1, "{row:?}");
+    }
+}
+
+#[test]
+fn a_trial_is_as_noisy_as_those_like_it() {
+    // Half of the trials are bad, and a thousand times as noisy as the others.
+    let value = |params: &[f64], moment: Moment| {
+        let Work { trial, replicate } = moment.work;
+        let noise = chance(&[9, u64::from(trial), u64::from(replicate)]);
+        if params[0] < 0.5 { 0.1 + params[0] + 0.01 * noise } else { 20.0 + 10.0 * noise }
+    };
+    let mut spec = spec(Component::named("run_all"), 24);
+    spec.policy = resolve(&spec).unwrap();
+    let run = simulate(spec, World::new(1, &value));
+    check_log(&run);
+    let (mut good, mut bad) = (0, 0);
+    for trial in run.study.trials() {
+        // The deviation of an even number in -1 … 1, by the root of five.
+        let expected = (1.0_f64 / 3.0 / 5.0).sqrt() * if trial.point.0[0] < 0.5 { 0.01 } else { 10.0 };
+        let share = trial.standard_error(0).unwrap() / expected;
+        assert!((0.3..3.0).contains(&share), "trial {}: {share}", trial.number);
+        if trial.point.0[0] < 0.5 { good += 1 } else { bad += 1 }
+    }
+    assert!(good > 3 && bad > 3, "{good} {bad}");
+}
+
+#[test]
+fn what_is_measured_again_knows_of_hard_folds_too() {
+    let run = simulate(spec(race(), 30), World::new(1, &bowl_of_folds));
+    let best = run.study.incumbent().unwrap();
+    let again = run.study.measured_again(best, 0).unwrap();
+    let first = best.estimate(0).unwrap();
+    assert!((again.mean - first.mean).abs() < 0.03, "{again:?} {first:?}");
+    assert!(again.error < 0.03 && first.error < 0.03, "{again:?} {first:?}");
+
+    // Folds that are others under another seed remain a doubt.
+    let run = simulate(spec(race(), 30), World::new(1, &bowl));
+    let again = run.study.measured_again(run.study.incumbent().unwrap(), 0).unwrap();
+    assert!(again.error > 0.03, "{again:?}");
+}
+
+/// As [`bowl`], with the same hard folds under any seed.
+fn bowl_of_folds(params: &[f64], moment: Moment) -> f64 {
+    let Work { trial, replicate } = moment.work;
+    let fold = chance(&[1, u64::from(replicate % 5)]);
+    (params[0] - 0.3).powi(2) + fold + 0.02 * chance(&[2, u64::from(trial), u64::from(replicate)])
 }
 
 #[test]
@@ -212,7 +276,7 @@ fn what_is_measured_again_is_free_of_the_winners_curse() {
         );
         let best = run.study.incumbent().unwrap();
         chosen += best.loss(run.study.metrics(), 0).unwrap() / studies as f64;
-        again += best.confirmed(run.study.metrics(), 0).unwrap().mean / studies as f64;
+        again += run.study.measured_again(best, 0).unwrap().mean / studies as f64;
     }
     // One replicate has the variance 1/3, so the mean of 200 means of 5 has this standard deviation.
     let deviation = (1.0 / 3.0 / 5.0 / studies as f64).sqrt();

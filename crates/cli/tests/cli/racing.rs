@@ -39,6 +39,10 @@ fn folds_of_a_command_race_and_the_best_is_measured_again() {
     let number = trials.iter().position(|trial| trial["state"] == "pruned").expect("some were").to_string();
     let shown = bench.ok(&["show", "--trial", &number]).out;
     assert!(shown.contains("\nstopped: after ") && shown.contains(" of 4 replicates: "), "{shown}");
+    let estimate = shown.lines().find(|line| line.starts_with("mean loss, estimated from ")).expect("one");
+    let mean = estimate.split("  ").nth(1).and_then(|told| told.split(' ').next()).expect("a number");
+    let listed = bench.ok(&["trials", "--state", "pruned"]).out;
+    assert!(listed.contains(&format!("({mean})")), "{estimate}\n{listed}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ const EXACT: usize = 50;
 /// What is known of the noise in one replicate's difference between two trials.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Noise {
-    /// The variance of such differences over all trials.
+    /// The variance of such differences between trials like these.
     pub(super) variance: f64,
     /// The degrees of freedom behind it, as far as they are lent to one pair of trials.
     pub(super) freedom: f64,

@@ -66,8 +66,8 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 
 /// The first objective decides, and there may be no other. Trials are compared by the values that their replicates completed with.
 ///
-/// *Interval.* See [`chance_ahead`]: the differences to the best trial on the same replicates, with the noise that all completed
-/// trials have shown. So a trial may be stopped after one replicate once two trials have completed. The risk is far above what a
+/// *Interval.* See [`chance_ahead`]: the differences to the best trial on the same replicates, with the noise that the best and completed
+/// trials like it have shown. So a trial may be stopped after one replicate once two trials have completed. The risk is far above what a
 /// test would take: what counts is the best of many trials, and fits that a near tie does not take go to others. A trial whose
 /// values are those of the best on two replicates and more is taken for the same.
 ///
@@ -109,7 +109,7 @@ impl Default for Race {
 /// comes out ahead of the best of those that have been is.
 const DOUBT: f64 = 0.1;
 
-/// Degrees of freedom that all completed trials lend to one comparison, at most.
+/// Degrees of freedom that completed trials lend to one comparison, at most.
 const LENT: f64 = 8.0;
 
 /// What becomes of a trial of which not all replicates have begun.
@@ -233,7 +233,7 @@ impl Race {
         if behind.len() > 1 && behind.iter().all(|difference| *difference == 0.0) {
             return Some(format!("the same as trial {best} on all of them"));
         }
-        let chance = chance_ahead(behind, others.len(), noise(study));
+        let chance = chance_ahead(behind, others.len(), noise(study, *best));
         (chance < self.risk()).then(|| {
             let (gap, chance) = (figure(mean(behind)), percent(chance));
             format!("worse than trial {best} by {gap} on the same ones, chance to win {chance}")
@@ -280,7 +280,7 @@ impl Race {
             Pair::of(study, &study.trials()[number as usize], &study.trials()[leader as usize]).behind
         };
         let may_be_better =
-            |number: u32| number == leader || chance_better(&behind(number), noise(study)) >= DOUBT;
+            |number: u32| number == leader || chance_better(&behind(number), noise(study, leader)) >= DOUBT;
         let level = ranked.iter().take_while(|rank| rank.0 <= violation.max(0.0));
         level.map(|rank| rank.2).take(self.finalists).filter(|number| may_be_better(*number)).collect()
     }
@@ -323,11 +323,12 @@ fn has_lost(study: &Study, trial: &Trial) -> bool {
         trial.replicate_losses(metrics, 0).chain(trial.confirmation_losses(metrics, 0)).collect()
     };
     let (own, others) = (all(trial), all(best));
-    chance_ahead(&differences(&own, &others), others.len(), noise(study)) < DOUBT
+    chance_ahead(&differences(&own, &others), others.len(), noise(study, best.number)) < DOUBT
 }
 
-/// The noise of a difference between two trials: twice that of one.
-fn noise(study: &Study) -> Option<Noise> {
-    let (variance, freedom) = study.residual_variance(0)?;
+/// The noise of a difference between a trial and one that is as noisy: twice that of one. What may win is about as good as the best, and
+/// so about as noisy.
+fn noise(study: &Study, best: u32) -> Option<Noise> {
+    let (variance, freedom) = study.residual_variance(study.trial(best)?, 0)?;
     Some(Noise { variance: 2.0 * variance, freedom: freedom.min(LENT) })
 }

@@ -1,12 +1,23 @@
 //! What the replicates of completed trials have in common: which folds are hard, and how much noise is left when that is known.
 //!
-//! The model is additive: a replicate's loss is that of its trial plus that of its fold (or seed) plus noise. Everything here
-//! is updated once per completed trial, so what a trial is told when it finishes depends on nothing later.
+//! A replicate's loss is that of its trial plus that of its fold (or seed) plus noise. Bad trials are often far noisier than good
+//! ones, and their folds differ by more, so a trial is seen in the light of those like it: near by their loss, and with a spread
+//! over the replicates that may be the same. What is noted of a trial when it finishes is noted anew whenever the completed trials
+//! have doubled.
+
+use std::collections::BTreeMap;
+
+use statrs::function::beta::beta_reg;
 
 use crate::trial::Estimate;
 
-/// Degrees of freedom that all trials together lend to one trial's own variance, at most: a bad trial may well be noisier.
+/// Degrees of freedom that other trials together lend to one trial's own variance, at most: any two trials differ a little.
 const LENT: f64 = 8.0;
+/// How many trials one is compared with, and among how many of those nearest by their loss they are looked for.
+const LIKE: usize = 16;
+const NEAR: usize = 32;
+/// Spreads that differ by more than chance brings about this seldom are of trials that are not alike.
+const SELDOM: f64 = 0.01;
 
 /// The fold of all completed trials, by objective.
 #[derive(Clone, Debug, Default)]
@@ -14,82 +25,253 @@ pub(super) struct Effects(Vec<Objective>);
 
 #[derive(Clone, Debug, Default)]
 struct Objective {
-    /// Completed trials.
-    trials: f64,
-    /// The mean loss of each replicate.
-    means: Vec<f64>,
-    /// Sum of squared deviations from trial plus replicate (two-way analysis of variance), and its degrees of freedom.
+    /// Completed trials by ascending mean loss, equal ones by number.
+    rows: Vec<Row>,
+    /// The mean loss of each.
+    means: BTreeMap<u32, f64>,
+}
+
+/// One completed trial.
+#[derive(Clone, Debug)]
+struct Row {
+    trial: u32,
+    mean: f64,
+    /// By how much the loss of each replicate is above the mean.
+    off: Box<[f64]>,
+    /// The sum of their squares.
     squares: f64,
+}
+
+/// What some trials have in common.
+struct Common {
+    /// By how much each replicate is harder than the mean of all.
+    effects: Vec<f64>,
+    /// How many trials of equal weight know that as well.
+    trials: f64,
+    /// The variance of the noise of one replicate, with its degrees of freedom.
+    variance: f64,
     freedom: f64,
 }
 
 impl Effects {
-    /// Takes in a completed trial's losses in objective `k`, one per replicate, and says what they mean.
-    pub(super) fn take(&mut self, k: usize, losses: &[f64]) -> Estimate {
+    /// Takes in a completed trial's losses in objective `k`, one per replicate.
+    pub(super) fn take(&mut self, k: usize, trial: u32, losses: &[f64]) {
         if self.0.len() <= k {
             self.0.resize_with(k + 1, Objective::default);
         }
-        self.0[k].take(losses)
+        self.0[k].take(trial, losses);
     }
 
-    /// What the losses of some replicates mean; none without a loss.
-    pub(super) fn partial(&self, k: usize, losses: &[(u16, f64)]) -> Option<Estimate> {
+    /// Whether the trials that have completed have just doubled, so that more is known of the earlier ones too.
+    pub(super) fn have_doubled(&self) -> bool {
+        self.0
+            .first()
+            .is_some_and(|objective| objective.rows.len() > 1 && objective.rows.len().is_power_of_two())
+    }
+
+    /// What the losses of a trial's replicates mean, all of them or some; none without a loss.
+    pub(super) fn estimate(&self, k: usize, trial: u32, losses: &[(u16, f64)]) -> Option<Estimate> {
         let unknown = Objective::default();
         let objective = self.0.get(k).unwrap_or(&unknown);
-        (!losses.is_empty()).then(|| objective.partial(losses))
+        if losses.is_empty() {
+            return None;
+        }
+        let own = objective.find(trial);
+        Some(own.map_or_else(|| objective.partial(losses), |own| objective.whole(own)))
     }
 
-    /// The variance of the noise of one replicate, with its degrees of freedom.
-    pub(super) fn residual_variance(&self, k: usize) -> Option<(f64, f64)> {
-        let objective = self.0.get(k).filter(|objective| objective.freedom > 0.0)?;
-        Some((objective.squares / objective.freedom, objective.freedom))
+    /// What the losses of a trial mean that was measured again, each with those replicates that its fold had when the trial was
+    /// measured first. None unless that explains half of how they differ: other seeds may make other folds.
+    pub(super) fn again(&self, k: usize, trial: u32, losses: &[(Vec<u16>, f64)]) -> Option<Estimate> {
+        let objective = self.0.get(k)?;
+        let own = objective.find(trial)?;
+        let common = objective.common(own, &objective.like(own, true))?;
+        let effects = losses.iter().map(|(replicates, _)| {
+            let of = replicates.iter().map(|replicate| common.effects.get(usize::from(*replicate)));
+            Some(of.collect::<Option<Vec<_>>>()?.into_iter().sum::<f64>() / replicates.len().max(1) as f64)
+        });
+        let effects: Vec<f64> = effects.collect::<Option<_>>()?;
+        let losses: Vec<f64> = losses.iter().map(|(_, loss)| *loss).collect();
+        let left: Vec<f64> = losses.iter().zip(&effects).map(|(loss, effect)| loss - effect).collect();
+        (squares(&left) < 0.5 * squares(&losses)).then(|| common.turned(&losses, &effects))
+    }
+
+    /// The variance of the noise of one replicate of a trial and of those like it, with its degrees of freedom.
+    pub(super) fn residual_variance(&self, k: usize, trial: u32) -> Option<(f64, f64)> {
+        let objective = self.0.get(k).filter(|objective| objective.rows.len() > 1)?;
+        let own = objective.find(trial)?;
+        let common = objective.common(own, &objective.like(own, true))?;
+        Some((common.variance, common.freedom))
+    }
+}
+
+/// The sum of squared deviations from the mean.
+fn squares(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|value| (value - mean).powi(2)).sum()
+}
+
+impl Row {
+    /// Whether the spread of both over the replicates may be the same, by an F test of the variances. Next to a trial whose
+    /// replicates happen to be equal, any may; and it is like no other, since it may stand for a failure.
+    fn may_spread_like(&self, other: &Self) -> bool {
+        if self.squares <= 0.0 || other.squares <= 0.0 {
+            return self.squares <= 0.0;
+        }
+        let half = 0.5 * (self.off.len() as f64 - 1.0);
+        let smaller = self.squares.min(other.squares);
+        beta_reg(half, half, smaller / (self.squares + other.squares)) >= SELDOM
     }
 }
 
 impl Objective {
-    fn take(&mut self, losses: &[f64]) -> Estimate {
-        let plain = Estimate::plain(losses);
-        let n = losses.len() as f64;
-        if self.trials < 1.0 {
-            self.means = losses.to_vec();
-            self.trials = 1.0;
-            return plain;
-        }
-        let off: Vec<f64> = losses.iter().zip(&self.means).map(|(loss, mean)| loss - mean).collect();
-        let common = off.iter().sum::<f64>() / n;
-        // The means of `trials` trials are noisy themselves.
-        let share = self.trials / (self.trials + 1.0);
-        let own = share * off.iter().map(|off| (off - common).powi(2)).sum::<f64>();
-        let variance = self.moderated(own, n - 1.0);
-        self.squares += own;
-        self.freedom += n - 1.0;
-        self.trials += 1.0;
-        for (mean, off) in self.means.iter_mut().zip(&off) {
-            *mean += off / self.trials;
-        }
-        Estimate { error: (variance / n).sqrt(), ..plain }
+    fn take(&mut self, trial: u32, losses: &[f64]) {
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        let off: Box<[f64]> = losses.iter().map(|loss| loss - mean).collect();
+        let squares = off.iter().map(|off| off.powi(2)).sum();
+        let place = self.place(trial, mean);
+        self.rows.insert(place, Row { trial, mean, off, squares });
+        self.means.insert(trial, mean);
     }
 
+    /// How many come before a trial of this mean loss.
+    fn place(&self, trial: u32, mean: f64) -> usize {
+        self.rows.partition_point(|row| row.mean.total_cmp(&mean).then(row.trial.cmp(&trial)).is_lt())
+    }
+
+    fn find(&self, trial: u32) -> Option<usize> {
+        self.means.get(&trial).map(|mean| self.place(trial, *mean))
+    }
+
+    /// The trials like one of them, nearest by their mean loss first, perhaps with itself before all.
+    fn like(&self, own: usize, with_itself: bool) -> Vec<usize> {
+        let row = &self.rows[own];
+        let (mut below, mut above) = (own, own + 1);
+        let mut like: Vec<usize> = with_itself.then_some(own).into_iter().collect();
+        for _ in 0..NEAR {
+            let gap = |at: Option<&Row>| at.map_or(f64::INFINITY, |at| (at.mean - row.mean).abs());
+            let lower = below.checked_sub(1);
+            let next = match (lower, self.rows.get(above)) {
+                (None, None) => break,
+                (Some(lower), other) if gap(self.rows.get(lower)) <= gap(other) => {
+                    below = lower;
+                    lower
+                }
+                _ => {
+                    above += 1;
+                    above - 1
+                }
+            };
+            if row.off.len() == self.rows[next].off.len() && row.may_spread_like(&self.rows[next]) {
+                like.push(next);
+            }
+            if like.len() == LIKE {
+                break;
+            }
+        }
+        like
+    }
+
+    /// What these trials have in common, as it concerns trial `own`: a two-way analysis of variance in which those count less
+    /// that spread more. Of one trial alone, its spread may all be noise; none of no trial.
+    fn common(&self, own: usize, of: &[usize]) -> Option<Common> {
+        let rows: Vec<&Row> = of.iter().map(|at| &self.rows[*at]).collect();
+        let row = &self.rows[own];
+        let degrees = row.off.len() as f64 - 1.0;
+        let [first, others @ ..] = &rows[..] else { return None };
+        if others.is_empty() {
+            let variance = first.squares / degrees;
+            return Some(Common { effects: first.off.to_vec(), trials: 1.0, variance, freedom: degrees });
+        }
+        let weight =
+            |other: &&Row| if row.squares > 0.0 { row.squares / (row.squares + other.squares) } else { 1.0 };
+        let weights: Vec<f64> = rows.iter().map(weight).collect();
+        let total: f64 = weights.iter().sum();
+        let trials = total.powi(2) / weights.iter().map(|w| w * w).sum::<f64>();
+        let effect = |r: usize| rows.iter().zip(&weights).map(|(row, w)| w * row.off[r]).sum::<f64>() / total;
+        let effects: Vec<f64> = (0..row.off.len()).map(effect).collect();
+        let left = |row: &Row| row.off.iter().zip(&effects).map(|(off, f)| (off - f).powi(2)).sum::<f64>();
+        let squares: f64 = rows.iter().zip(&weights).map(|(row, w)| w * left(row)).sum();
+        let freedom: f64 = weights.iter().map(|w| w * (1.0 - w / total)).sum();
+        let variance = squares / (degrees * freedom);
+        Some(Common { effects, trials, variance, freedom: degrees * (trials - 1.0) })
+    }
+
+    /// What all replicates of a completed trial say.
+    fn whole(&self, own: usize) -> Estimate {
+        let row = &self.rows[own];
+        let n = row.off.len() as f64;
+        let others = self.like(own, false);
+        let Some(common) = self.common(own, &others) else {
+            let error = if n < 2.0 { f64::NAN } else { (row.squares / (n - 1.0) / n).sqrt() };
+            return Estimate { mean: row.mean, error, replicates: row.off.len() as u16 };
+        };
+        let left = row.off.iter().zip(&common.effects).map(|(off, effect)| off - effect);
+        let variance = if others.len() < 2 {
+            // The other alone does not tell its hard folds from its noise: only both together do.
+            common.share() * left.map(|left| left.powi(2)).sum::<f64>() / (n - 1.0)
+        } else {
+            common.moderated(common.share() * left.map(|left| left.powi(2)).sum::<f64>(), n - 1.0)
+        };
+        Estimate { mean: row.mean, error: (variance / n).sqrt(), replicates: row.off.len() as u16 }
+    }
+
+    /// What some replicates of a trial say, in the light of the completed trial that came nearest on the same ones, and of those
+    /// like that.
     fn partial(&self, losses: &[(u16, f64)]) -> Estimate {
-        let known = |(replicate, _): &(u16, f64)| usize::from(*replicate) < self.means.len();
-        if self.trials < 1.0 || !losses.iter().all(known) {
-            return Estimate::plain(&losses.iter().map(|(_, loss)| *loss).collect::<Vec<_>>());
+        let values: Vec<f64> = losses.iter().map(|(_, loss)| *loss).collect();
+        let plain = Estimate::plain(&values);
+        let on_same = |row: &Row| {
+            let at = |(replicate, _): &(u16, f64)| row.off.get(usize::from(*replicate));
+            let off = losses.iter().map(at).collect::<Option<Vec<_>>>()?;
+            Some(row.mean + off.into_iter().sum::<f64>() / losses.len() as f64)
+        };
+        let gaps =
+            self.rows.iter().enumerate().filter_map(|(k, row)| Some(((on_same(row)? - plain.mean).abs(), k)));
+        let Some((_, nearest)) = gaps.min_by(|a, b| a.0.total_cmp(&b.0)) else { return plain };
+        let Some(mut common) = self.common(nearest, &self.like(nearest, true)) else { return plain };
+        common.shrink();
+        let effects: Vec<f64> = losses.iter().map(|(r, _)| common.effects[usize::from(*r)]).collect();
+        let turned = common.turned(&values, &effects);
+        // No fold is so hard that it alone makes a trial the best: that is for those to show that complete.
+        let least = plain.mean.min(self.rows[0].mean);
+        if turned.mean < least {
+            return Estimate { mean: least, error: turned.error.hypot(least - turned.mean), ..turned };
         }
-        let n = losses.len() as f64;
-        let off: Vec<f64> = losses.iter().map(|(r, loss)| loss - self.means[usize::from(*r)]).collect();
-        let common = off.iter().sum::<f64>() / n;
-        let share = self.trials / (self.trials + 1.0);
-        let own = share * off.iter().map(|off| (off - common).powi(2)).sum::<f64>();
-        let mean = common + self.means.iter().sum::<f64>() / self.means.len() as f64;
-        let error = (self.moderated(own, n - 1.0) / n).sqrt();
-        Estimate { mean, error, replicates: losses.len() as u16 }
+        turned
+    }
+}
+
+impl Common {
+    /// Draws the effects towards none by as much of them as noise would bring about (James and Stein 1961, positive part).
+    fn shrink(&mut self) {
+        let squares: f64 = self.effects.iter().map(|effect| effect.powi(2)).sum();
+        let noise = self.variance / self.trials * (self.effects.len() as f64 - 1.0);
+        let kept = if squares > 0.0 { (1.0 - noise / squares).max(0.0) } else { 0.0 };
+        self.effects.iter_mut().for_each(|effect| *effect *= kept);
     }
 
-    /// A trial's own variance, drawn towards that of all (Smyth 2004, equation 6, with a fixed prior strength).
+    /// The mean of losses once it is known by how much each is harder than the mean of all, with its standard error.
+    fn turned(&self, losses: &[f64], effects: &[f64]) -> Estimate {
+        let n = losses.len() as f64;
+        let left: Vec<f64> = losses.iter().zip(effects).map(|(loss, effect)| loss - effect).collect();
+        let mean = left.iter().sum::<f64>() / n;
+        let own = self.share() * left.iter().map(|left| (left - mean).powi(2)).sum::<f64>();
+        let variance = self.moderated(own, n - 1.0);
+        // The effects of these replicates are doubtful too, less so the more of all they are.
+        let doubt = (1.0 / n - 1.0 / self.effects.len() as f64).max(0.0) / self.trials;
+        Estimate { mean, error: (variance * (1.0 / n + doubt)).sqrt(), replicates: losses.len() as u16 }
+    }
+
+    /// What noise of its own leaves of a trial's squared deviations: the effects taken away are noisy themselves.
+    fn share(&self) -> f64 {
+        self.trials / (self.trials + 1.0)
+    }
+
+    /// A trial's own variance, drawn towards that of those like it (Smyth 2004, equation 6, with a fixed prior strength).
     fn moderated(&self, own: f64, freedom: f64) -> f64 {
         let lent = self.freedom.min(LENT);
-        let prior = if self.freedom > 0.0 { lent * self.squares / self.freedom } else { 0.0 };
-        (prior + own) / (lent + freedom)
+        (lent * self.variance + own) / (lent + freedom)
     }
 }
 
@@ -107,36 +289,51 @@ mod tests {
         ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
     }
 
+    /// All replicates, numbered.
+    fn numbered(losses: &[f64]) -> Vec<(u16, f64)> {
+        (0..).zip(losses.iter().copied()).collect()
+    }
+
+    fn of(rows: &[&[f64]]) -> Effects {
+        let mut effects = Effects::default();
+        for (trial, row) in (0..).zip(rows) {
+            effects.take(0, trial, row);
+        }
+        effects
+    }
+
     #[test]
     fn hard_folds_are_no_doubt_about_a_trial() {
         let folds = [0.0, 5.0, 1.0, 9.0, 2.0];
         let mut effects = Effects::default();
-        let mut last = Estimate::plain(&[0.0]);
+        // The deviation of an even number in -0.1 … 0.1.
+        let deviation = 0.1 / 3.0_f64.sqrt();
+        let mut squares = 0.0;
         for trial in 0..400 {
             let level = 10.0 * noise(trial);
             let losses: Vec<f64> =
                 (0..5).map(|r| level + folds[r] + 0.1 * noise(1000 + 5 * trial + r as u64)).collect();
-            last = effects.take(0, &losses);
+            effects.take(0, trial as u32, &losses);
+            let error = effects.estimate(0, trial as u32, &numbered(&losses)).unwrap().error;
+            if trial > 0 {
+                assert!(error < 2.5 * deviation / 5.0_f64.sqrt(), "{trial}: {error}");
+                squares += error * error / 399.0;
+            }
         }
-        // The variance of an even number in -0.1 … 0.1.
-        let expected = 0.1_f64.powi(2) / 3.0;
-        let (variance, freedom) = effects.residual_variance(0).unwrap();
-        assert_eq!(freedom, 399.0 * 4.0);
-        assert!((variance / expected - 1.0).abs() < 0.1, "{variance} {expected}");
-        assert!(last.error < 2.0 * (expected / 5.0).sqrt(), "{}", last.error);
-        let partial = effects.partial(0, &[(3, 9.5), (1, 5.5)]).unwrap();
-        assert!((partial.mean - (0.5 + 17.0 / 5.0)).abs() < 0.05, "{}", partial.mean);
+        assert!((squares / (deviation * deviation / 5.0) - 1.0).abs() < 0.1, "{squares}");
+        let (variance, freedom) = effects.residual_variance(0, 0).unwrap();
+        assert!(freedom > 50.0 && (variance / deviation.powi(2) - 1.0).abs() < 0.4, "{variance} {freedom}");
+        let partial = effects.estimate(0, 400, &[(1, 5.5), (3, 9.5)]).unwrap();
+        assert!((partial.mean - (0.5 + 17.0 / 5.0)).abs() < 0.08, "{}", partial.mean);
         assert!(partial.error < 0.2);
         assert_eq!(partial.replicates, 2);
     }
 
     #[test]
-    fn the_squares_are_those_of_a_two_way_analysis() {
-        let rows = [[1.0, 2.5, 3.0], [2.0, 2.0, 5.0], [0.5, 4.0, 3.5], [9.0, 9.5, 12.0]];
-        let mut effects = Effects::default();
-        for row in rows {
-            effects.take(0, &row);
-        }
+    fn trials_of_equal_spread_are_those_of_a_two_way_analysis() {
+        // Each row is a turn of the same numbers.
+        let rows = [[1.0, 2.5, 3.0], [4.5, 5.0, 3.0], [8.0, 6.0, 7.5], [9.0, 10.5, 11.0]];
+        let effects = of(&rows.each_ref().map(|row| &row[..]));
         let grand = rows.iter().flatten().sum::<f64>() / 12.0;
         let column = |r: usize| rows.iter().map(|row| row[r]).sum::<f64>() / 4.0;
         let squares: f64 = rows
@@ -146,8 +343,59 @@ mod tests {
                 (0..3).map(move |r| (row[r] - own - column(r) + grand).powi(2))
             })
             .sum();
-        let (variance, freedom) = effects.residual_variance(0).unwrap();
-        assert_eq!(freedom, 6.0);
-        assert!((variance - squares / 6.0).abs() < 1e-12);
+        for trial in 0..4 {
+            let (variance, freedom) = effects.residual_variance(0, trial).unwrap();
+            assert!((freedom - 6.0).abs() < 1e-12, "{freedom}");
+            assert!((variance - squares / 6.0).abs() < 1e-12, "{variance}");
+        }
+    }
+
+    #[test]
+    fn a_bad_trial_does_not_lend_its_noise_to_good_ones() {
+        let bad = [9.433, 1.7131, 3.3228, 26.388, 9.4074];
+        let good = [0.16682, 0.097188, 0.14302, 0.16516, 0.16861];
+        let others = [[0.17, 0.12, 0.15, 0.18, 0.16], [0.2, 0.13, 0.14, 0.18, 0.19]];
+        let effects = of(&[&bad, &others[0], &others[1], &good]);
+        let of_good = effects.estimate(0, 3, &numbered(&good)).unwrap();
+        assert!(of_good.error > 0.001 && of_good.error < 0.015, "{of_good:?}");
+        let of_bad = effects.estimate(0, 0, &numbered(&bad)).unwrap();
+        assert_eq!(of_bad, Estimate::plain(&bad), "none is like it");
+        let (variance, _) = effects.residual_variance(0, 3).unwrap();
+        assert!(variance.sqrt() < 0.03, "{variance}");
+    }
+
+    #[test]
+    fn the_first_trial_learns_of_hard_folds_too() {
+        let mut effects = of(&[&[3.0, 1.01, 2.0]]);
+        let first = numbered(&[3.0, 1.01, 2.0]);
+        assert!(effects.estimate(0, 0, &first).unwrap().error > 0.5);
+        assert!(!effects.have_doubled());
+        effects.take(0, 1, &[2.51, 0.5, 1.5]);
+        assert!(effects.have_doubled());
+        assert!(effects.estimate(0, 0, &first).unwrap().error < 0.01);
+    }
+
+    #[test]
+    fn one_fold_makes_no_trial_better_than_it_and_the_best_were_measured() {
+        // The fold was hard for all, so that this would be by far the best.
+        let effects = of(&[&[0.9, 0.4, 0.5], &[0.8, 0.31, 0.4], &[0.85, 0.33, 0.44]]);
+        let found = effects.estimate(0, 3, &[(0, 0.1)]).unwrap();
+        assert_eq!(found.mean, 0.1);
+        assert!(found.error > 0.1, "{found:?}");
+        // Where it is not, it is turned.
+        let found = effects.estimate(0, 3, &[(0, 0.95)]).unwrap();
+        assert!((found.mean - 0.65).abs() < 0.05, "{found:?}");
+        // The first trial alone does not tell hard folds from its noise.
+        let effects = of(&[&[2.0, 0.5, 0.4]]);
+        assert_eq!(effects.estimate(0, 1, &[(0, 0.3)]).unwrap().mean, 0.3);
+    }
+
+    #[test]
+    fn replicates_that_happen_to_be_equal_are_not_without_doubt() {
+        let effects = of(&[&[0.05, 0.05], &[0.04, 0.06], &[0.07, 0.05], &[0.06, 0.07]]);
+        assert!(effects.estimate(0, 0, &numbered(&[0.05, 0.05])).unwrap().error > 0.002);
+        let constant = of(&[&[1.0, 1.0], &[2.0, 2.0]]);
+        assert_eq!(constant.estimate(0, 1, &numbered(&[2.0, 2.0])).unwrap().error, 0.0);
+        assert_eq!(constant.residual_variance(0, 0).unwrap().0, 0.0);
     }
 }

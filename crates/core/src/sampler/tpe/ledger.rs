@@ -117,6 +117,8 @@ pub(crate) struct Move {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     space: Option<u32>,
+    /// How often estimates of finished trials had become others.
+    revised: u64,
     standings: Vec<Standing>,
     /// How much of the study's lists has been seen.
     finished: usize,
@@ -135,9 +137,9 @@ impl Ledger {
     /// Takes in what has happened since the last call: the trials that moved, ascending, and whether it began anew.
     pub(crate) fn advance(&mut self, study: &Study, constant_liar: bool, keep: usize) -> (Vec<Move>, bool) {
         let other = self.standings.len() > study.trials().len() || self.finished > study.finished().len();
-        let anew = other || self.space != Some(study.space_version());
+        let anew = other || self.space != Some(study.space_version()) || self.revised != study.revised();
         if anew {
-            *self = Self { space: Some(study.space_version()), ..Self::default() };
+            *self = Self { space: Some(study.space_version()), revised: study.revised(), ..Self::default() };
         }
         let mut moves = Vec::new();
         for number in self.touched(study) {
