@@ -133,13 +133,15 @@ fn with_two_metrics_the_checkpoints_of_the_whole_front_are_kept() {
         drop(Session::create(Box::new(log.clone()), spec.clone()).unwrap());
         for trials in [6, 12] {
             let mut session = Session::open(Box::new(log.clone())).unwrap();
-            let options = Options { trials: Some(trials), checkpoint_quota: quota, ..Options::new(folder.path()) };
+            let options =
+                Options { trials: Some(trials), checkpoint_quota: quota, ..Options::new(folder.path()) };
             run(&mut session, &Both, &options, &mut |_, _| {}).unwrap();
         }
         let session = Session::open(Box::new(log)).unwrap();
         let study = session.study();
         let values = |number: u32| study.trial(number).unwrap().values().unwrap();
-        let is_beaten = |one: &u32| (0..12).any(|other| values(other).iter().zip(values(*one)).all(|(a, b)| a < b));
+        let is_beaten =
+            |one: &u32| (0..12).any(|other| values(other).iter().zip(values(*one)).all(|(a, b)| a < b));
         let (beaten, front): (Vec<u32>, Vec<u32>) = (0..12).partition(is_beaten);
         assert!(front.len() > 2 && beaten.len() > 2, "{front:?}, {beaten:?}");
         assert_eq!(checkpoints(folder.path(), study), front, "quota {quota:?}");
@@ -153,7 +155,9 @@ impl Objective for Both {
     fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
         let x = running.float("x")?;
         let (folder, size) = (running.checkpoint_folder(), if x < 0.5 { 1.0 - x } else { 2.0 + x });
-        fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("state"), "x")).expect("a folder to write in");
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(folder.join("state"), "x"))
+            .expect("a folder to write in");
         for step in 1..=2 {
             if running.report(step, &[("loss", x), ("size", size)]) != Flow::Continue {
                 break;

@@ -183,7 +183,8 @@ fn a_quota_costs_a_population_steps_and_nothing_else() {
         let study = session.study();
         assert_eq!((study.tally().completed, study.tally().failed), (6, 0), "quota {quota}");
         assert!(check_sums(study) >= 3, "quota {quota}");
-        let params = |study: &Study| study.trials().iter().map(|trial| study.params(trial)).collect::<Vec<_>>();
+        let params =
+            |study: &Study| study.trials().iter().map(|trial| study.params(trial)).collect::<Vec<_>>();
         assert_eq!(params(study), params(&expected), "quota {quota}");
         let again = calls.lock().unwrap().len() as u64 - study.tally().steps;
         let said = study.notes().iter().any(|(_, key, _)| &**key == "begins anew");
@@ -198,7 +199,9 @@ fn a_quota_costs_a_population_steps_and_nothing_else() {
 fn bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
-        .map(|entry| if entry.path().is_dir() { bytes(&entry.path()) } else { entry.metadata().map_or(0, |m| m.len()) })
+        .map(|entry| {
+            if entry.path().is_dir() { bytes(&entry.path()) } else { entry.metadata().map_or(0, |m| m.len()) }
+        })
         .sum()
 }
 

@@ -51,7 +51,9 @@ impl Best {
             let losses: Option<Vec<f64>> = (0..objectives).map(|k| trial.loss(study.metrics(), k)).collect();
             let Some(losses) = losses.filter(|_| study.violation(trial) <= 0.0) else { continue };
             if !self.front.iter().any(|(_, other)| dominates(other, &losses)) {
-                beaten.extend(self.front.extract_if(.., |(_, other)| dominates(&losses, other)).map(|(n, _)| n));
+                beaten.extend(
+                    self.front.extract_if(.., |(_, other)| dominates(&losses, other)).map(|(n, _)| n),
+                );
                 self.front.push((trial.number, losses));
             }
         }
@@ -205,10 +207,12 @@ impl Retention {
     /// for they are the cheapest to run again, and of these that of the worst, for they are the least likely to go on.
     fn drop_least_missed(&mut self, study: &Study, busy: &BTreeSet<u32>, quota: u64) {
         // A worker may be about to copy these.
-        let beginning = study.running().iter().chain(study.waiting()).filter_map(|work| study.trial(work.trial));
+        let beginning =
+            study.running().iter().chain(study.waiting()).filter_map(|work| study.trial(work.trial));
         let mut taken: BTreeSet<(u32, u64)> = beginning.filter_map(|trial| trial.parent).collect();
         taken.extend(study.exploiting().map(|(_, from)| from));
-        let checkpoints = self.sizes.iter().map(|(work, bytes)| (Held::Checkpoint(*work), work.trial, *bytes));
+        let checkpoints =
+            self.sizes.iter().map(|(work, bytes)| (Held::Checkpoint(*work), work.trial, *bytes));
         let kept =
             self.kept_sizes.iter().map(|((trial, step), bytes)| (Held::Kept(*trial, *step), *trial, *bytes));
         let is_idle = |&(held, trial, bytes): &(Held, u32, u64)| {
@@ -240,7 +244,8 @@ impl Retention {
             Held::Checkpoint(work) => {
                 let piece = study.piece(work).filter(|piece| piece.state == WorkState::Paused)?;
                 let is_kept = |step| work.replicate == 0 && self.kept_sizes.contains_key(&(work.trial, step));
-                let good_for = if piece.paused_at().is_some_and(is_kept) { Use::Double } else { Use::GoingOn };
+                let good_for =
+                    if piece.paused_at().is_some_and(is_kept) { Use::Double } else { Use::GoingOn };
                 let loss = piece.last_loss().map_or(f64::INFINITY, |(_, loss)| loss);
                 Some((good_for, piece.step(), loss))
             }
@@ -381,6 +386,29 @@ mod tests {
         assert_eq!(kept(Some(250), &[]), [2, 3]);
         assert_eq!(kept(Some(0), &[]), [3], "never that of the best");
         assert_eq!(kept(Some(250), &[1]), [1, 3], "nor that of a trial that is about to run");
+    }
+
+    #[test]
+    fn what_is_there_twice_goes_first_then_what_a_trial_could_go_back_to() {
+        let left = |quota: u64| {
+            let (folder, study) = (tempfile::tempdir().unwrap(), study());
+            let of = |trial| trial_folder(folder.path(), Work::of(trial));
+            let checkpoints = (0..4).map(|trial| of(trial).join("checkpoint"));
+            for place in checkpoints.chain([1, 3].map(|step| kept::at(&of(2), step))) {
+                fs::create_dir_all(&place).unwrap();
+                fs::write(place.join("state"), [0; 100]).unwrap();
+            }
+            let options = Options { checkpoint_quota: Some(quota), ..Options::new(folder.path()) };
+            Retention::new(&study, &options).tidy(&study, &BTreeSet::new());
+            let has = |trial: &u32| of(*trial).join("checkpoint").exists();
+            ((0..4).filter(has).collect::<Vec<u32>>(), kept::steps(&of(2)).into_iter().collect::<Vec<u64>>())
+        };
+        assert_eq!(left(600), (vec![0, 1, 2, 3], vec![1, 3]));
+        assert_eq!(left(599), (vec![0, 1, 3], vec![1, 3]), "trial 2 goes on from what is kept of step 3");
+        assert_eq!(left(499), (vec![0, 1, 3], vec![3]));
+        assert_eq!(left(399), (vec![0, 3], vec![3]));
+        assert_eq!(left(299), (vec![3], vec![3]));
+        assert_eq!(left(0), (vec![3], vec![]), "the best one's is never removed");
     }
 
     #[test]

@@ -208,7 +208,10 @@ impl<'o> Tray<'o> {
         }
         let from = parent.map_or(0, |(_, from)| from);
         if keeps_pauses && step > from {
-            self.say_anew(start, format!("it had no checkpoint left, and went from step {from} to {step} again"));
+            self.say_anew(
+                start,
+                format!("it had no checkpoint left, and went from step {from} to {step} again"),
+            );
         }
         let Some((number, _)) = parent else { return Ok(Ready::Yes) };
         let its_folder = trial_folder(&self.folder, Work::of(number));
@@ -223,7 +226,9 @@ impl<'o> Tray<'o> {
         } else if start.interrupt.load(Ordering::Relaxed) {
             Ok(Ready::Over)
         } else {
-            let problem = format!("it cannot begin: {what} is gone, and training it again left no checkpoint of that step");
+            let problem = format!(
+                "it cannot begin: {what} is gone, and training it again left no checkpoint of that step"
+            );
             Err(Failure::error(problem).into())
         }
     }
@@ -234,8 +239,14 @@ impl<'o> Tray<'o> {
     }
 
     /// Makes what a trial begins with again, as that came about, and leaves nothing else of that behind.
-    fn train_again(&self, Start { assigned, interrupt, .. }: &Start, folder: &Path, checkpoint: &Path) -> Result<(), Failed> {
-        let (seed, max_budget, Some((parent, step))) = (assigned.seed, assigned.max_budget, assigned.parent) else {
+    fn train_again(
+        &self,
+        Start { assigned, interrupt, .. }: &Start,
+        folder: &Path,
+        checkpoint: &Path,
+    ) -> Result<(), Failed> {
+        let (seed, max_budget, Some((parent, step))) = (assigned.seed, assigned.max_budget, assigned.parent)
+        else {
             return Ok(());
         };
         let replay = Replay { seed, max_budget, folder: folder.join("before") };

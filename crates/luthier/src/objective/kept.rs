@@ -205,7 +205,11 @@ mod tests {
         discard(&checkpoint);
         assert!(!fall_back(folder, &checkpoint, 2, Sharing::Copies).unwrap(), "it had none so early");
         assert!(fall_back(folder, &checkpoint, 8, Sharing::Copies).unwrap());
-        assert_eq!(fs::read_to_string(checkpoint.join("a")).unwrap(), "6", "never what is beyond its reports");
+        assert_eq!(
+            fs::read_to_string(checkpoint.join("a")).unwrap(),
+            "6",
+            "never what is beyond its reports"
+        );
         assert!(fall_back(folder, &checkpoint, 9, Sharing::Copies).unwrap());
         assert_eq!(fs::read_to_string(checkpoint.join("a")).unwrap(), "6", "what it has stays");
     }
