@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use luthier_core::engine::{Done, Engine, Next, check_wish, drawn_value, resolve, trace};
 use luthier_core::event::{Decision, Event, Failure, Outcome, SpaceEdit, Steer, Wish, Work};
+use luthier_core::lineage::{self, Leg};
 use luthier_core::registry::PolicyError;
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::space::{Parameter, Params, SpaceError, Value};
@@ -93,6 +94,8 @@ pub struct Assigned {
     pub step: u64,
     /// The trial and step whose checkpoint it begins with.
     pub parent: Option<(u32, u64)>,
+    /// How that checkpoint came about, the oldest first: what to train along if it is gone. Empty without a parent.
+    pub before: Vec<Leg>,
     /// Whether other trials may begin with what this one has when it pauses.
     pub keeps_pauses: bool,
     /// The study's seed.
@@ -376,6 +379,9 @@ impl Turn<'_> {
             return Err(SessionError::NoTrial(work.trial));
         };
         let place = study.spec().place(work.replicate);
+        let parent = trial.parent.filter(|(_, step)| *step > 0);
+        let mut before = if parent.is_some() { lineage::schedule(study, work.trial) } else { Vec::new() };
+        before.pop();
         Ok(Assigned {
             work,
             place,
@@ -385,7 +391,8 @@ impl Turn<'_> {
             budget: piece.budget,
             max_budget: study.spec().max_budget,
             step: piece.step(),
-            parent: trial.parent.filter(|(_, step)| *step > 0),
+            parent,
+            before,
             keeps_pauses: self.session.engine.branches(),
             seed: study.spec().seed,
             draws: trial.draws,

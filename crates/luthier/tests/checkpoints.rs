@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use luthier::core::event::{Event, Outcome};
-use luthier::core::metric::{Direction, Metrics};
+use luthier::core::metric::{Direction, Metric, Metrics};
 use luthier::core::space::Space;
 use luthier::core::spec::{Component, Spec};
 use luthier::core::study::Study;
@@ -115,4 +115,54 @@ fn even_a_quota_of_nothing_leaves_the_best_and_the_study_ends() {
     // Most are promoted the moment they pause, and lose nothing.
     assert!(training.begun_anew.load(Ordering::Relaxed) > 0, "who is promoted later begins anew");
     assert_eq!((study.trials().len() as u64, study.tally().failed), (TRIALS, 0));
+}
+
+#[test]
+fn with_two_metrics_the_checkpoints_of_the_whole_front_are_kept() {
+    let space = Space::builder().float("x", 0.0..=1.0).build().unwrap();
+    let mut metrics = Metrics::single("loss", Direction::Minimize);
+    metrics.objectives.push(Metric { name: "size".into(), direction: Direction::Minimize });
+    let mut spec = Spec::new("front", space, metrics);
+    spec.policy.scheduler = Component::named("run_all");
+    spec.max_budget = Some(2);
+    spec.limits.trials = Some(12);
+    for quota in [None, Some(0)] {
+        let folder = tempfile::tempdir().unwrap();
+        // The second half is found in a run of its own.
+        let log = Shared::default();
+        drop(Session::create(Box::new(log.clone()), spec.clone()).unwrap());
+        for trials in [6, 12] {
+            let mut session = Session::open(Box::new(log.clone())).unwrap();
+            let options =
+                Options { trials: Some(trials), checkpoint_quota: quota, ..Options::new(folder.path()) };
+            run(&mut session, &Both, &options, &mut |_, _| {}).unwrap();
+        }
+        let session = Session::open(Box::new(log)).unwrap();
+        let study = session.study();
+        let values = |number: u32| study.trial(number).unwrap().values().unwrap();
+        let is_beaten =
+            |one: &u32| (0..12).any(|other| values(other).iter().zip(values(*one)).all(|(a, b)| a < b));
+        let (beaten, front): (Vec<u32>, Vec<u32>) = (0..12).partition(is_beaten);
+        assert!(front.len() > 2 && beaten.len() > 2, "{front:?}, {beaten:?}");
+        assert_eq!(checkpoints(folder.path(), study), front, "quota {quota:?}");
+    }
+}
+
+/// Two metrics that pull apart where `x` is below a half, and go up together beyond.
+struct Both;
+
+impl Objective for Both {
+    fn evaluate(&self, running: &mut Running<'_>) -> Result<(), Failed> {
+        let x = running.float("x")?;
+        let (folder, size) = (running.checkpoint_folder(), if x < 0.5 { 1.0 - x } else { 2.0 + x });
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(folder.join("state"), "x"))
+            .expect("a folder to write in");
+        for step in 1..=2 {
+            if running.report(step, &[("loss", x), ("size", size)]) != Flow::Continue {
+                break;
+            }
+        }
+        Ok(())
+    }
 }

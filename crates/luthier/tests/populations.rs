@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use luthier::core::engine::{Done, verify};
-use luthier::core::event::{Failure, Outcome};
+use luthier::core::event::Failure;
 use luthier::core::lineage::schedule;
 use luthier::core::metric::{Direction, Metrics};
 use luthier::core::space::Space;
@@ -139,34 +139,74 @@ fn a_population_that_is_stopped_again_and_again_makes_the_same_decisions() {
 }
 
 #[test]
-fn a_child_whose_parents_checkpoint_is_gone_fails_with_its_name_and_is_replaced() {
+fn a_child_whose_parents_checkpoint_is_gone_trains_it_again_along_its_schedule() {
+    let whole = tempfile::tempdir().unwrap();
+    let (expected, ..) = tuned(spec("pbt", 4), whole.path(), 1, Keep::Best);
     let (folder, log, calls) = (tempfile::tempdir().unwrap(), Shared::default(), Mutex::default());
-    let mut session = Session::create(Box::new(log.clone()), spec("pbt", 4)).unwrap();
-    let objective = adding(&calls);
-    let options = Options { workers: 1, ..Options::new(folder.path()) };
-    let mut gone = false;
-    run(&mut session, &objective, &options, &mut |study, _| {
-        // The moment the first member has to make way, what all have kept is lost.
-        if !gone && study.paused().len() == 4 {
-            gone = true;
-            for trial in 0..4 {
-                fs::remove_dir_all(folder.path().join(format!("{trial:05}/kept"))).unwrap();
-            }
+    drop(Session::create(Box::new(log.clone()), spec("pbt", 4)).unwrap());
+    for round in 0.. {
+        assert!(round < 200, "it does not come to an end");
+        let mut session = Session::open(Box::new(log.clone())).unwrap();
+        let options = Options::new(folder.path());
+        let stop = options.stop.clone();
+        let end = run(&mut session, &adding(&calls), &options, &mut |_, _| stop.gently());
+        if matches!(end.unwrap(), End::Done(_)) {
+            break;
         }
-    })
-    .unwrap();
-    let failed = session.study().trials().iter().find_map(|trial| match trial.outcome() {
-        Some(Outcome::Failed { reason, .. }) => Some(reason.to_string()),
-        _ => None,
-    });
-    if gone {
-        let failed = failed.expect("a child could not begin");
-        assert!(
-            failed.contains("cannot begin with the checkpoint") && failed.contains("is gone"),
-            "{failed}"
-        );
+        // After each interval all that trials had at their pauses is lost.
+        for trial in fs::read_dir(folder.path()).unwrap().flatten() {
+            let _none = fs::remove_dir_all(trial.path().join("kept"));
+        }
     }
+    let session = Session::open(Box::new(log.clone())).unwrap();
+    let study = session.study();
+    assert!(check_sums(study) >= 2 && (study.tally().completed, study.tally().failed) == (4, 0));
+    let params = |study: &Study| study.trials().iter().map(|trial| study.params(trial)).collect::<Vec<_>>();
+    assert_eq!(params(study), params(&expected));
+    let said = study.notes().iter().filter(|(_, key, _)| &**key == "begins anew").count();
+    assert!(said > 0);
+    assert!(calls.into_inner().unwrap().len() as u64 > study.tally().steps, "steps are taken again");
     assert!(verify(&events(&log)).unwrap().disagreements.is_empty());
+}
+
+#[test]
+fn a_quota_costs_a_population_steps_and_nothing_else() {
+    let whole = tempfile::tempdir().unwrap();
+    let (expected, ..) = tuned(spec("pbt", 6), whole.path(), 1, Keep::Best);
+    // Each checkpoint has some 10 to 20 bytes.
+    for quota in [0, 60, 100_000] {
+        let (folder, log, calls) = (tempfile::tempdir().unwrap(), Shared::default(), Mutex::default());
+        let mut session = Session::create(Box::new(log.clone()), spec("pbt", 6)).unwrap();
+        let options = Options { checkpoint_quota: Some(quota), ..Options::new(folder.path()) };
+        let mut most = 0;
+        run(&mut session, &adding(&calls), &options, &mut |study, _| {
+            let paused = study.paused().iter().map(|work| folder.path().join(format!("{:05}", work.trial)));
+            most = most.max(paused.map(|trial| bytes(&trial)).sum());
+        })
+        .unwrap();
+        let study = session.study();
+        assert_eq!((study.tally().completed, study.tally().failed), (6, 0), "quota {quota}");
+        assert!(check_sums(study) >= 3, "quota {quota}");
+        let params =
+            |study: &Study| study.trials().iter().map(|trial| study.params(trial)).collect::<Vec<_>>();
+        assert_eq!(params(study), params(&expected), "quota {quota}");
+        let again = calls.lock().unwrap().len() as u64 - study.tally().steps;
+        let said = study.notes().iter().any(|(_, key, _)| &**key == "begins anew");
+        assert_eq!((again > 0, said), (quota < 1000, quota < 1000), "quota {quota}: {again} steps again");
+        // What has just paused is looked at after this; a child's parent is spared.
+        assert!(quota > 1000 || most <= quota + 60, "quota {quota}: paused trials had {most} bytes");
+        assert!(verify(&events(&log)).unwrap().disagreements.is_empty());
+    }
+}
+
+/// Bytes of what a folder has in it.
+fn bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| {
+            if entry.path().is_dir() { bytes(&entry.path()) } else { entry.metadata().map_or(0, |m| m.len()) }
+        })
+        .sum()
 }
 
 #[test]

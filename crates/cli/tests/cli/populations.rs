@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use luthier::core::event::Event;
 use serde_json::Value;
 
 use crate::support::{Bench, eventually};
@@ -79,6 +80,32 @@ fn check_sums(bench: &Bench) -> usize {
         }
     }
     children
+}
+
+/// What trials go on from is removed again and again, and made again.
+#[test]
+fn a_population_of_commands_with_a_quota_of_nothing_fails_nobody() {
+    for scheduler in [
+        r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5 }"#,
+        r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5, synchronous = true }"#,
+    ] {
+        let bench = adding(scheduler, IN_PLACE, ":");
+        bench.ok(&["tune", "-j", "2", "--quiet", "--checkpoint-quota", "0"]);
+        bench.verify();
+        let states: Vec<Value> = bench.trials().iter().map(|trial| trial["state"].clone()).collect();
+        let count = |state: &str| states.iter().filter(|other| **other == state).count();
+        assert_eq!((count("completed"), count("failed")), (6, 0), "{states:?}");
+        assert!(check_sums(&bench) >= 2, "{states:?}");
+        let anew = bench
+            .events()
+            .iter()
+            .filter(|(_, event)| matches!(event, Event::Noted { key, .. } if &**key == "begins anew"));
+        assert!(anew.count() > 2);
+        let folders =
+            || fs::read_dir(bench.path("study.trials")).unwrap().flatten().map(|trial| trial.path());
+        let left = |name: &str| folders().filter(|trial| trial.join(name).exists()).count();
+        assert_eq!((left("checkpoint"), left("kept"), left("before")), (1, 0, 0));
+    }
 }
 
 #[test]

@@ -32,8 +32,11 @@ pub struct Options {
     pub stop: Stop,
     /// Which trials keep their checkpoints.
     pub keep: Keep,
-    /// Bytes of checkpoints beyond which paused trials lose theirs: those that came least far first, of these the worst. They
-    /// begin anew if they are resumed all the same. The best trial's is never removed.
+    /// Bytes of checkpoints, with those kept for trials that go on from others, beyond which those are removed that are missed
+    /// least: copies first, then what trials might go back to, what complete members of a population have for others, and at last
+    /// what paused trials go on from; each time of those that came least far first, of these the worst. Whoever is resumed all the
+    /// same begins anew, and what another goes on from is trained again along its schedule. Those of the best trial, with several
+    /// metrics of all that no other beats, are never removed.
     pub checkpoint_quota: Option<u64>,
 }
 
@@ -55,7 +58,7 @@ impl Options {
 /// Which finished trials keep their checkpoints. Unfinished ones do as far as the quota allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// Only the best one.
+    /// Only the best one; with several metrics all that no other beats.
     #[default]
     Best,
     /// All.

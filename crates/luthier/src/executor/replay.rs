@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use luthier_core::event::{Failure, Work};
@@ -42,11 +42,25 @@ impl Replay {
         legs: &[Leg],
         watch: &mut dyn FnMut(&Report),
     ) -> Result<Vec<Report>, Failed> {
+        self.train_until(objective, legs, &Arc::default(), watch)
+    }
+
+    /// The same until `interrupt` turns true.
+    pub(super) fn train_until(
+        &self,
+        objective: &dyn Objective,
+        legs: &[Leg],
+        interrupt: &Arc<AtomicBool>,
+        watch: &mut dyn FnMut(&Report),
+    ) -> Result<Vec<Report>, Failed> {
         let sharing = if objective.replaces_files() { Sharing::Links } else { Sharing::Copies };
         let mut reports = Vec::new();
         for (index, leg) in legs.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| legs[before].trial);
-            let heard = self.leg(objective, leg, before, sharing)?;
+            let heard = self.leg(objective, leg, before, (sharing, interrupt))?;
+            if interrupt.load(Ordering::Relaxed) {
+                break;
+            }
             heard.iter().for_each(&mut *watch);
             reports.extend(heard);
         }
@@ -58,7 +72,7 @@ impl Replay {
         objective: &dyn Objective,
         leg: &Leg,
         before: Option<u32>,
-        sharing: Sharing,
+        (sharing, interrupt): (Sharing, &Arc<AtomicBool>),
     ) -> Result<Vec<Report>, Failed> {
         let folder = trial_folder(&self.folder, Work::of(leg.trial));
         if folder.exists() {
@@ -66,8 +80,17 @@ impl Replay {
         }
         if let Some(before) = before {
             let parent = trial_folder(&self.folder, Work::of(before));
-            kept::adopt(&parent, leg.from, &folder.join("checkpoint"), sharing)
-                .map_err(|error| unusable(&folder, &error))?;
+            let adopted = kept::adopt(&parent, leg.from, &folder.join("checkpoint"), sharing);
+            if !adopted.map_err(|error| unusable(&folder, &error))? {
+                let left = kept::at(&parent, leg.from);
+                let problem = format!(
+                    "trial {} begins at step {} of trial {before}, whose training left no checkpoint {}",
+                    leg.trial,
+                    leg.from,
+                    left.display()
+                );
+                return Err(Failure::error(problem).into());
+            }
         }
         let assigned = Assigned {
             work: Work::of(leg.trial),
@@ -77,6 +100,7 @@ impl Replay {
             max_budget: self.max_budget,
             step: leg.from,
             parent: before.map(|before| (before, leg.from)),
+            before: Vec::new(),
             keeps_pauses: true,
             seed: self.seed,
             draws: leg.draws.unwrap_or(leg.trial),
@@ -86,8 +110,8 @@ impl Replay {
         let pauses = self.max_budget.is_none_or(|max| leg.to < max);
         let heard = Arc::new(Mutex::new(Heard { until: leg.to, pauses, ..Heard::default() }));
         let link = Box::new(Ear(heard.clone()));
-        let interrupt = Arc::new(AtomicBool::new(false));
-        let mut running = Running::new(assigned, link, interrupt, folder, Clock::default()).sharing(sharing);
+        let mut running =
+            Running::new(assigned, link, interrupt.clone(), folder, Clock::default()).sharing(sharing);
         let result = objective.evaluate(&mut running);
         running.finish(result);
         let mut heard = lock(&heard);

@@ -1,11 +1,13 @@
-//! Which checkpoints are kept: those of finished trials only as asked for, those of paused ones as far as a quota allows, that
-//! of the best one always. It removes folders and decides nothing about trials.
+//! Which checkpoints are kept: those of finished trials only as asked for, those that unfinished ones go on from as far as a quota
+//! allows, those of the best always. It removes folders and decides nothing about trials.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use luthier_core::event::{Outcome, Work};
+use luthier_core::pareto::dominates;
 use luthier_core::study::Study;
 use luthier_core::trial::{Trial, WorkState};
 
@@ -18,13 +20,79 @@ pub(super) struct Retention {
     folder: PathBuf,
     keep: Keep,
     quota: Option<u64>,
-    best: Option<u32>,
+    best: Best,
     /// How many finished trials have been looked at.
     tidied: usize,
     /// Finished trials whose checkpoints may still be there.
     untidied: BTreeSet<u32>,
     /// Bytes of checkpoints, as far as there is a quota.
     sizes: BTreeMap<Work, u64>,
+    /// Bytes of what trials had at pauses, by trial and step, as far as there is a quota.
+    kept_sizes: BTreeMap<(u32, u64), u64>,
+}
+
+/// The trials whose checkpoints stay: the best one, and with several metrics all that no other beats.
+#[derive(Default)]
+struct Best {
+    /// How many finished trials have been looked at.
+    seen: usize,
+    /// Those that no other beats, with their losses; nobody where there is one metric.
+    front: Vec<(u32, Vec<f64>)>,
+    incumbent: Option<u32>,
+}
+
+impl Best {
+    /// Takes in what has finished; returns who is no longer among the best.
+    fn follow(&mut self, study: &Study) -> Vec<u32> {
+        let mut beaten = Vec::new();
+        let objectives = study.metrics().objectives.len();
+        let finished = if objectives > 1 { &study.finished()[self.seen..] } else { &[] };
+        for trial in finished.iter().filter_map(|number| study.trial(*number)) {
+            let losses: Option<Vec<f64>> = (0..objectives).map(|k| trial.loss(study.metrics(), k)).collect();
+            let Some(losses) = losses.filter(|_| study.violation(trial) <= 0.0) else { continue };
+            if !self.front.iter().any(|(_, other)| dominates(other, &losses)) {
+                beaten.extend(
+                    self.front.extract_if(.., |(_, other)| dominates(&losses, other)).map(|(n, _)| n),
+                );
+                self.front.push((trial.number, losses));
+            }
+        }
+        self.seen = study.finished().len();
+        let incumbent = study.incumbent().map(|trial| trial.number);
+        beaten.extend(std::mem::replace(&mut self.incumbent, incumbent));
+        beaten.retain(|number| !self.has(*number));
+        beaten
+    }
+
+    fn has(&self, number: u32) -> bool {
+        self.incumbent == Some(number) || self.front.iter().any(|(other, _)| *other == number)
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.incumbent.into_iter().chain(self.front.iter().map(|(number, _)| *number))
+    }
+}
+
+/// Something that takes room.
+#[derive(Clone, Copy)]
+enum Held {
+    /// The checkpoint of work.
+    Checkpoint(Work),
+    /// What a trial had at its pause at a step.
+    Kept(u32, u64),
+}
+
+/// What something is good for, what is missed least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    /// None: it is kept as that of its pause, too.
+    Double,
+    /// A trial may go back to it.
+    GoingBack,
+    /// Others may begin with it, though the trial itself is complete.
+    Donating,
+    /// A paused trial goes on from it, and others may begin with it.
+    GoingOn,
 }
 
 impl Retention {
@@ -34,14 +102,23 @@ impl Retention {
             folder: options.folder.clone(),
             keep: options.keep,
             quota: options.checkpoint_quota,
-            best: study.incumbent().map(|trial| trial.number),
+            best: Best::default(),
             tidied: study.finished().len(),
             untidied: BTreeSet::new(),
             sizes: BTreeMap::new(),
+            kept_sizes: BTreeMap::new(),
         };
-        let best = study.incumbent().into_iter().flat_map(|trial| trial.pieces().map(|(work, _)| work));
-        for work in study.paused().iter().copied().chain(best) {
-            retention.weigh(work);
+        let _nobody_was = retention.best.follow(study);
+        if retention.quota.is_some() {
+            let best = retention.best.numbers().filter_map(|number| study.trial(number));
+            let best: Vec<Work> = best.flat_map(Trial::pieces).map(|(work, _)| work).collect();
+            for work in study.paused().iter().copied().chain(best) {
+                retention.weigh(work);
+            }
+            // What others begin with may be of any trial.
+            for number in 0..study.trials().len() as u32 {
+                retention.weigh_kept(number);
+            }
         }
         retention
     }
@@ -50,6 +127,18 @@ impl Retention {
     pub(super) fn weigh(&mut self, work: Work) {
         if self.quota.is_some() {
             self.sizes.insert(work, bytes_in(&self.checkpoint(work)));
+            self.weigh_kept(work.trial);
+        }
+    }
+
+    /// What was kept before does not change.
+    fn weigh_kept(&mut self, trial: u32) {
+        let folder = self.of_trial(trial);
+        let steps = kept::steps(&folder);
+        let gone = |(_, step): &(u32, u64), _: &mut u64| !steps.contains(step);
+        self.kept_sizes.extract_if((trial, 0)..=(trial, u64::MAX), gone).for_each(drop);
+        for step in steps {
+            self.kept_sizes.entry((trial, step)).or_insert_with(|| bytes_in(&kept::at(&folder, step)));
         }
     }
 
@@ -63,13 +152,13 @@ impl Retention {
         if self.keep == Keep::Best {
             self.drop_finished(study, busy);
         }
-        if let Some(quota) = self.quota.filter(|quota| self.sizes.values().sum::<u64>() > *quota) {
-            self.drop_paused(study, busy, quota);
+        if let Some(quota) = self.quota.filter(|quota| self.bytes() > *quota) {
+            self.drop_least_missed(study, busy, quota);
         }
     }
 
     /// Lets go of what trials had at pauses with which no trial can begin any more; of what the scheduler `keeps`, nothing.
-    pub(super) fn tidy_kept(&self, study: &Study, settled: &[Work], keeps: &dyn Fn(&Trial, u64) -> bool) {
+    pub(super) fn tidy_kept(&mut self, study: &Study, settled: &[Work], keeps: &dyn Fn(&Trial, u64) -> bool) {
         if self.keep == Keep::All {
             return;
         }
@@ -78,74 +167,132 @@ impl Retention {
             [Some(trial.number), trial.parent.map(|(parent, _)| parent)].into_iter().flatten()
         });
         for trial in related.collect::<BTreeSet<u32>>().into_iter().filter_map(|number| study.trial(number)) {
-            let folder = trial_folder(&self.folder, Work::of(trial.number));
-            for step in kept::steps(&folder) {
+            for step in kept::steps(&self.of_trial(trial.number)) {
                 if !keeps(trial, step) && !may_be_taken(study, trial, step) && !is_being_made(trial, step) {
-                    kept::forget(&folder, step);
+                    self.drop(Held::Kept(trial.number, step));
                 }
             }
         }
     }
 
     /// At the end of a study nobody begins with a finished trial's checkpoint any more.
-    pub(super) fn tidy_all(&self, study: &Study, keeps: &dyn Fn(&Trial, u64) -> bool) {
+    pub(super) fn tidy_all(&mut self, study: &Study, keeps: &dyn Fn(&Trial, u64) -> bool) {
         if self.keep == Keep::All {
             return;
         }
         for trial in study.trials().iter().filter(|trial| trial.is_finished()) {
-            let folder = trial_folder(&self.folder, Work::of(trial.number));
-            for step in kept::steps(&folder).into_iter().filter(|step| !keeps(trial, *step)) {
-                kept::forget(&folder, step);
+            let steps = kept::steps(&self.of_trial(trial.number));
+            for step in steps.into_iter().filter(|step| !keeps(trial, *step)) {
+                self.drop(Held::Kept(trial.number, step));
             }
         }
     }
 
     /// Finished trials need none, but for the best; those of work that still winds up have to wait.
     fn drop_finished(&mut self, study: &Study, busy: &BTreeSet<u32>) {
-        let best = study.incumbent().map(|trial| trial.number);
         self.untidied.extend(&study.finished()[self.tidied..]);
         self.tidied = study.finished().len();
-        if self.best != best {
-            self.untidied.extend(self.best);
-            self.best = best;
-        }
-        let ready: Vec<u32> =
-            self.untidied.extract_if(.., |number| Some(*number) != best && !busy.contains(number)).collect();
+        self.untidied.extend(self.best.follow(study));
+        let best = &self.best;
+        self.untidied.retain(|number| !best.has(*number));
+        let ready: Vec<u32> = self.untidied.extract_if(.., |number| !busy.contains(number)).collect();
         for number in ready {
             for (work, _) in study.trial(number).into_iter().flat_map(Trial::pieces) {
-                self.drop(work);
+                self.drop(Held::Checkpoint(work));
             }
         }
-        self.untidied.retain(|number| Some(*number) != best);
     }
 
-    /// Paused trials lose theirs until the quota is kept: those that came least far first, for they are the cheapest to run again,
-    /// and of these the worst, for they are the least likely to go on.
-    fn drop_paused(&mut self, study: &Study, busy: &BTreeSet<u32>, quota: u64) {
-        let place = |work: &Work| {
-            let piece = study.piece(*work).filter(|piece| piece.state == WorkState::Paused)?;
-            let loss = piece.last_loss().map_or(f64::INFINITY, |(_, loss)| loss);
-            Some((piece.step(), loss, *work))
+    /// Removes what is missed least until the quota is kept. Of what is missed alike, that of those who came least far goes first,
+    /// for they are the cheapest to run again, and of these that of the worst, for they are the least likely to go on.
+    fn drop_least_missed(&mut self, study: &Study, busy: &BTreeSet<u32>, quota: u64) {
+        // A worker may be about to copy these.
+        let beginning =
+            study.running().iter().chain(study.waiting()).filter_map(|work| study.trial(work.trial));
+        let mut taken: BTreeSet<(u32, u64)> = beginning.filter_map(|trial| trial.parent).collect();
+        taken.extend(study.exploiting().map(|(_, from)| from));
+        let checkpoints =
+            self.sizes.iter().map(|(work, bytes)| (Held::Checkpoint(*work), work.trial, *bytes));
+        let kept =
+            self.kept_sizes.iter().map(|((trial, step), bytes)| (Held::Kept(*trial, *step), *trial, *bytes));
+        let is_idle = |&(held, trial, bytes): &(Held, u32, u64)| {
+            let is_taken = matches!(held, Held::Kept(trial, step) if taken.contains(&(trial, step)));
+            bytes > 0 && !busy.contains(&trial) && !is_taken
         };
-        let idle = self.sizes.iter().filter(|(work, bytes)| **bytes > 0 && !busy.contains(&work.trial));
-        let mut paused: Vec<(u64, f64, Work)> = idle.filter_map(|(work, _)| place(work)).collect();
-        paused.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then(b.2.cmp(&a.2)));
-        for (_, _, work) in paused {
-            if self.sizes.values().sum::<u64>() <= quota {
+        let mut found: Vec<_> = checkpoints
+            .chain(kept)
+            .filter(is_idle)
+            .filter_map(|(held, trial, _)| {
+                let (good_for, step, loss) = self.good_for(study, held)?;
+                Some((good_for, step, loss, trial, held))
+            })
+            .collect();
+        found.sort_by(|a, b| {
+            (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.total_cmp(&a.2)).then(Reverse(a.3).cmp(&Reverse(b.3)))
+        });
+        for (.., held) in found {
+            if self.bytes() <= quota {
                 return;
             }
-            self.drop(work);
+            self.drop(held);
         }
     }
 
-    fn drop(&mut self, work: Work) {
+    /// What something is good for, of which step it is, and the loss there; none where it stays.
+    fn good_for(&self, study: &Study, held: Held) -> Option<(Use, u64, f64)> {
+        match held {
+            Held::Checkpoint(work) => {
+                let piece = study.piece(work).filter(|piece| piece.state == WorkState::Paused)?;
+                let is_kept = |step| work.replicate == 0 && self.kept_sizes.contains_key(&(work.trial, step));
+                let good_for =
+                    if piece.paused_at().is_some_and(is_kept) { Use::Double } else { Use::GoingOn };
+                let loss = piece.last_loss().map_or(f64::INFINITY, |(_, loss)| loss);
+                Some((good_for, piece.step(), loss))
+            }
+            Held::Kept(number, step) => {
+                let trial = study.trial(number)?;
+                let piece = trial.piece(0)?;
+                let is_over = trial.is_finished();
+                if (is_over && self.keep == Keep::All) || is_being_made(trial, step) {
+                    return None;
+                }
+                let good_for = match trial.outcome() {
+                    _ if piece.paused_at() != Some(step) => Use::GoingBack,
+                    None if piece.state == WorkState::Paused => Use::GoingOn,
+                    // Another process runs it.
+                    None => return None,
+                    Some(Outcome::Completed { .. }) => Use::Donating,
+                    Some(_) => Use::GoingBack,
+                };
+                Some((good_for, step, piece.loss_by(step).unwrap_or(f64::INFINITY)))
+            }
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.sizes.values().chain(self.kept_sizes.values()).sum()
+    }
+
+    fn drop(&mut self, held: Held) {
         // It may never have been made; a file that is still open goes with the study.
-        kept::discard(&self.checkpoint(work));
-        self.sizes.remove(&work);
+        match held {
+            Held::Checkpoint(work) => {
+                kept::discard(&self.checkpoint(work));
+                self.sizes.remove(&work);
+            }
+            Held::Kept(trial, step) => {
+                kept::forget(&self.of_trial(trial), step);
+                self.kept_sizes.remove(&(trial, step));
+            }
+        }
     }
 
     fn checkpoint(&self, work: Work) -> PathBuf {
         trial_folder(&self.folder, work).join("checkpoint")
+    }
+
+    fn of_trial(&self, number: u32) -> PathBuf {
+        trial_folder(&self.folder, Work::of(number))
     }
 }
 
@@ -242,13 +389,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_twice_goes_first_then_what_a_trial_could_go_back_to() {
+        let left = |quota: u64| {
+            let (folder, study) = (tempfile::tempdir().unwrap(), study());
+            let of = |trial| trial_folder(folder.path(), Work::of(trial));
+            let checkpoints = (0..4).map(|trial| of(trial).join("checkpoint"));
+            for place in checkpoints.chain([1, 3].map(|step| kept::at(&of(2), step))) {
+                fs::create_dir_all(&place).unwrap();
+                fs::write(place.join("state"), [0; 100]).unwrap();
+            }
+            let options = Options { checkpoint_quota: Some(quota), ..Options::new(folder.path()) };
+            Retention::new(&study, &options).tidy(&study, &BTreeSet::new());
+            let has = |trial: &u32| of(*trial).join("checkpoint").exists();
+            ((0..4).filter(has).collect::<Vec<u32>>(), kept::steps(&of(2)).into_iter().collect::<Vec<u64>>())
+        };
+        assert_eq!(left(600), (vec![0, 1, 2, 3], vec![1, 3]));
+        assert_eq!(left(599), (vec![0, 1, 3], vec![1, 3]), "trial 2 goes on from what is kept of step 3");
+        assert_eq!(left(499), (vec![0, 1, 3], vec![3]));
+        assert_eq!(left(399), (vec![0, 3], vec![3]));
+        assert_eq!(left(299), (vec![3], vec![3]));
+        assert_eq!(left(0), (vec![3], vec![]), "the best one's is never removed");
+    }
+
+    #[test]
     fn what_is_kept_for_a_pause_that_is_not_written_down_yet_stays() {
         let (folder, study) = (tempfile::tempdir().unwrap(), study());
         let steps = |trial| kept::steps(&trial_folder(folder.path(), Work::of(trial)));
         for (trial, step) in [(2, 1), (2, 3), (2, 5), (3, 9)] {
             fs::create_dir_all(kept::at(&trial_folder(folder.path(), Work::of(trial)), step)).unwrap();
         }
-        let retention = Retention::new(&study, &Options::new(folder.path()));
+        let mut retention = Retention::new(&study, &Options::new(folder.path()));
         retention.tidy_kept(&study, &[Work::of(2), Work::of(3)], &|_, _| false);
         assert_eq!(steps(2), BTreeSet::from([3, 5]), "its latest pause, and the one to come");
         assert_eq!(steps(3), BTreeSet::new(), "a trial that is over has none to come");

@@ -38,8 +38,9 @@ pub fn run(
         let workers: Vec<_> = (0..options.workers.max(1))
             .map(|_| {
                 let (sender, deliveries) = channel();
-                let tray = Tray::new(deliveries, to_session.clone(), options.folder.clone(), over.clone());
-                scope.spawn(move || work(tray, objective, width));
+                let folder = options.folder.clone();
+                let tray = Tray::new(objective, deliveries, to_session.clone(), folder, over.clone());
+                scope.spawn(move || work(tray, width));
                 sender
             })
             .collect();
@@ -348,6 +349,12 @@ fn answer(
                 Err(other) => return Err(other),
             };
             outbox.values.push((answer, value));
+        }
+        Message::BeginsAnew { slot, why } => {
+            let Some(Current { work, attempt, .. }) = &slots[slot] else { return Ok(()) };
+            if turn.study().piece(*work).is_some_and(|piece| piece.attempt == *attempt) {
+                turn.note(Some(work.trial), "begins anew", why.into())?;
+            }
         }
         Message::Finished { slot, returned } => {
             let Some(Current { work, attempt, interrupt }) = &slots[slot] else { return Ok(()) };

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use luthier_core::event::{Failure, Work};
 use luthier_core::space::{Parameter, Value};
 
+use super::replay::Replay;
 use crate::objective::kept::{self, Sharing};
 use crate::objective::{Clock, Failed, Intake, Link, Next, Objective, Pool, Running};
 use crate::session::{Assigned, Reply, Returned};
@@ -23,6 +24,7 @@ pub(super) type Drawn = Result<Value, Failure>;
 pub(super) enum Message {
     Report { slot: usize, step: u64, values: Vec<(Arc<str>, f64)>, seconds: f64, answer: Sender<Reply> },
     Draw { slot: usize, parameter: Parameter, answer: Sender<Drawn> },
+    BeginsAnew { slot: usize, why: String },
     Finished { slot: usize, returned: Returned },
 }
 
@@ -43,8 +45,8 @@ pub(super) struct Start {
 }
 
 /// A worker's life: wait for work, have it evaluated, see to it that each trial has an end.
-pub(super) fn work(mut tray: Tray, objective: &dyn Objective, slots: usize) {
-    tray.sharing = if objective.replaces_files() { Sharing::Links } else { Sharing::Copies };
+pub(super) fn work(mut tray: Tray<'_>, slots: usize) {
+    let objective = tray.objective;
     while tray.wait() {
         let taken = tray.taken;
         let mut pool = Pool::new(&mut tray, slots);
@@ -52,7 +54,7 @@ pub(super) fn work(mut tray: Tray, objective: &dyn Objective, slots: usize) {
         let failed = match evaluation {
             Ok(Ok(())) => forgotten(),
             Ok(Err(failed)) => failed,
-            Err(panic) => Failure::Panicked { problem: panic_text(&*panic).into() }.into(),
+            Err(panic) => panicked(&*panic),
         };
         if tray.taken == taken {
             // An objective that takes nothing would be called for ever.
@@ -62,12 +64,17 @@ pub(super) fn work(mut tray: Tray, objective: &dyn Objective, slots: usize) {
     }
 }
 
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Failed {
+    Failure::Panicked { problem: panic_text(panic).into() }.into()
+}
+
 fn forgotten() -> Failed {
     Failure::error("the objective let go of the trial without finishing it").into()
 }
 
 /// Where a worker's trials arrive and wait to be taken.
-pub(super) struct Tray {
+pub(super) struct Tray<'o> {
+    objective: &'o dyn Objective,
     desk: Arc<Desk>,
     deliveries: Receiver<Delivery>,
     waiting: VecDeque<Start>,
@@ -79,8 +86,16 @@ pub(super) struct Tray {
     sharing: Sharing,
 }
 
-impl Tray {
+/// Whether a trial can begin.
+enum Ready {
+    Yes,
+    /// It has nothing to do, or has been interrupted before it began.
+    Over,
+}
+
+impl<'o> Tray<'o> {
     pub(super) fn new(
+        objective: &'o dyn Objective,
         deliveries: Receiver<Delivery>,
         to_session: Sender<Vec<Message>>,
         folder: PathBuf,
@@ -93,7 +108,8 @@ impl Tray {
             unsettled: AtomicUsize::new(0),
             clock: Clock::default(),
         });
-        Self { desk, deliveries, waiting: VecDeque::new(), folder, over, taken: 0, sharing: Sharing::Copies }
+        let sharing = if objective.replaces_files() { Sharing::Links } else { Sharing::Copies };
+        Self { objective, desk, deliveries, waiting: VecDeque::new(), folder, over, taken: 0, sharing }
     }
 
     /// Waits until there is a trial; false if there will be none.
@@ -155,44 +171,97 @@ impl Tray {
         Running::new(assigned, link, interrupt, folder, self.desk.clock.clone()).sharing(self.sharing)
     }
 
-    /// The next trial that can begin. One whose parent's checkpoint is lost fails; a full disk is nobody's fault.
+    /// The next trial that can begin. A full disk is nobody's fault.
     fn pop(&mut self) -> Option<Start> {
         while let Some(start) = self.waiting.pop_front() {
-            let result = match self.make_ready(&start.assigned) {
-                Err(error) => Err(cannot_begin(&error)),
-                Ok(true) => return Some(start),
-                Ok(false) => Ok(()),
+            let result = match self.make_ready(&start) {
+                Err(failed) => Err(failed),
+                Ok(Ready::Yes) => return Some(start),
+                Ok(Ready::Over) => Ok(()),
             };
-            self.desk.finish(start.slot, returned(result.map_err(Failed::from), Leftover::default()));
+            self.desk.finish(start.slot, returned(result, Leftover::default()));
         }
         None
     }
 
-    /// Puts the checkpoint that a trial begins with where it looks for it; false if it has nothing to do, since all that is lacking
-    /// is the word that it has paused: a worker was killed after what it had there was kept.
-    fn make_ready(&self, assigned: &Assigned) -> io::Result<bool> {
-        let Assigned { work, attempt, step, parent, keeps_pauses, .. } = *assigned;
+    /// Puts the checkpoint that a trial begins with where it looks for it: its own, else that of its latest pause, else that of its
+    /// parent. What is gone is made anew: by the trial itself if it has no parent, else along the schedule that led to it.
+    fn make_ready(&self, start: &Start) -> Result<Ready, Failed> {
+        let Assigned { work, attempt, step, parent, keeps_pauses, .. } = start.assigned;
         let folder = trial_folder(&self.folder, work);
         let checkpoint = folder.join("checkpoint");
+        let cannot = |error: io::Error| Failed::from(cannot_begin(&error));
         if attempt == 1 {
             kept::clear(&folder, &checkpoint);
         }
-        kept::restore(&checkpoint)?;
+        kept::restore(&checkpoint).map_err(cannot)?;
+        // All that is lacking is the word that it has paused: a worker was killed after what it had there was kept.
         if keeps_pauses
             && attempt > 1
-            && assigned.pauses_at(step)
-            && kept::take_up(&folder, &checkpoint, step, self.sharing)?
+            && start.assigned.pauses_at(step)
+            && kept::take_up(&folder, &checkpoint, step, self.sharing).map_err(cannot)?
         {
-            return Ok(false);
+            return Ok(Ready::Over);
         }
-        if let Some((parent, step)) = parent {
-            kept::adopt(&trial_folder(&self.folder, Work::of(parent)), step, &checkpoint, self.sharing)?;
+        if kept::fall_back(&folder, &checkpoint, step, self.sharing).map_err(cannot)? {
+            return Ok(Ready::Yes);
         }
-        Ok(true)
+        let from = parent.map_or(0, |(_, from)| from);
+        if keeps_pauses && step > from {
+            self.say_anew(
+                start,
+                format!("it had no checkpoint left, and went from step {from} to {step} again"),
+            );
+        }
+        let Some((number, _)) = parent else { return Ok(Ready::Yes) };
+        let its_folder = trial_folder(&self.folder, Work::of(number));
+        if kept::adopt(&its_folder, from, &checkpoint, self.sharing).map_err(cannot)? {
+            return Ok(Ready::Yes);
+        }
+        let what = format!("what trial {number} had at step {from}");
+        self.say_anew(start, format!("{what} was gone, and was trained again along its schedule"));
+        self.train_again(start, &folder, &checkpoint)?;
+        if checkpoint.is_dir() {
+            Ok(Ready::Yes)
+        } else if start.interrupt.load(Ordering::Relaxed) {
+            Ok(Ready::Over)
+        } else {
+            let problem = format!(
+                "it cannot begin: {what} is gone, and training it again left no checkpoint of that step"
+            );
+            Err(Failure::error(problem).into())
+        }
+    }
+
+    fn say_anew(&self, start: &Start, why: String) {
+        self.desk.say(Message::BeginsAnew { slot: start.slot, why });
+        self.desk.flush();
+    }
+
+    /// Makes what a trial begins with again, as that came about, and leaves nothing else of that behind.
+    fn train_again(
+        &self,
+        Start { assigned, interrupt, .. }: &Start,
+        folder: &Path,
+        checkpoint: &Path,
+    ) -> Result<(), Failed> {
+        let (seed, max_budget, Some((parent, step))) = (assigned.seed, assigned.max_budget, assigned.parent)
+        else {
+            return Ok(());
+        };
+        let replay = Replay { seed, max_budget, folder: folder.join("before") };
+        let train = || replay.train_until(self.objective, &assigned.before, interrupt, &mut |_| {});
+        let trained = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+        let from = trial_folder(&replay.folder, Work::of(parent));
+        let adopted = trained.and_then(|_| {
+            kept::adopt(&from, step, checkpoint, self.sharing).map_err(|error| cannot_begin(&error).into())
+        });
+        kept::discard(&replay.folder);
+        adopted.map(|_| ())
     }
 }
 
-impl Intake for Tray {
+impl Intake for Tray<'_> {
     fn next(&mut self) -> Next<'static> {
         self.settle();
         self.hand_back_interrupted();

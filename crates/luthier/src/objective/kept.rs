@@ -89,18 +89,28 @@ fn beside(folder: &Path, which: &str) -> PathBuf {
     folder.with_file_name(format!("{UNFINISHED}{which}-{name}"))
 }
 
-/// Lets a trial begin with the checkpoint that another had at `step`, unless it has one of its own already.
-pub(crate) fn adopt(parent: &Path, step: u64, checkpoint: &Path, sharing: Sharing) -> io::Result<()> {
+/// Lets a trial begin with the checkpoint that another had at `step`, unless it has one of its own already; returns whether it
+/// has one then. It has none if that of the other is gone.
+pub(crate) fn adopt(parent: &Path, step: u64, checkpoint: &Path, sharing: Sharing) -> io::Result<bool> {
     if checkpoint.is_dir() {
-        return Ok(());
+        return Ok(true);
     }
     let from = at(parent, step);
     restore(&from)?;
     if !from.is_dir() {
-        let problem = format!("the checkpoint {} is gone", from.display());
-        return Err(io::Error::new(io::ErrorKind::NotFound, problem));
+        return Ok(false);
     }
-    copy_whole(&from, checkpoint, sharing)
+    copy_whole(&from, checkpoint, sharing)?;
+    Ok(true)
+}
+
+/// Lets a trial whose checkpoint is gone go on with the latest that it had at a pause up to `step`; returns whether it has one
+/// then.
+pub(crate) fn fall_back(folder: &Path, checkpoint: &Path, step: u64, sharing: Sharing) -> io::Result<bool> {
+    match steps(folder).range(..=step).next_back() {
+        Some(&latest) => adopt(folder, latest, checkpoint, sharing),
+        None => Ok(checkpoint.is_dir()),
+    }
 }
 
 /// The steps at which something of the trial of `folder` is kept.
@@ -111,8 +121,7 @@ pub(crate) fn steps(folder: &Path) -> BTreeSet<u64> {
 
 /// Lets go of what the trial of `folder` had at `step`.
 pub(crate) fn forget(folder: &Path, step: u64) {
-    // What cannot be removed only takes room.
-    let _left = remove(&at(folder, step));
+    discard(&at(folder, step));
     let _not_empty = fs::remove_dir(folder.join(KEPT));
 }
 
@@ -175,13 +184,34 @@ mod tests {
             fs::remove_file(parent.join("checkpoint/weights/a")).unwrap();
             write(&parent.join("checkpoint/weights/a"), "twenty");
             keep(&parent, &parent.join("checkpoint"), 20, sharing).unwrap();
-            adopt(&parent, 10, &child.join("checkpoint"), sharing).unwrap();
+            assert!(adopt(&parent, 10, &child.join("checkpoint"), sharing).unwrap());
             assert_eq!(fs::read_to_string(child.join("checkpoint/weights/a")).unwrap(), "ten");
             assert_eq!(steps(&parent), BTreeSet::from([10, 20]));
             forget(&parent, 10);
             assert_eq!(steps(&parent), BTreeSet::from([20]));
-            assert!(adopt(&parent, 10, &place.path().join("00002/checkpoint"), sharing).is_err());
+            let other = place.path().join("00002/checkpoint");
+            assert!(!adopt(&parent, 10, &other, sharing).unwrap() && !other.exists());
         }
+    }
+
+    #[test]
+    fn a_trial_whose_checkpoint_is_gone_falls_back_to_its_latest_pause() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, checkpoint) = (place.path(), place.path().join("checkpoint"));
+        for step in [3, 6, 9] {
+            write(&checkpoint.join("a"), &step.to_string());
+            keep(folder, &checkpoint, step, Sharing::Copies).unwrap();
+        }
+        discard(&checkpoint);
+        assert!(!fall_back(folder, &checkpoint, 2, Sharing::Copies).unwrap(), "it had none so early");
+        assert!(fall_back(folder, &checkpoint, 8, Sharing::Copies).unwrap());
+        assert_eq!(
+            fs::read_to_string(checkpoint.join("a")).unwrap(),
+            "6",
+            "never what is beyond its reports"
+        );
+        assert!(fall_back(folder, &checkpoint, 9, Sharing::Copies).unwrap());
+        assert_eq!(fs::read_to_string(checkpoint.join("a")).unwrap(), "6", "what it has stays");
     }
 
     #[test]
@@ -226,10 +256,10 @@ mod tests {
         write(&parent.join("checkpoint/a"), "ten");
         keep(&parent, &parent.join("checkpoint"), 10, Sharing::Links).unwrap();
         write(&child.join("unfinished-checkpoint/b"), "half");
-        adopt(&parent, 10, &child.join("checkpoint"), Sharing::Links).unwrap();
+        assert!(adopt(&parent, 10, &child.join("checkpoint"), Sharing::Links).unwrap());
         assert!(!child.join("checkpoint/b").exists() && !child.join("unfinished-checkpoint").exists());
         write(&child.join("checkpoint/a"), "own");
-        adopt(&parent, 10, &child.join("checkpoint"), Sharing::Copies).unwrap();
+        assert!(adopt(&parent, 10, &child.join("checkpoint"), Sharing::Copies).unwrap());
         assert_eq!(fs::read_to_string(child.join("checkpoint/a")).unwrap(), "own");
     }
 }

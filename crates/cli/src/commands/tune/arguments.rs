@@ -61,10 +61,11 @@ pub(crate) struct Arguments {
     /// What a finished trial survives
     #[arg(long, value_enum, default_value_t = Survives::Kill)]
     pub(super) durability: Survives,
-    /// Keep the checkpoints of all trials, not only of the best
+    /// Keep the checkpoints of all trials, not only of the best (with several metrics, of all that no other beats)
     #[arg(long)]
     pub(super) keep_all: bool,
-    /// Megabytes of checkpoints beyond which the paused trials least likely to go on lose theirs; the best trial never does
+    /// Megabytes of checkpoints beyond which the paused trials least likely to go on lose theirs; the best trial, with several
+    /// metrics all that no other beats, never do
     #[arg(long, value_name = "MB")]
     pub(super) checkpoint_quota: Option<u64>,
     /// Continue although the objective or its data has changed since the study began
