@@ -363,8 +363,8 @@ def test_advice_tells_what_more_trials_might_gain():
     assert study.advice() is None
     run(study, lambda params: params["x"] ** 2)
     advice = study.advice()
-    assert set(advice) == {"finished", "trials", "epsilon", "noise", "progress", "chance", "regret", "stalled", "text"}
-    assert (advice["finished"], advice["trials"], advice["noise"]) == (30, 50, None)
+    assert set(advice) == {"stopped", "trials", "epsilon", "noise", "progress", "chance", "regret", "stalled", "text"}
+    assert (advice["stopped"], advice["trials"], advice["noise"]) == (30, 50, None)
     assert 0 < advice["chance"] < 1 and advice["text"].startswith("another 50 trials: ")
     assert study.advice(5)["chance"] < advice["chance"] < study.advice(500)["chance"]
     assert study.advice(epsilon=1e9)["chance"] < advice["chance"]

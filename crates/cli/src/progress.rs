@@ -16,8 +16,8 @@ use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
 use crate::report::{
-    advice_line, counts, duration, failure_line, number, objective_values, params_words, replicate_name,
-    safe, said_instead, sparkline, trajectory, was_on_stderr,
+    Open, advice_line, counts, duration, failure_line, number, objective_values, params_words,
+    replicate_name, safe, said_instead, sparkline, trajectory, was_on_stderr,
 };
 
 /// How a run is shown.
@@ -49,7 +49,7 @@ pub(crate) struct Progress {
     engine: Option<Engine>,
     /// Knows what more trials might gain.
     course: Course,
-    /// At how many finished trials advice was last told.
+    /// When so many trials had stopped, advice was last told.
     advised: u64,
     finished_before: u64,
     /// What this process runs.
@@ -86,7 +86,7 @@ impl Progress {
             begun: Instant::now(),
             engine: Engine::new(study).ok(),
             course: Course::default(),
-            advised: finished_before,
+            advised: study.stopped() as u64,
             finished_before,
             own: BTreeSet::new(),
             waiting: None,
@@ -203,7 +203,9 @@ impl Progress {
             None => "best  -".into(),
         });
         lines.push(self.rate(study));
-        lines.extend(advice.map(|advice| format!("gain  {advice}")));
+        lines.extend(
+            advice.into_iter().flat_map(|advice| folded("gain  ", &advice_line(study, &advice), width)),
+        );
         lines.extend(plan.map(|plan| format!("next  {plan}")));
         let finished = study.finished().iter().rev().take(RECENT).filter_map(|number| study.trial(*number));
         let mut failed = finished.filter(|trial| trial.state() == TrialState::Failed);
@@ -309,14 +311,14 @@ impl Progress {
         self.plain_advice(study);
     }
 
-    /// Tells from time to time what more trials might gain: whenever a quarter more have finished, and at least ten.
+    /// Tells from time to time what more trials might gain: whenever a quarter more have stopped, and at least ten.
     fn plain_advice(&mut self, study: &Study) {
-        let finished = study.tally().finished();
-        if finished < self.advised + (finished / 5).max(10) {
+        let stopped = study.stopped() as u64;
+        if stopped < self.advised + (stopped / 5).max(10) {
             return;
         }
         if let Some(advice) = self.advice(study) {
-            self.advised = finished;
+            self.advised = stopped;
             eprintln!("advice {}", advice_line(study, &advice));
         }
     }
@@ -377,6 +379,22 @@ fn json_out(line: &serde_json::Value) {
     let _closed = writeln!(std::io::stdout(), "{line}");
 }
 
+/// A text behind its label, over as many lines as it takes at this width.
+fn folded(label: &str, text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), label.to_string());
+    for word in text.split(' ') {
+        if line.len() > label.len() && measure_text_width(&line) + 1 + measure_text_width(word) > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(label.len())));
+        }
+        if line.len() > label.len() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
 /// A piece of work as people know it.
 fn name(study: &Study, work: Work) -> String {
     match study.spec().replicates {
@@ -422,7 +440,7 @@ fn head(study: &Study, width: usize) -> String {
     let Some(limit) = study.spec().limits.trials.filter(|limit| *limit > 0) else {
         return format!("{name}  {} trials  {counts}", study.tally().finished());
     };
-    let settled = study.tally().finished() + study.paused().len() as u64;
+    let settled = study.tally().finished() + Open::of(study).paused;
     let shown = format!("{settled}/{limit}  {counts}");
     // The name gives way to the counts.
     let most = width.saturating_sub(measure_text_width(&shown) + 2).max(SHORTEST_NAME);
@@ -508,5 +526,18 @@ mod tests {
             assert!(measure_text_width(&line) <= width, "{width}: {line}");
         }
         assert!(head(&study, 120).starts_with("a rather long name of a study that somebody gave  ░"));
+    }
+
+    #[test]
+    fn advice_is_folded_and_not_cut() {
+        let text = "another 50 trials: 12 % chance to gain over 0.0021 (1 % of the gain so far); ten times the trials would gain about 0.013";
+        for width in [20, 79, 200] {
+            let lines = folded("gain  ", text, width);
+            assert!(lines.iter().all(|line| measure_text_width(line) <= width), "{width}: {lines:?}");
+            let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
+            assert_eq!(words.join(" "), format!("gain {text}"), "{width}: nothing is lost");
+        }
+        assert_eq!(folded("gain  ", text, 79).len(), 2);
+        assert_eq!(folded("gain  ", text, 200), [format!("gain  {text}")]);
     }
 }

@@ -1,5 +1,6 @@
 //! What commands print: trials, studies and tables, as text for people and JSON for machines.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,18 +54,44 @@ pub(crate) fn sparkline(values: &[f64], width: usize) -> String {
 
 /// `31 completed, 8 pruned, 1 failed`.
 pub(crate) fn counts(study: &Study) -> String {
-    let tally = study.tally();
+    let (tally, open) = (study.tally(), Open::of(study));
     let parts = [
         (tally.completed, "completed"),
         (tally.pruned, "pruned"),
         (tally.failed, "failed"),
         (tally.cancelled, "cancelled"),
-        (study.running().len() as u64, "running"),
-        (study.paused().len() as u64, "paused"),
+        (open.running, "running"),
+        (open.paused, "paused"),
     ];
     let shown: Vec<String> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if shown.is_empty() { "no trials".into() } else { shown.join(", ") }
+}
+
+/// Trials that have not finished, by what they are doing: each once, however many of its replicates do it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Open {
+    pub(crate) running: u64,
+    pub(crate) waiting: u64,
+    pub(crate) paused: u64,
+}
+
+impl Open {
+    pub(crate) fn of(study: &Study) -> Self {
+        let works = [study.running(), study.waiting(), study.paused(), study.held()].into_iter().flatten();
+        let numbers: BTreeSet<u32> = works.map(|work| work.trial).collect();
+        let mut open = Self::default();
+        for trial in numbers.into_iter().filter_map(|number| study.trial(number)) {
+            match trial.state() {
+                TrialState::Running => open.running += 1,
+                TrialState::Waiting => open.waiting += 1,
+                TrialState::Paused => open.paused += 1,
+                // It has finished, and is measured again.
+                _ => {}
+            }
+        }
+        open
+    }
 }
 
 /// One line about a study as it is now.
@@ -611,7 +638,7 @@ fn replicates_json(study: &Study, trial: &Trial) -> Value {
 
 /// A study for machines.
 pub(crate) fn study_json(study: &Study, place: &str) -> Value {
-    let tally = study.tally();
+    let (tally, open) = (study.tally(), Open::of(study));
     json!({
         "name": study.spec().name,
         "place": place,
@@ -621,9 +648,9 @@ pub(crate) fn study_json(study: &Study, place: &str) -> Value {
             "pruned": tally.pruned,
             "failed": tally.failed,
             "cancelled": tally.cancelled,
-            "running": study.running().len(),
-            "waiting": study.waiting().len(),
-            "paused": study.paused().len(),
+            "running": open.running,
+            "waiting": open.waiting,
+            "paused": open.paused,
         },
         "seconds": tally.seconds,
         "steps": tally.steps,

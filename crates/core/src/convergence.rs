@@ -9,20 +9,27 @@
 //! > ln Λ = a + b ln ln(1 + k/n) + c ln(G + ½) + d ln(1 + g/ε) + e ln(ε/S) + f ln n
 //!
 //! where G counts the gains of more than ε in the latter half of the trials, g is how much that half gained, and S is the progress: by how much the
-//! best is better than the median of the first values. The coefficients were fitted on recorded runs of many samplers and measured on tasks held
+//! best is better than the median of the first values.
+//!
+//! A trial counts, once, when it first stops: at its first pause, or at its end if it never paused. Waiting for it to be promoted would leave most
+//! trials of a scheduler that pauses them out, and its chance to gain is what a start has. Only a completed trial has a loss that may be
+//! the best; it gains at the moment when it completes, however long ago it was counted. Where fewer than five have completed, the
+//! first values are what the first trials have reached so far. The coefficients were fitted on recorded runs of many samplers and measured on tasks held
 //! back: `benchmarks/convergence`, whose tables are in `docs/benchmarks.md`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::event::Outcome;
+use crate::event::Origin;
 use crate::figures::{about, about_percent};
 use crate::metric::{Metrics, median};
+use crate::observation::reached;
 use crate::pareto::{dominates, hypervolume};
 use crate::sobol::digits;
 use crate::spec::Convergence;
-use crate::study::Study;
+use crate::study::{Stop, Study};
 use crate::trial::Trial;
 
 /// How much longer a study goes on of which [`Advice::regret`] is told: ten times its trials in all.
@@ -30,8 +37,9 @@ pub const HORIZON: u64 = 9;
 /// The chance that a study gains more, and what is left to gain.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Advice {
-    /// Trials finished so far, those that failed or were pruned included.
-    pub finished: u64,
+    /// Trials that have stopped so far, for now or for good: paused, failed and pruned ones included. One that a scheduler started in the place
+    /// of another is none of its own.
+    pub stopped: u64,
     /// How many more trials `chance` is about.
     pub trials: u64,
     /// What counts as a gain: more than this, in units of the metric; of several objectives, of their hypervolume in units of the box
@@ -99,9 +107,10 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The chance of a gain and what is left to gain; none before there is enough to go by: five values, with several objectives twenty.
+/// The chance of a gain and what is left to gain; none before there is enough to go by: a completed trial, and values of five, with several
+/// objectives of twenty.
 ///
-/// It looks at all finished trials; whoever asks again and again keeps a [`Course`].
+/// It looks at all trials; whoever asks again and again keeps a [`Course`].
 pub fn advice(study: &Study, rule: &Convergence) -> Option<Advice> {
     Course::of(study).advice(study, rule)
 }
@@ -111,15 +120,18 @@ pub fn verdict(study: &Study, rule: &Convergence) -> Option<Verdict> {
     Course::of(study).verdict(study, rule)
 }
 
-/// The course of a study's best loss: a fold of its finished trials, kept up to date at the price of those that are new.
+/// The course of a study's best loss: a fold of the stops of its trials, kept up to date at the price of those that are new.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
-    /// How many of the study's finished trials it has seen.
+    /// How many of the study's stops it has seen, and what they hold for.
     seen: usize,
-    /// Those that count: all but the ones whose place another has taken.
-    finished: u64,
-    /// The first values.
+    rewritten: u64,
+    /// Trials that count.
+    stopped: u64,
+    /// The first values, of completed trials.
     first: Vec<f64>,
+    /// What the first trials with a loss have reached, while few have completed.
+    early: Vec<(u32, f64)>,
     /// When the best changed, and to what.
     gains: Vec<(u64, f64)>,
     volume: Volume,
@@ -133,37 +145,61 @@ impl Course {
         course
     }
 
-    /// Takes in what has finished since the last call.
+    /// Takes in what has stopped since the last call.
     pub fn advance(&mut self, study: &Study) {
-        if self.seen > study.finished().len() {
-            *self = Self::default();
+        if self.seen > study.stops().len() || self.rewritten != study.rewritten() {
+            *self = Self { rewritten: study.rewritten(), ..Self::default() };
         }
-        for number in &study.finished()[self.seen..] {
-            let trial = &study.trials()[*number as usize];
-            if matches!(trial.outcome(), Some(Outcome::Replaced { .. })) {
-                continue;
-            }
-            let losses = losses(study.metrics(), trial).filter(|_| study.violation(trial) <= 0.0);
-            if study.metrics().objectives.len() == 1 {
-                self.add(losses.map(|losses| losses[0]));
-            } else {
-                for volume in self.volume.after(losses) {
-                    self.add(Some(-volume));
-                }
-            }
+        for stop in &study.stops()[self.seen..] {
+            self.take(study, stop);
         }
-        self.seen = study.finished().len();
+        self.seen = study.stops().len();
     }
 
-    /// The loss of the next finished trial; none if it has no value.
-    fn add(&mut self, loss: Option<f64>) {
-        self.finished += 1;
-        let Some(loss) = loss else { return };
+    fn take(&mut self, study: &Study, stop: &Stop) {
+        let trial = &study.trials()[stop.trial as usize];
+        let counts = stop.is_first && !matches!(trial.origin, Origin::Scheduler | Origin::Steered);
+        self.stopped += u64::from(counts);
+        let is_over = stop.paused_at.is_none();
+        let losses = losses(study.metrics(), trial).filter(|_| is_over && study.violation(trial) <= 0.0);
+        if study.metrics().objectives.len() == 1 {
+            if self.first.len() < LEAST {
+                self.note(stop.trial, reached(study, stop));
+            }
+            if let Some(losses) = losses {
+                self.add(self.stopped, losses[0]);
+            }
+            return;
+        }
+        let reached = if self.volume.is_open() { reached(study, stop) } else { None };
+        let moment = Moment { trial: stop.trial, stopped: self.stopped, counts, losses, reached };
+        for Grown { stopped, first, volume } in self.volume.after(moment) {
+            self.first.extend(first.filter(|_| self.first.len() < FIRST).map(|volume| -volume));
+            self.gain(stopped, -volume);
+        }
+    }
+
+    /// What a trial has reached when it stops; whatever it does later takes its place.
+    fn note(&mut self, trial: u32, reached: Option<Vec<f64>>) {
+        let Some(loss) = reached.map(|losses| losses[0]) else { return };
+        match self.early.iter().position(|(number, _)| *number == trial) {
+            Some(place) => self.early[place].1 = loss,
+            None if self.early.len() < FIRST => self.early.push((trial, loss)),
+            None => {}
+        }
+    }
+
+    /// The loss of a completed trial, at the `stopped`-th that counts.
+    fn add(&mut self, stopped: u64, loss: f64) {
         if self.first.len() < FIRST {
             self.first.push(loss);
         }
+        self.gain(stopped, loss);
+    }
+
+    fn gain(&mut self, stopped: u64, loss: f64) {
         if self.gains.last().is_none_or(|(_, best)| loss < *best) {
-            self.gains.push((self.finished, loss));
+            self.gains.push((stopped, loss));
         }
     }
 
@@ -180,7 +216,7 @@ impl Course {
         let noise = noise(study).filter(|noise| *noise > asked);
         let epsilon = noise.unwrap_or(asked);
         Some(Advice {
-            finished: self.finished,
+            stopped: self.stopped,
             trials: rule.trials,
             epsilon,
             noise,
@@ -193,7 +229,7 @@ impl Course {
 
     /// As [`verdict`], for the study that this is the course of.
     pub fn verdict(&self, study: &Study, rule: &Convergence) -> Option<Verdict> {
-        if self.finished < rule.min_trials || since_change(study) < rule.min_trials {
+        if self.stopped < rule.min_trials || since_change(study) < rule.min_trials {
             return None;
         }
         let advice = self.without_regret(study, rule)?;
@@ -207,17 +243,23 @@ impl Course {
         self.gains.last().map(|(_, loss)| *loss)
     }
 
+    /// The median of the first values: of completed trials, or of what trials have reached where too few have completed.
+    fn typical(&self) -> Option<f64> {
+        let reached = || self.early.iter().map(|(_, loss)| *loss).collect();
+        let values = if self.first.len() < LEAST { reached() } else { self.first.clone() };
+        (values.len() >= LEAST).then(|| median(values))
+    }
+
     /// By how much the best is better than the median of the first values.
     fn progress(&self) -> Option<f64> {
-        let best = self.best().filter(|_| self.first.len() >= LEAST)?;
-        Some((median(self.first.clone()) - best).max(0.0))
+        Some((self.typical()? - self.best()?).max(0.0))
     }
 
     /// The best loss after so many trials; the typical early one before the first.
-    fn best_after(&self, trials: u64) -> f64 {
+    fn best_after(&self, trials: u64) -> Option<f64> {
         match self.gains.partition_point(|(at, _)| *at <= trials) {
-            0 => median(self.first.clone()),
-            k => self.gains[k - 1].1,
+            0 => self.typical(),
+            k => Some(self.gains[k - 1].1),
         }
     }
 
@@ -225,35 +267,35 @@ impl Course {
     fn stalled(&self, epsilon: f64) -> Option<u64> {
         let best = self.best()?;
         let reached = self.gains.iter().find(|(_, loss)| loss - best <= epsilon)?;
-        Some(self.finished - reached.0)
+        Some(self.stopped - reached.0)
     }
 
     /// How often the best has gained more than `epsilon` since it was last counted: in the latter half of the trials, and in the quarter
     /// before it by a weight that rises from 0 to 1, so that nothing drops out at once.
-    fn gains_over(&self, epsilon: f64) -> f64 {
-        let since = self.finished / 4;
+    fn gains_over(&self, epsilon: f64) -> Option<f64> {
+        let since = self.stopped / 4;
         let from = self.gains.partition_point(|(at, _)| *at <= since);
-        let (mut reference, mut count) = (self.best_after(since), 0.0);
+        let (mut reference, mut count) = (self.best_after(since)?, 0.0);
         for (at, loss) in &self.gains[from..] {
             if reference - loss > epsilon {
                 reference = *loss;
-                count += (2.0 + (*at as f64 / self.finished as f64).log2()).clamp(0.0, 1.0);
+                count += (2.0 + (*at as f64 / self.stopped as f64).log2()).clamp(0.0, 1.0);
             }
         }
-        count
+        Some(count)
     }
 
     /// The chance to gain over `epsilon` in `trials` more. Where nothing has been gained yet, any gain is as large as all progress so far.
     fn chance(&self, model: &Coefficients, trials: u64, epsilon: f64) -> Option<f64> {
         let progress = self.progress()?;
         let epsilon = epsilon.max(LEAST_SHARE * progress);
-        let (n, half) = (self.finished as f64, self.finished / 2);
-        let gained = (self.best_after(half) - self.best()?).clamp(0.0, progress);
+        let (n, half) = (self.stopped as f64, self.stopped / 2);
+        let gained = (self.best_after(half)? - self.best()?).clamp(0.0, progress);
         let size = if gained > 0.0 { (gained / epsilon).ln_1p() } else { 0.0 };
         let share = if progress > 0.0 { (epsilon / progress).ln() } else { 0.0 };
         let rate = model.one
             + model.time * (trials as f64 / n).ln_1p().ln()
-            + model.gains * (self.gains_over(epsilon) + 0.5).ln()
+            + model.gains * (self.gains_over(epsilon)? + 0.5).ln()
             + model.size * size
             + model.share * share
             + model.finished * n.ln();
@@ -265,7 +307,7 @@ impl Course {
         let progress = self.progress()?;
         let at = |k: u32| {
             let gain = progress * LEAST_SHARE.powf(1.0 - f64::from(k) / f64::from(GRID - 1));
-            Some((gain, self.chance(model, HORIZON * self.finished, gain)?))
+            Some((gain, self.chance(model, HORIZON * self.stopped, gain)?))
         };
         let (mut x, mut p) = at(0)?;
         let mut total = x * p;
@@ -309,11 +351,14 @@ const ONE: Coefficients =
 const SEVERAL: Coefficients =
     Coefficients { one: 1.865, time: 0.843, gains: 0.710, size: -0.165, share: -0.278, finished: -0.637 };
 
-/// The hypervolume of all trials so far, in units of the box that the first values span.
+/// The hypervolume of all completed trials so far, in units of the box that the first values span.
 #[derive(Clone, Debug, Default)]
 struct Volume {
-    /// Losses of the first trials, until there are enough values to know the box.
-    early: Vec<Option<Vec<f64>>>,
+    /// What has stopped, until there are enough values to know the box.
+    early: Vec<Moment>,
+    /// Trials that have reached something by then, and whether one of them has completed.
+    valued: BTreeSet<u32>,
+    has_completed: bool,
     /// The best and the worst of the first values, by objective.
     span: Option<(Vec<f64>, Vec<f64>)>,
     /// Points that no other dominates, in units of the box; kept up to [`EXACT`] objectives.
@@ -323,23 +368,58 @@ struct Volume {
     covered: f64,
 }
 
+/// A stop of a trial in a study of several objectives.
+#[derive(Clone, Debug)]
+struct Moment {
+    trial: u32,
+    /// How many trials count by then, and whether this is the first stop of one that does.
+    stopped: u64,
+    counts: bool,
+    /// Losses of a trial that has completed.
+    losses: Option<Vec<f64>>,
+    /// What the trial has reached, completed or not.
+    reached: Option<Vec<f64>>,
+}
+
+/// The volume after a stop.
+struct Grown {
+    stopped: u64,
+    volume: f64,
+    /// The volume of what trials have reached by then; at the first stops of those by which the box became known.
+    first: Option<f64>,
+}
+
 impl Volume {
-    /// The volume after this trial; after the one that makes the box known, the volumes after all so far.
-    fn after(&mut self, losses: Option<Vec<f64>>) -> Vec<f64> {
-        if self.span.is_some() {
-            return vec![self.grow(losses)];
+    /// Whether the box is still to be found.
+    fn is_open(&self) -> bool {
+        self.span.is_none()
+    }
+
+    /// The volume after this stop; after the one that makes the box known, the volumes after all so far.
+    fn after(&mut self, moment: Moment) -> Vec<Grown> {
+        if !self.is_open() {
+            let Moment { stopped, losses, .. } = moment;
+            return vec![Grown { stopped, volume: self.grow(losses), first: None }];
         }
-        self.early.push(losses);
-        let known: Vec<&Vec<f64>> = self.early.iter().flatten().collect();
-        if known.len() < FIRST {
+        self.valued.extend(moment.reached.as_ref().map(|_| moment.trial));
+        self.has_completed |= moment.losses.is_some();
+        self.early.push(moment);
+        if self.valued.len() < FIRST || !self.has_completed {
             return Vec::new();
         }
+        let known: Vec<&Vec<f64>> = self.early.iter().filter_map(|moment| moment.reached.as_ref()).collect();
         let extreme = |pick: fn(f64, f64) -> f64| {
             let fold = |a: Vec<f64>, b: &&Vec<f64>| a.iter().zip(*b).map(|(a, b)| pick(*a, *b)).collect();
             known.iter().fold(known[0].clone(), fold)
         };
         self.span = Some((extreme(f64::min), extreme(f64::max)));
-        std::mem::take(&mut self.early).into_iter().map(|losses| self.grow(losses)).collect()
+        let mut of_all = Self { span: self.span.clone(), ..Self::default() };
+        let early = std::mem::take(&mut self.early);
+        let grown = early.into_iter().map(|Moment { stopped, counts, losses, reached, .. }| {
+            let reached = of_all.grow(reached);
+            Grown { stopped, volume: self.grow(losses), first: counts.then_some(reached) }
+        });
+        grown.collect()
     }
 
     fn grow(&mut self, losses: Option<Vec<f64>>) -> f64 {
@@ -397,12 +477,13 @@ fn noise(study: &Study) -> Option<f64> {
     best.standard_error(0)
 }
 
-/// Trials that have finished, and perhaps a few more, under the current space and policy: what was before says little.
+/// Trials that have stopped, and perhaps a few more, under the current space and policy: what was before says little.
 fn since_change(study: &Study) -> u64 {
     let trials = study.trials();
     let space = trials.partition_point(|trial| trial.space < study.space_version());
     let from = space.max(study.policy_from() as usize);
-    ((trials.len() - from.min(trials.len())) as u64).saturating_sub(study.unfinished())
+    let never_stopped = trials.len() - study.stopped();
+    (trials.len() - from.min(trials.len())).saturating_sub(never_stopped) as u64
 }
 
 /// `0.0021 (1.0 % of what has been gained so far)`, or the noise that it is.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::event::{Failure, Outcome};
 use crate::study::{Stop, Study};
-use crate::trial::{CurvePoint, Piece, Trial, TrialState};
+use crate::trial::{CurvePoint, Estimate, Piece, Trial, TrialState};
 
 /// What kind of news a trial is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,35 +54,11 @@ impl Observation {
             return None;
         }
         let estimates = study.estimates(trial);
-        let standing = match trial.state() {
-            TrialState::Completed => Standing::Completed,
-            TrialState::Pruned | TrialState::Paused | TrialState::Cancelled if !estimates.is_empty() => {
-                Standing::Raced
-            }
-            TrialState::Pruned | TrialState::Paused | TrialState::Cancelled | TrialState::Replaced => {
-                Standing::Partial
-            }
-            TrialState::Waiting | TrialState::Running => Standing::Pending,
-            TrialState::Failed => Standing::Failed,
-        };
+        let standing = standing(trial, &estimates);
         if let Some(Outcome::Failed { reason: Failure::NotStarted { .. }, .. }) = trial.outcome() {
             return None;
         }
-        let objectives = &study.metrics().objectives;
-        let nothing = || vec![f64::NAN; objectives.len()].into_boxed_slice();
-        let (losses, errors) = match standing {
-            Standing::Failed => (nothing(), nothing()),
-            Standing::Completed => {
-                let loss = |k| trial.loss(study.metrics(), k).unwrap_or(f64::NAN);
-                let error = |k| trial.standard_error(k).unwrap_or(f64::NAN);
-                ((0..objectives.len()).map(loss).collect(), (0..objectives.len()).map(error).collect())
-            }
-            Standing::Raced => (
-                estimates.iter().map(|estimate| estimate.mean).collect(),
-                estimates.iter().map(|estimate| estimate.error).collect(),
-            ),
-            Standing::Partial | Standing::Pending => so_far(study, trial, u64::MAX),
-        };
+        let (losses, errors) = said(study, trial, standing, &estimates);
         Some(Self {
             trial: trial.number,
             standing,
@@ -111,7 +87,7 @@ impl Observation {
             unit: study.space().to_unit(&trial.point).into(),
             losses,
             errors,
-            violation: constraints.iter().map(|value| value.max(0.0)).sum(),
+            violation: broken(&constraints),
             constraints,
             step,
             seconds: f64::NAN,
@@ -127,6 +103,69 @@ impl Observation {
     pub fn is_feasible(&self) -> bool {
         self.violation <= 0.0 && !self.losses.iter().any(|loss| loss.is_nan())
     }
+}
+
+/// What kind of news a trial is that says this by its replicates.
+fn standing(trial: &Trial, estimates: &[Estimate]) -> Standing {
+    match trial.state() {
+        TrialState::Completed => Standing::Completed,
+        TrialState::Pruned | TrialState::Paused | TrialState::Cancelled if !estimates.is_empty() => {
+            Standing::Raced
+        }
+        TrialState::Pruned | TrialState::Paused | TrialState::Cancelled | TrialState::Replaced => {
+            Standing::Partial
+        }
+        TrialState::Waiting | TrialState::Running => Standing::Pending,
+        TrialState::Failed => Standing::Failed,
+    }
+}
+
+/// Its losses now, with their standard errors.
+fn said(
+    study: &Study,
+    trial: &Trial,
+    standing: Standing,
+    estimates: &[Estimate],
+) -> (Box<[f64]>, Box<[f64]>) {
+    let objectives = 0..study.metrics().objectives.len();
+    match standing {
+        Standing::Failed => {
+            let nothing: Box<[f64]> = objectives.map(|_| f64::NAN).collect();
+            (nothing.clone(), nothing)
+        }
+        Standing::Completed => {
+            let loss = |k| trial.loss(study.metrics(), k).unwrap_or(f64::NAN);
+            let error = |k| trial.standard_error(k).unwrap_or(f64::NAN);
+            (objectives.clone().map(loss).collect(), objectives.map(error).collect())
+        }
+        Standing::Raced => (
+            estimates.iter().map(|estimate| estimate.mean).collect(),
+            estimates.iter().map(|estimate| estimate.error).collect(),
+        ),
+        Standing::Partial | Standing::Pending => so_far(study, trial, u64::MAX),
+    }
+}
+
+/// The losses that the trial of `stop` had reached when it came to that stop; none if it failed, has not reported all of them, or
+/// breaks the constraints of the metrics.
+pub(crate) fn reached(study: &Study, stop: &Stop) -> Option<Vec<f64>> {
+    let trial = &study.trials()[stop.trial as usize];
+    let (losses, violation) = match stop.paused_at {
+        Some(step) => (so_far(study, trial, step).0, broken(&constraints(study, trial, step))),
+        None => {
+            let estimates = study.estimates(trial);
+            let (losses, _) = said(study, trial, standing(trial, &estimates), &estimates);
+            (losses, study.violation(trial))
+        }
+    };
+    let is_known =
+        losses.len() == study.metrics().objectives.len() && !losses.iter().any(|loss| loss.is_nan());
+    (violation <= 0.0 && is_known).then(|| losses.into())
+}
+
+/// By how much values of constraints break them.
+fn broken(constraints: &[f64]) -> f64 {
+    constraints.iter().map(|value| value.max(0.0)).sum()
 }
 
 /// The reports of a piece up to and including `step`.

@@ -291,7 +291,8 @@ pub struct Convergence {
     /// trial never count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
-    /// What counts as a gain, as a share of what has been gained so far over the median of the first twenty values; above 0, by default 0.01.
+    /// What counts as a gain, as a share of what has been gained so far over the median of the first twenty values, or of what the
+    /// first twenty trials had reached when they stopped where fewer than five have completed; above 0, by default 0.01.
     pub share: f64,
     /// The study ends when the chance of a gain is smaller than this; from 0, which leaves it to `patience`, to below 1; by default 0.1.
     pub chance: f64,
@@ -300,7 +301,7 @@ pub struct Convergence {
     /// The study also ends when so many trials in a row have brought no gain; from 1, by default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
-    /// It never ends before so many trials have finished, in all and since the space or the policy was changed; by default 20.
+    /// It never ends before so many trials have stopped, for now or for good, in all and since the space or the policy was changed; by default 20.
     pub min_trials: u64,
 }
 

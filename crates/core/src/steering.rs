@@ -100,19 +100,19 @@ impl Standing {
             Steer::Go => self.is_paused = false,
             Steer::Stop => self.is_over = true,
         }
-        let told = told(steer);
+        let told = told(steer, &study.metrics().step);
         self.asked = if self.asked.is_empty() { told } else { format!("{}, {told}", self.asked) };
     }
 }
 
-/// A wish in a few words.
-pub fn told(steer: &Steer) -> String {
+/// A wish in a few words; `unit` is what the study's steps are called.
+pub fn told(steer: &Steer, unit: &str) -> String {
     match steer {
         Steer::Turn(params) => {
             params.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
         }
         Steer::Back { step: 0, .. } => "back to the beginning".into(),
-        Steer::Back { trial, step } => format!("back to step {step} of trial {trial}"),
+        Steer::Back { trial, step } => format!("back to {unit} {step} of trial {trial}"),
         Steer::Pause => "pause".into(),
         Steer::Go => "go".into(),
         Steer::Stop => "stop".into(),

@@ -23,7 +23,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),
     ("steering", &["event", "lineage", "space", "study", "trial"]),
-    ("convergence", &["event", "figures", "metric", "pareto", "sobol", "spec", "study", "trial"]),
+    (
+        "convergence",
+        &["event", "figures", "metric", "observation", "pareto", "sobol", "spec", "study", "trial"],
+    ),
     ("surrogate", &["memo", "observation", "pareto", "rng", "sobol", "space", "study"]),
     ("acquisition", &["memo", "observation", "pareto", "rng", "sobol", "space", "study", "surrogate"]),
     (

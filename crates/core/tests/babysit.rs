@@ -11,7 +11,7 @@ use luthier_core::event::{Decision, Event, Failure, Origin, Outcome, Steer, Wish
 use luthier_core::lineage::{checkpoints, losses, schedule};
 use luthier_core::space::{Distribution, Parameter, Params, Scale, Space};
 use luthier_core::spec::{Component, Spec};
-use luthier_core::steering::{SteerError, check, standing};
+use luthier_core::steering::{SteerError, check, standing, told};
 use luthier_core::study::Study;
 use luthier_core::trial::TrialState;
 use play::{choice, float, on_scale, space};
@@ -380,4 +380,11 @@ fn every_trial_of_a_study_that_tunes_is_watched() {
         assert!(done.into_iter().all(|trial| trial.point.0[0] <= 0.5));
         check_log(&run);
     }
+}
+
+#[test]
+fn a_wish_to_go_back_is_told_in_the_unit_of_the_study() {
+    let back = |step| Steer::Back { trial: 3, step };
+    assert_eq!(told(&back(2), "epoch"), "back to epoch 2 of trial 3");
+    assert_eq!(told(&back(0), "epoch"), "back to the beginning");
 }

@@ -4,11 +4,12 @@ mod play;
 
 use luthier_core::convergence::{Course, Verdict, advice, verdict};
 use luthier_core::engine::{Done, Next, verify};
-use luthier_core::event::{Event, Outcome, SpaceEdit, Work};
+use luthier_core::event::{Decision, Event, Outcome, SpaceEdit, Work};
 use luthier_core::metric::{Direction, Metric};
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::spec::{Component, Convergence, Design, Limits, PolicySpec, Spec};
 use luthier_core::study::Study;
+use luthier_core::trial::Trial;
 use play::{Play, completed, failed, float, resolved, space};
 use serde::Deserialize;
 
@@ -168,7 +169,7 @@ fn a_plateau_ends_a_study_by_patience_alone() {
     let loss = |k: u32| if k < 30 { -f64::from(k) } else { -29.0 - 0.4 * f64::from(k - 29) / 100.0 };
     let done = play.run_out(|trial| completed(loss(trial.number)));
     let Done::Converged(Verdict::Plateau(advice)) = done else { panic!("ended with {done:?}") };
-    assert_eq!((advice.stalled, advice.finished), (15, 45));
+    assert_eq!((advice.stalled, advice.stopped), (15, 45));
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn nothing_ever_gained_ends_a_study_too() {
     for loss in [0.0, 1e300, -1e-300] {
         let done = until(Convergence::default()).run_out(|_| completed(loss));
         let Done::Converged(verdict) = done else { panic!("ended with {done:?}") };
-        assert!(verdict.advice().finished < 1000, "{verdict:?}");
+        assert!(verdict.advice().stopped < 1000, "{verdict:?}");
     }
 }
 
@@ -195,7 +196,7 @@ fn trials_without_a_value_count_and_gain_nothing() {
     }
     let [plain, thin] = [all(good.iter().copied()), thinned].map(|losses| played(&losses).study);
     let [a, b] = [&plain, &thin].map(|study| advice(study, &Convergence::default()).unwrap());
-    assert_eq!((a.finished, b.finished, a.progress), (40, 80, b.progress));
+    assert_eq!((a.stopped, b.stopped, a.progress), (40, 80, b.progress));
     assert!(b.chance < a.chance, "half as many values in 50 trials: {} against {}", b.chance, a.chance);
     // Pruned ones are like failed ones.
     let mut pruned = Play::new(spec());
@@ -343,6 +344,178 @@ fn a_course_kept_up_to_date_is_the_course_of_the_study() {
         kept.advance(&fresh.study);
         assert_eq!(kept.advice(&fresh.study, &rule), None);
     }
+}
+
+/// Plays one piece of work at a time until nothing more is started, or so many have been started; it reports at each step up to its budget
+/// and pauses there, or completes at the last. What `loss` says of (trial, replicate, step) is reported.
+fn by_steps(play: &mut Play, last: u64, most: usize, loss: impl Fn(&Trial, u16, u64) -> f64) -> Option<Next> {
+    'work: for _ in 0..most {
+        let work = match play.claim() {
+            Ok(work) => work,
+            Err(next) => return Some(next),
+        };
+        let piece = play.study.piece(work).unwrap();
+        let (from, until) = (piece.step(), piece.budget.unwrap_or(last).min(last));
+        for step in from + 1..=until {
+            let loss = loss(&play.study.trials()[work.trial as usize], work.replicate, step);
+            play.report(work, step, loss);
+            if let Some(verdict) = play.engine.judge(&play.study, work).unwrap() {
+                let Event::Judged { decision, .. } = &verdict else { panic!("no verdict: {verdict:?}") };
+                let stops = *decision == Decision::Stop;
+                play.add(verdict);
+                if stops {
+                    play.end(work, Outcome::Pruned);
+                } else {
+                    play.add(Event::Paused { work, step, seconds: 1.0 });
+                }
+                continue 'work;
+            }
+        }
+        if until < last {
+            play.add(Event::Paused { work, step: until, seconds: 1.0 });
+        } else {
+            let reached = loss(&play.study.trials()[work.trial as usize], work.replicate, last);
+            let objectives = play.study.metrics().objectives.len();
+            play.end(work, Outcome::Completed { values: vec![reached; objectives] });
+        }
+    }
+    None
+}
+
+fn by_rungs(mode: &str, last: u64, converged: Option<Convergence>) -> Spec {
+    let mut spec = spec();
+    spec.max_budget = Some(last);
+    spec.policy.scheduler = Component::named("asha").with("mode", mode);
+    spec.limits.converged = converged;
+    resolved(spec)
+}
+
+/// A trial that is paused has had its chance. Where nothing is ever gained, promoting ends a study after about as many trials as stopping does.
+#[test]
+fn trials_that_pause_count() {
+    let trials = |mode: &str| {
+        let mut play = Play::new(by_rungs(mode, 27, Some(Convergence::default())));
+        let done = by_steps(&mut play, 27, 3000, |_, _, _| 1.0);
+        let Some(Next::Done(Done::Converged(verdict))) = done else { panic!("{mode} ended with {done:?}") };
+        let trials = play.study.trials().len() as u64;
+        assert_eq!(verdict.advice().stopped, trials, "{mode}");
+        let found = play.verified();
+        assert!(found.disagreements.is_empty(), "{mode}: {:?}", found.disagreements);
+        assert_eq!(play.reopened().next(), play.next(), "{mode}");
+        play.engine.forget();
+        assert!(matches!(play.next(), Next::Done(Done::Converged(_))), "{mode}");
+        trials
+    };
+    let (stop, promote) = (trials("stop"), trials("promote"));
+    assert!((20..60).contains(&stop) && (20..60).contains(&promote), "{promote} trials, {stop} with stops");
+}
+
+/// A trial is counted at its first pause, and gains when it completes.
+#[test]
+fn a_paused_trial_counts_once_and_gains_when_it_completes() {
+    let mut play = Play::new(by_rungs("promote", 9, None));
+    let loss = |trial: &Trial, _: u16, step: u64| trial.point.0[0] + 1.0 / step as f64;
+    let (mut kept, rule, mut told) = (Course::default(), Convergence::default(), 0);
+    for _ in 0..300 {
+        let best = play.study.incumbent().map(|best| best.number);
+        assert_eq!(by_steps(&mut play, 9, 1, loss), None);
+        kept.advance(&play.study);
+        let found = kept.advice(&play.study, &rule);
+        assert_eq!(found, advice(&play.study, &rule));
+        let Some(found) = found else { continue };
+        told += 1;
+        let trials = play.study.trials();
+        let stopped = trials.iter().filter(|trial| trial.has_stopped()).count() as u64;
+        assert_eq!(found.stopped, stopped);
+        if play.study.incumbent().map(|best| best.number) != best {
+            assert_eq!(kept.advice(&play.study, &self::rule(50, 0.0)).unwrap().stalled, 0);
+        }
+        // As long as fewer than five have completed, the first values are what others had reached when they paused.
+        if play.study.tally().completed < 5 {
+            let best = play.study.incumbent().unwrap().values().unwrap()[0];
+            let reached =
+                |trial: &&Trial| trial.point.0[0] + 1.0 / *trial.pauses().last().unwrap_or(&9) as f64;
+            let mut first: Vec<f64> = trials
+                .iter()
+                .filter(|t| t.has_stopped())
+                .take(20)
+                .map(|t| match t.values() {
+                    Some(values) => values[0],
+                    None => reached(&t),
+                })
+                .collect();
+            first.sort_by(f64::total_cmp);
+            let n = first.len();
+            let median = (first[(n - 1) / 2] + first[n / 2]) / 2.0;
+            assert!((found.progress - (median - best)).abs() < 1e-12, "{found:?}");
+        }
+    }
+    assert!(told > 250 && play.study.tally().completed > 5, "told {told} times");
+}
+
+/// With several objectives, too, a study whose trials pause is told about long before twenty have completed.
+#[test]
+fn trials_that_pause_count_with_several_objectives() {
+    let mut spec = by_rungs("promote", 27, None);
+    spec.metrics.objectives.push(Metric { name: "size".into(), direction: Direction::Minimize });
+    let mut play = Play::new(resolved(spec));
+    let rule = Convergence::default();
+    let mut kept = Course::default();
+    for _ in 0..200 {
+        let Ok(work) = play.claim() else { panic!("nothing to run") };
+        let budget = play.study.piece(work).unwrap().budget.unwrap_or(27);
+        let [x, y] = [0, 1].map(|k| play.study.trials()[work.trial as usize].point.0[k]);
+        let values = [("loss".into(), x + 1.0 / budget as f64), ("size".into(), y)];
+        play.add(Event::Reported { work, step: budget, values: values.to_vec(), seconds: 1.0 });
+        if budget < 27 {
+            play.add(Event::Paused { work, step: budget, seconds: 1.0 });
+        } else {
+            play.end(work, Outcome::Completed { values: values.iter().map(|(_, value)| *value).collect() });
+        }
+        kept.advance(&play.study);
+        assert_eq!(kept.advice(&play.study, &rule), advice(&play.study, &rule));
+    }
+    let found = advice(&play.study, &rule).unwrap();
+    assert_eq!(found.stopped, play.study.trials().len() as u64);
+    assert!(play.study.tally().completed < 20 && found.progress > 0.0, "{found:?}");
+    play.add(Event::LimitsChanged(Limits { converged: Some(rule), ..Limits::default() }));
+    let done = by_steps(&mut play, 27, 3000, |_, _, _| 2.0);
+    assert!(matches!(done, Some(Next::Done(Done::Converged(_)))), "{done:?}");
+}
+
+/// Good defaults: nothing after the first trial wins a race to its end. What the others said before they were stopped tells what is typical.
+#[test]
+fn a_race_that_only_the_first_trial_completes_ends_too() {
+    let mut spec = spec().with_design(Design { folds: 5, seeds: 1, confirm: 0 });
+    spec.policy.scheduler = Component::named("race");
+    spec.limits.converged = Some(Convergence::default());
+    let mut play = Play::new(resolved(spec));
+    let loss = |trial: &Trial, replicate: u16, _: u64| {
+        let own = if trial.number == 0 { 0.0 } else { 1.0 + trial.point.0[0] };
+        own + 0.01 * uniform(u64::from(trial.number) * 5 + u64::from(replicate), 4)
+    };
+    let done = by_steps(&mut play, 1, 5000, loss);
+    let Some(Next::Done(Done::Converged(verdict))) = done else { panic!("ended with {done:?}") };
+    let (found, completed) = (verdict.advice(), play.study.tally().completed);
+    assert!(completed < 5, "{completed} completed");
+    assert!((20..300).contains(&found.stopped), "{found:?}");
+    // Typical is 1.5, the best 0.
+    assert!((found.progress - 1.5).abs() < 0.2, "{found:?}");
+    assert!(play.verified().disagreements.is_empty());
+}
+
+/// Members of a population pause and take each other's places; what counts is how many were started afresh.
+#[test]
+fn a_trial_in_the_place_of_another_is_none_of_its_own() {
+    let mut spec = spec();
+    spec.max_budget = Some(20);
+    spec.limits.trials = Some(8);
+    spec.policy.scheduler = Component::named("pbt").with("population", 8).with("interval", 2);
+    let mut play = Play::new(resolved(spec));
+    let done = by_steps(&mut play, 20, 5000, |trial, _, step| trial.point.0[0] / step as f64);
+    assert_eq!(done, Some(Next::Done(Done::Trials(8))));
+    assert!(play.study.trials().len() > 8, "nobody made way");
+    assert_eq!(advice(&play.study, &Convergence::default()).unwrap().stopped, 8);
 }
 
 #[test]

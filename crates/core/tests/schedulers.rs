@@ -1314,7 +1314,7 @@ fn a_forecast_stops_what_will_hardly_become_the_best_and_says_how_likely_that_is
     assert_eq!(
         hand.report(5, 1, Some(1.05)).as_deref(),
         Some(
-            "at step 1: by what 4 trials gained from there on, its chance to become the best is 0.2 at most"
+            "at step 1: by what 4 trials gained from there on, its chance to become the best is 20 % at most"
         )
     );
     // Step 3 is no power of two, step 4 is.

@@ -311,7 +311,7 @@ impl Study {
     }
 
     /// What more trials might gain: a dict with `trials` (how many more), `chance` of a gain of more than `epsilon` among them, `regret` (what ten
-    /// times the trials would gain), `stalled` (trials since the last gain), `progress`, `noise`, `finished` and `text`; None before there is
+    /// times the trials would gain), `stalled` (trials since the last gain), `progress`, `noise`, `stopped` (trials paused or over) and `text`; None before there is
     /// enough to go by. By the study's limit `converged`, or the usual rule; `trials` and `epsilon` are others.
     #[pyo3(signature = (trials=None, epsilon=None))]
     fn advice<'py>(

@@ -58,6 +58,43 @@ fn the_flag_takes_a_number_of_trials_as_a_bound() {
     assert!(out.out.contains(&again) && !out.out.contains("--until"), "{}", out.out);
 }
 
+/// A command that goes on from its checkpoint, which holds nothing, and never gains; `named` is what else its environment has.
+fn by_rungs(head: &str, named: &str) -> Bench {
+    let script = "s=$((${LUTHIER_STEP:-0} + 1)); while [ $s -le @budget@ ]; do echo \"{\\\"step\\\":$s,\\\"loss\\\":1}\"; s=$((s + 1)); done";
+    let text = study(head, script, "").replace("@budget@", "{budget}");
+    let text = text.replace("\"run_all\"", "{ name = \"asha\", mode = \"promote\" }");
+    // Who names the checkpoint can go on from it.
+    let env = format!("[command]\nenv = {{ KEPT = \"{{checkpoint}}\"{named} }}");
+    Bench::with_study(&text.replace("[command]", &env))
+}
+
+#[test]
+fn trials_that_pause_bring_a_study_to_its_end() {
+    let bench = by_rungs("budget.max = 27", "");
+    let out = bench.ok(&["tune", "--until-converged"]).out;
+    assert!(out.contains("\nstopped: another 50 trials had a chance of "), "{out}");
+    let trials = bench.trials().len();
+    assert!((20..60).contains(&trials), "{trials} trials");
+    // Twice as many as were started, of which most are paused.
+    let again = format!("to continue: luthier tune study.toml --trials {}", 2 * trials);
+    assert!(out.contains(&again) && out.contains(" paused"), "{out}");
+    bench.ok(&["verify"]);
+    bench.ok(&["tune", "--quiet", "--trials", &(trials + 3).to_string()]);
+    assert_eq!(bench.trials().len(), trials + 3);
+}
+
+#[test]
+fn counts_are_of_trials_and_not_of_their_replicates() {
+    let bench = by_rungs("trials = 6\nbudget.max = 9\nreplicates.folds = 3", ", FOLD = \"{fold}\"");
+    let out = bench.ok(&["tune"]).out;
+    let json: Value = serde_json::from_str(&bench.ok(&["show", "--json"]).out).expect("JSON");
+    let states = &json["trials_by_state"];
+    let count = |state: &str| states[state].as_u64().unwrap();
+    assert_eq!(count("completed") + count("paused"), 6, "{states}");
+    let told = format!("best of {} completed, {} paused\n", count("completed"), count("paused"));
+    assert!(count("paused") > 0 && out.contains(&told), "{out}");
+}
+
 #[test]
 fn plain_progress_tells_the_chance_now_and_then() {
     let bench = bench("trials = 45", "");

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::wrapped::{Inner, Wrapped};
-use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, with_sibling};
+use super::{Allowance, Assignment, Scheduler, Verdict, latest, with_sibling};
 use crate::event::{Decision, Outcome, Work};
+use crate::figures::percent;
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure, written};
 use crate::rng::Rng;
@@ -157,7 +158,7 @@ impl Forecaster {
             Verdict::stop(format!(
                 "at step {step}: by what {} trials gained from there on, its chance to become the best is {} at most",
                 near.len(),
-                figure(chance)
+                percent(chance)
             ))
         })
     }

@@ -313,9 +313,9 @@ fn when(study: &Study, now: &Standing) -> String {
 }
 
 fn steer(turn: &mut Turn<'_>, wish: Steer) -> anyhow::Result<String> {
-    let text = told(&wish);
-    turn.steer(wish.clone())?;
     let unit = safe(&turn.study().metrics().step);
+    let text = told(&wish, &unit);
+    turn.steer(wish.clone())?;
     Ok(match wish {
         Steer::Pause => format!("pausing at the end of this {unit}; `go` goes on"),
         Steer::Go => "going on".into(),

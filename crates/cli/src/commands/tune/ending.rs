@@ -17,7 +17,7 @@ use crate::report::{self, told_end};
 pub(super) fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Ran { session, kind, end, target, folder, .. } = ran;
     let study = session.study();
-    let again = continuation(end, target, arguments);
+    let again = continuation(end, study.roots(), target, arguments);
     let mut result = report::study_json(study, &session.place());
     let mut text = String::new();
     let mut has_model = true;
@@ -100,13 +100,14 @@ fn last_failure(study: &Study) -> String {
 
 /// The command that continues a run of `--nested`.
 pub(super) fn nested_continuation(arguments: &Arguments) -> anyhow::Result<String> {
-    Ok(continuation(&End::Stopped, &Target::find(arguments)?, arguments))
+    Ok(continuation(&End::Stopped, 0, &Target::find(arguments)?, arguments))
 }
 
-/// The command that continues the study; with more trials if those asked for are done.
-fn continuation(end: &End, target: &Target, arguments: &Arguments) -> String {
+/// The command that continues the study, of which so many trials have been started; with more trials if those asked for are done.
+fn continuation(end: &End, started: u64, target: &Target, arguments: &Arguments) -> String {
     let has_converged = match end {
-        End::Done(Done::Converged(verdict)) => Some(verdict.advice().finished),
+        // A limit of trials is one of those started, paused ones included.
+        End::Done(Done::Converged(_)) => Some(started),
         End::Done(_) | End::Stopped | End::Limit | End::NotStarted { .. } => None,
     };
     let mut command = format!("luthier tune {}", quoted(&arguments.file));
