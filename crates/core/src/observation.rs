@@ -150,13 +150,12 @@ fn said(
 /// breaks the constraints of the metrics.
 pub(crate) fn reached(study: &Study, stop: &Stop) -> Option<Vec<f64>> {
     let trial = &study.trials()[stop.trial as usize];
-    let (losses, violation) = match stop.paused_at {
-        Some(step) => (so_far(study, trial, step).0, broken(&constraints(study, trial, step))),
-        None => {
-            let estimates = study.estimates(trial);
-            let (losses, _) = said(study, trial, standing(trial, &estimates), &estimates);
-            (losses, study.violation(trial))
-        }
+    let (losses, violation) = if let Some(step) = stop.paused_at {
+        (so_far(study, trial, step).0, broken(&constraints(study, trial, step)))
+    } else {
+        let estimates = study.estimates(trial);
+        let (losses, _) = said(study, trial, standing(trial, &estimates), &estimates);
+        (losses, study.violation(trial))
     };
     let is_known =
         losses.len() == study.metrics().objectives.len() && !losses.iter().any(|loss| loss.is_nan());

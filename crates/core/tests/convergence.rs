@@ -446,7 +446,7 @@ fn a_paused_trial_counts_once_and_gains_when_it_completes() {
                 .collect();
             first.sort_by(f64::total_cmp);
             let n = first.len();
-            let median = (first[(n - 1) / 2] + first[n / 2]) / 2.0;
+            let median = f64::midpoint(first[(n - 1) / 2], first[n / 2]);
             assert!((found.progress - (median - best)).abs() < 1e-12, "{found:?}");
         }
     }

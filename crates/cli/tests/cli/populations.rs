@@ -96,11 +96,9 @@ fn a_population_of_commands_with_a_quota_of_nothing_fails_nobody() {
         let count = |state: &str| states.iter().filter(|other| **other == state).count();
         assert_eq!((count("completed"), count("failed")), (6, 0), "{states:?}");
         assert!(check_sums(&bench) >= 2, "{states:?}");
-        let anew = bench
-            .events()
-            .iter()
-            .filter(|(_, event)| matches!(event, Event::Noted { key, .. } if &**key == "begins anew"));
-        assert!(anew.count() > 2);
+        let events = bench.events();
+        let is_anew = |event: &Event| matches!(event, Event::Noted { key, .. } if &**key == "begins anew");
+        assert!(events.iter().filter(|(_, event)| is_anew(event)).count() > 2);
         let folders =
             || fs::read_dir(bench.path("study.trials")).unwrap().flatten().map(|trial| trial.path());
         let left = |name: &str| folders().filter(|trial| trial.join(name).exists()).count();

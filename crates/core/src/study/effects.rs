@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn a_bad_trial_does_not_lend_its_noise_to_good_ones() {
         let bad = [9.433, 1.7131, 3.3228, 26.388, 9.4074];
-        let good = [0.16682, 0.097188, 0.14302, 0.16516, 0.16861];
+        let good = [0.1668, 0.097_188, 0.14302, 0.16516, 0.16861];
         let others = [[0.17, 0.12, 0.15, 0.18, 0.16], [0.2, 0.13, 0.14, 0.18, 0.19]];
         let effects = of(&[&bad, &others[0], &others[1], &good]);
         let of_good = effects.estimate(0, 3, &numbered(&good)).unwrap();
