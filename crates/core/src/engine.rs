@@ -143,12 +143,18 @@ impl Engine {
         if let Some(&work) = study.waiting().first() {
             return Ok(Next::Claim(work));
         }
-        if let Some(done) = limit_reached(study).or_else(|| self.converged(study)) {
+        if let Some(done) = limit_reached(study) {
             return Ok(Next::Done(done));
+        }
+        let converged = self.converged(study);
+        // Nothing more would be gained, but of the best it may not be known which it is.
+        if let Some(done) = converged.as_ref().filter(|_| !self.scheduler.measures_again()) {
+            return Ok(Next::Done(done.clone()));
         }
         let limit = study.spec().limits.trials;
         let started = study.roots();
-        let allowance = Allowance { may_start: limit.is_none_or(|limit| started < limit) };
+        let may_start = converged.is_none() && limit.is_none_or(|limit| started < limit);
+        let allowance = Allowance { may_start };
         let mut rng =
             Rng::stream(study.spec().seed, study.trials().len() as u64, Purpose::Scheduler, u64::MAX);
         let assignment = self.scheduler.assign(study, allowance, &mut self.scheduler_memo, &mut rng);
@@ -166,8 +172,8 @@ impl Engine {
                 return Ok(Next::Decide(decided(study, assignment)));
             }
             Assignment::Start { .. } | Assignment::Done => {
-                let trials = limit.filter(|_| !allowance.may_start).map(Done::Trials);
-                return Ok(Next::Done(trials.unwrap_or(Done::Scheduler)));
+                let trials = || limit.filter(|_| !allowance.may_start).map(Done::Trials);
+                return Ok(Next::Done(converged.or_else(trials).unwrap_or(Done::Scheduler)));
             }
         };
         let allowance = Allowance { may_start: false };

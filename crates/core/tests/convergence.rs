@@ -486,7 +486,7 @@ fn trials_that_pause_count_with_several_objectives() {
 /// Good defaults: nothing after the first trial wins a race to its end. What the others said before they were stopped tells what is typical.
 #[test]
 fn a_race_that_only_the_first_trial_completes_ends_too() {
-    let mut spec = spec().with_design(Design { folds: 5, seeds: 1, confirm: 0 });
+    let mut spec = spec().with_design(Design { folds: 5, seeds: 1, confirm: 1 });
     spec.policy.scheduler = Component::named("race");
     spec.limits.converged = Some(Convergence::default());
     let mut play = Play::new(resolved(spec));
@@ -501,6 +501,7 @@ fn a_race_that_only_the_first_trial_completes_ends_too() {
     assert!((20..300).contains(&found.stopped), "{found:?}");
     // Typical is 1.5, the best 0.
     assert!((found.progress - 1.5).abs() < 0.2, "{found:?}");
+    assert!(play.study.incumbent().unwrap().is_confirmed(), "the best is measured again before it ends");
     assert!(play.verified().disagreements.is_empty());
 }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::support::{Bench, eventually};
 
 /// Adds `x` to what it has at each step, saves that and says it. It counts from 1 and goes to the budget. What it said and
-/// nobody wrote down, because the tuner was killed, it says again.
-const ADDS: &str = r#"step=$LUTHIER_STEP; sum=0
+/// nobody wrote down, because the tuner was killed, it says again; without a checkpoint it begins from the start.
+const ADDS: &str = r#"step=0; sum=0
 say() { echo "{\"step\": $1, \"score\": $2}"; }
 [ -f "$LUTHIER_CHECKPOINT/state" ] && read step sum < "$LUTHIER_CHECKPOINT/state"
 for unheard in $(seq $((LUTHIER_STEP + 1)) "$step"); do say $(cat "$LUTHIER_CHECKPOINT/at-$unheard"); done

@@ -117,6 +117,10 @@ impl Scheduler for Forecaster {
         self.inner.branches()
     }
 
+    fn measures_again(&self) -> bool {
+        self.inner.measures_again()
+    }
+
     fn opening(&self, study: &Study) -> Option<u16> {
         self.inner.opening(study)
     }

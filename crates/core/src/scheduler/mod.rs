@@ -165,6 +165,11 @@ pub trait Scheduler: Send + Sync {
         None
     }
 
+    /// Whether the best trials are measured again once no more are started, which then happens after a study has converged too.
+    fn measures_again(&self) -> bool {
+        false
+    }
+
     /// Whether trials run to their end unless [`Scheduler::judge`] stops them: it never pauses one or holds a part of it.
     fn only_judges(&self) -> bool {
         false

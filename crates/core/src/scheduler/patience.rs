@@ -86,6 +86,10 @@ impl Scheduler for Patient {
         self.inner.as_ref().is_some_and(|inner| inner.branches())
     }
 
+    fn measures_again(&self) -> bool {
+        self.inner.measures_again()
+    }
+
     fn opening(&self, study: &Study) -> Option<u16> {
         self.inner.as_ref()?.opening(study)
     }

@@ -159,6 +159,10 @@ impl Scheduler for Race {
         (!is_first).then_some(self.first)
     }
 
+    fn measures_again(&self) -> bool {
+        true
+    }
+
     fn check(&self, spec: &Spec) -> Result<(), String> {
         if spec.metrics.objectives.len() > 1 {
             return Err("trials race by one metric, and the study has several; take another scheduler".into());
