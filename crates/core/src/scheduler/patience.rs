@@ -87,7 +87,7 @@ impl Scheduler for Patient {
     }
 
     fn measures_again(&self) -> bool {
-        self.inner.measures_again()
+        self.inner.as_ref().is_some_and(|inner| inner.measures_again())
     }
 
     fn opening(&self, study: &Study) -> Option<u16> {
