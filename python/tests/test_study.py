@@ -36,7 +36,7 @@ def test_every_sampler_is_asked_and_told(sampler, space, objective):
 # A race compares folds, not steps; see test_a_race_stops_trials_after_some_folds.
 @pytest.mark.parametrize("scheduler", [name for name, *_ in luthier.schedulers() if name != "race"])
 def test_every_scheduler_judges_curves(scheduler):
-    options = {"threshold": {"upper": 3.0}}.get(scheduler, {})
+    options = {"threshold": {"upper": 3.0}, "forecast": {"min_trials": 4, "chance": 0.21}}.get(scheduler, {})
     study = luthier.Study(X, sampler="random", scheduler=(scheduler, options), max_budget=9, trials=20)
     ends = set()
     while (trial := study.ask()) is not None:
