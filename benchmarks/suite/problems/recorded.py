@@ -200,9 +200,10 @@ class Curves(Nearest):
             objectives=objective("valid_loss", "min"),
             fidelity={"name": "point", "type": "int", "low": 1, "high": 51, "continues": True},
         )
-        columns = list(configs.T)
-        columns[1], columns[2] = 1.0 - columns[1], 1.0 - columns[2]
-        self.keep_rows(columns)
+        # The values of each parameter of the space in every run.
+        self.columns = list(configs.T)
+        self.columns[1], self.columns[2] = 1.0 - self.columns[1], 1.0 - self.columns[2]
+        self.keep_rows(self.columns)
         untrained = float(np.nanmedian(losses[:, 0]))
         self.losses = np.minimum(np.nan_to_num(losses, nan=untrained, posinf=untrained), untrained)
 

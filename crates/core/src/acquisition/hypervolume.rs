@@ -6,7 +6,7 @@
 //! it has a slope where the gain itself would vanish (Ament et al. 2023, arXiv:2310.20708).
 
 use super::expected_improvement::LogExpectedImprovement;
-use super::{Acquisition, Partials, Worth};
+use super::{Acquisition, LogSum, Partials, Worth, beliefs, chained, log_sum};
 use crate::surrogate::{Belief, Surrogate};
 
 /// ln of the expected gain in the volume that is dominated and better than a reference point.
@@ -58,34 +58,13 @@ impl<'a> LogHypervolumeImprovement<'a> {
     /// The value for one belief per objective, and its change by their means and deviations.
     pub fn partials(&self, beliefs: &[Belief]) -> (f64, Vec<Partials>) {
         let tables: Vec<Vec<Partials>> = self.tables(beliefs);
-        let mut total = vec![Partials { value: 0.0, mean: 0.0, deviation: 0.0 }; beliefs.len()];
-        let (mut most, mut sum) = (f64::NEG_INFINITY, 0.0);
+        let mut total = LogSum::new(beliefs.len());
         for sides in &self.boxes {
             let parts: Vec<Partials> =
                 sides.iter().zip(&tables).map(|(side, table)| side_partials(*side, table)).collect();
-            let log: f64 = parts.iter().map(|part| part.value).sum();
-            if log == f64::NEG_INFINITY || log.is_nan() {
-                continue;
-            }
-            if log > most {
-                let shrink = (most - log).exp();
-                sum *= shrink;
-                for t in &mut total {
-                    (t.mean, t.deviation) = (t.mean * shrink, t.deviation * shrink);
-                }
-                most = log;
-            }
-            let weight = (log - most).exp();
-            sum += weight;
-            for (t, part) in total.iter_mut().zip(&parts) {
-                t.mean += weight * part.mean;
-                t.deviation += weight * part.deviation;
-            }
+            total.add(parts.iter().map(|part| part.value).sum(), &parts);
         }
-        for t in &mut total {
-            (t.mean, t.deviation) = (t.mean / sum, t.deviation / sum);
-        }
-        (most + sum.ln(), total)
+        total.total()
     }
 
     /// The value for one belief per objective.
@@ -105,11 +84,7 @@ impl<'a> LogHypervolumeImprovement<'a> {
             sides.iter().zip(&tables).map(|(s, table)| side(*s, table)).sum()
         };
         let logs: Vec<f64> = self.boxes.iter().map(log).filter(|log| !log.is_nan()).collect();
-        let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if most == f64::NEG_INFINITY {
-            return most;
-        }
-        most + logs.iter().map(|log| (log - most).exp()).sum::<f64>().ln()
+        log_sum(&logs)
     }
 
     /// ln ψ and its slopes at every bound of every objective.
@@ -128,22 +103,11 @@ impl Acquisition for LogHypervolumeImprovement<'_> {
     }
 
     fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
-        let columns: Vec<Vec<Belief>> = self.surrogates.iter().map(|model| model.beliefs(units)).collect();
-        let row = |k: usize| -> Vec<Belief> { columns.iter().map(|column| column[k]).collect() };
-        (0..units.len()).map(|k| self.worth(&row(k))).collect()
+        beliefs(&self.surrogates, units).iter().map(|row| self.worth(row)).collect()
     }
 
     fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
-        let slopes = self.surrogates.iter().map(|model| model.slope(unit)).collect::<Option<Vec<_>>>()?;
-        let beliefs: Vec<Belief> = slopes.iter().map(|slope| slope.belief).collect();
-        let (value, by) = self.partials(&beliefs);
-        let mut total = vec![0.0; unit.len()];
-        for (slope, by) in slopes.iter().zip(&by) {
-            for (k, t) in total.iter_mut().enumerate() {
-                *t += by.mean * slope.mean[k] + by.deviation * slope.deviation[k];
-            }
-        }
-        Some((value, total))
+        chained(&self.surrogates, unit, |beliefs| self.partials(beliefs))
     }
 }
 

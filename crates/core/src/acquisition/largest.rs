@@ -11,7 +11,7 @@
 //! expected improvement on m that counts nothing below 0.
 
 use super::probability::LogImprovementProbability;
-use super::{Acquisition, Partials, Worth};
+use super::{Acquisition, LogSum, Partials, Worth, beliefs, chained, log_sum};
 use crate::surrogate::{Belief, Surrogate};
 
 /// One of the quantities.
@@ -56,8 +56,8 @@ impl<'a> LogLargestReduction<'a> {
         Self { quantities, nodes }
     }
 
-    fn beliefs(&self, unit: &[f64]) -> Vec<Belief> {
-        self.quantities.iter().map(|quantity| quantity.surrogate.belief(unit)).collect()
+    fn surrogates(&self) -> Vec<&'a dyn Surrogate> {
+        self.quantities.iter().map(|quantity| quantity.surrogate).collect()
     }
 
     /// The value for one belief per quantity.
@@ -69,65 +69,34 @@ impl<'a> LogLargestReduction<'a> {
             };
             weight + pairs().map(within).sum::<f64>()
         });
-        let logs: Vec<f64> = logs.collect();
-        let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if most == f64::NEG_INFINITY {
-            return most;
-        }
-        most + logs.iter().map(|log| (log - most).exp()).sum::<f64>().ln()
+        log_sum(&logs.collect::<Vec<f64>>())
     }
 
     /// The value for one belief per quantity, and its change by their means and deviations.
     pub fn partials(&self, beliefs: &[Belief]) -> (f64, Vec<Partials>) {
-        let at = |(t, weight): &(f64, f64)| {
+        let mut total = LogSum::new(beliefs.len());
+        for (t, weight) in &self.nodes {
             let within = |(quantity, belief): (&Quantity, &Belief)| {
                 LogImprovementProbability { target: quantity.zero + quantity.unit * t }.partials(*belief)
             };
             let parts: Vec<Partials> = self.quantities.iter().zip(beliefs).map(within).collect();
-            (weight + parts.iter().map(|part| part.value).sum::<f64>(), parts)
-        };
-        let nodes: Vec<(f64, Vec<Partials>)> = self.nodes.iter().map(at).collect();
-        let most = nodes.iter().map(|node| node.0).fold(f64::NEG_INFINITY, f64::max);
-        let mut total = vec![Partials { value: 0.0, mean: 0.0, deviation: 0.0 }; beliefs.len()];
-        let mut sum = 0.0;
-        for (log, parts) in &nodes {
-            let share = (log - most).exp();
-            sum += share;
-            for (total, part) in total.iter_mut().zip(parts) {
-                total.mean += share * part.mean;
-                total.deviation += share * part.deviation;
-            }
+            total.add(weight + parts.iter().map(|part| part.value).sum::<f64>(), &parts);
         }
-        for total in &mut total {
-            (total.mean, total.deviation) = (total.mean / sum, total.deviation / sum);
-        }
-        (most + sum.ln(), total)
+        total.total()
     }
 }
 
 impl Acquisition for LogLargestReduction<'_> {
     fn value(&self, unit: &[f64]) -> f64 {
-        self.worth(&self.beliefs(unit))
+        let beliefs: Vec<Belief> = self.surrogates().iter().map(|model| model.belief(unit)).collect();
+        self.worth(&beliefs)
     }
 
     fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
-        let columns: Vec<Vec<Belief>> =
-            self.quantities.iter().map(|quantity| quantity.surrogate.beliefs(units)).collect();
-        let row = |k: usize| -> Vec<Belief> { columns.iter().map(|column| column[k]).collect() };
-        (0..units.len()).map(|k| self.worth(&row(k))).collect()
+        beliefs(&self.surrogates(), units).iter().map(|row| self.worth(row)).collect()
     }
 
     fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
-        let slopes =
-            self.quantities.iter().map(|one| one.surrogate.slope(unit)).collect::<Option<Vec<_>>>()?;
-        let beliefs: Vec<Belief> = slopes.iter().map(|slope| slope.belief).collect();
-        let (value, by) = self.partials(&beliefs);
-        let mut total = vec![0.0; unit.len()];
-        for (slope, by) in slopes.iter().zip(&by) {
-            for (k, t) in total.iter_mut().enumerate() {
-                *t += by.mean * slope.mean[k] + by.deviation * slope.deviation[k];
-            }
-        }
-        Some((value, total))
+        chained(&self.surrogates(), unit, |beliefs| self.partials(beliefs))
     }
 }

@@ -60,6 +60,85 @@ pub struct Partials {
     pub deviation: f64,
 }
 
+/// ln Σ exp vₖ; −∞ of no values.
+fn log_sum(logs: &[f64]) -> f64 {
+    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY {
+        return most;
+    }
+    most + logs.iter().map(|log| (log - most).exp()).sum::<f64>().ln()
+}
+
+/// ln Σ exp vₖ with its slopes by the means and deviations of several beliefs, a value at a time.
+struct LogSum {
+    most: f64,
+    /// Σ exp (vₖ − most), and as many times the slopes.
+    sum: f64,
+    slopes: Vec<Partials>,
+}
+
+impl LogSum {
+    fn new(beliefs: usize) -> Self {
+        let slopes = vec![Partials { value: 0.0, mean: 0.0, deviation: 0.0 }; beliefs];
+        Self { most: f64::NEG_INFINITY, sum: 0.0, slopes }
+    }
+
+    /// Adds a value that is the sum of one part per belief; what is nothing, or unknown, adds nothing.
+    fn add(&mut self, log: f64, parts: &[Partials]) {
+        if log == f64::NEG_INFINITY || log.is_nan() {
+            return;
+        }
+        if log > self.most {
+            let shrink = (self.most - log).exp();
+            self.sum *= shrink;
+            for slope in &mut self.slopes {
+                (slope.mean, slope.deviation) = (slope.mean * shrink, slope.deviation * shrink);
+            }
+            self.most = log;
+        }
+        let weight = (log - self.most).exp();
+        self.sum += weight;
+        for (slope, part) in self.slopes.iter_mut().zip(parts) {
+            slope.mean += weight * part.mean;
+            slope.deviation += weight * part.deviation;
+        }
+    }
+
+    /// The logarithm, and per belief its slopes; level at −∞ where nothing was added.
+    fn total(mut self) -> (f64, Vec<Partials>) {
+        if self.sum > 0.0 {
+            for slope in &mut self.slopes {
+                (slope.mean, slope.deviation) = (slope.mean / self.sum, slope.deviation / self.sum);
+            }
+        }
+        (self.most + self.sum.ln(), self.slopes)
+    }
+}
+
+/// What several surrogates believe at each of some points: a row per point.
+fn beliefs(surrogates: &[&dyn Surrogate], units: &[Vec<f64>]) -> Vec<Vec<Belief>> {
+    let columns: Vec<Vec<Belief>> = surrogates.iter().map(|model| model.beliefs(units)).collect();
+    (0..units.len()).map(|k| columns.iter().map(|column| column[k]).collect()).collect()
+}
+
+/// The value and slope by each unit coordinate of what depends on several surrogates' beliefs: the chain rule.
+fn chained(
+    surrogates: &[&dyn Surrogate],
+    unit: &[f64],
+    partials: impl FnOnce(&[Belief]) -> (f64, Vec<Partials>),
+) -> Option<(f64, Vec<f64>)> {
+    let slopes = surrogates.iter().map(|model| model.slope(unit)).collect::<Option<Vec<_>>>()?;
+    let beliefs: Vec<Belief> = slopes.iter().map(|slope| slope.belief).collect();
+    let (value, by) = partials(&beliefs);
+    let mut total = vec![0.0; unit.len()];
+    for (slope, by) in slopes.iter().zip(&by) {
+        for (k, t) in total.iter_mut().enumerate() {
+            *t += by.mean * slope.mean[k] + by.deviation * slope.deviation[k];
+        }
+    }
+    Some((value, total))
+}
+
 /// A [`Worth`] as a function of the point, through a surrogate's beliefs.
 #[derive(Clone, Copy)]
 pub struct Over<'a, W> {

@@ -7,7 +7,7 @@
 //! noise).
 
 use super::expected_improvement::LogExpectedImprovement;
-use super::{Partials, Worth};
+use super::{LogSum, Partials, Worth};
 use crate::surrogate::{Belief, Surrogate};
 
 /// ln of the mean of the expected improvements over several possible best losses.
@@ -23,18 +23,13 @@ impl Worth for NoisyLogExpectedImprovement {
     }
 
     fn partials(&self, belief: Belief) -> Partials {
-        let parts: Vec<Partials> =
-            self.bests.iter().map(|best| LogExpectedImprovement { best: *best }.partials(belief)).collect();
-        let most = parts.iter().map(|part| part.value).fold(f64::NEG_INFINITY, f64::max);
-        let (mut sum, mut mean, mut deviation) = (0.0, 0.0, 0.0);
-        for part in &parts {
-            let weight = (part.value - most).exp();
-            sum += weight;
-            mean += weight * part.mean;
-            deviation += weight * part.deviation;
+        let mut total = LogSum::new(1);
+        for best in &self.bests {
+            let part = LogExpectedImprovement { best: *best }.partials(belief);
+            total.add(part.value, &[part]);
         }
-        let value = most + (sum / parts.len() as f64).ln();
-        Partials { value, mean: mean / sum, deviation: deviation / sum }
+        let (sum, slopes) = total.total();
+        Partials { value: sum - (self.bests.len() as f64).ln(), ..slopes[0] }
     }
 }
 

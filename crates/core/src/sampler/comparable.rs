@@ -65,9 +65,9 @@ fn column(study: &Study, rows: &[Observation], objective: usize) -> Vec<Comparab
         let step = rows[order[at]].step;
         let rung: Vec<usize> = order[at..].iter().copied().take_while(|k| rows[*k].step == step).collect();
         let pairs = measures(study, &deep, step, objective);
-        let error = wrong_by(&pairs);
+        let (ranks, error) = (ranks(&pairs), wrong_by(&pairs));
         for &k in &rung {
-            losses[k] = Comparable { loss: placed(rows[k].losses[objective], &pairs), error };
+            losses[k] = Comparable { loss: ranks.end_of(rows[k].losses[objective], Ahead::IsLost), error };
         }
         deep.extend(rung.iter().map(|k| Deep { trial: rows[*k].trial, step, end: losses[*k] }));
         at += rung.len();
@@ -83,7 +83,6 @@ fn final_loss(row: &Observation, objective: usize) -> f64 {
 }
 
 /// A loss at some step, and what became of it.
-#[derive(Clone, Copy)]
 struct Pair {
     then: f64,
     end: Comparable,
@@ -126,29 +125,56 @@ fn wrong_by(pairs: &[Pair]) -> f64 {
     }
     let tried = &pairs[..pairs.len().min(TRIED)];
     let without = |k: usize| {
-        let others: Vec<Pair> = tried[..k].iter().chain(&tried[k + 1..]).copied().collect();
-        (placed(tried[k].then, &others) - tried[k].end.loss).abs()
+        let others = ranks(tried[..k].iter().chain(&tried[k + 1..]));
+        (others.end_of(tried[k].then, Ahead::IsLost) - tried[k].end.loss).abs()
     };
     (doubt + (DEVIATION_BY_MEDIAN * median((0..tried.len()).map(without).collect())).powi(2)).sqrt()
 }
 
-/// The final loss that belongs to the rank of `loss` among those of the pairs.
-fn placed(loss: f64, pairs: &[Pair]) -> f64 {
-    if pairs.is_empty() {
-        return loss;
+fn ranks<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> Ranks {
+    Ranks::of(pairs.into_iter().map(|pair| (pair.then, pair.end.loss)))
+}
+
+/// What becomes of a loss that is better than those of all trials that went further.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Ahead {
+    /// It ends better than their best by as much.
+    Stays,
+    /// It ends as their best; nothing better has been seen.
+    IsLost,
+}
+
+/// Losses that trials had at some step and those they came to, each in order.
+pub(super) struct Ranks {
+    then: Vec<f64>,
+    end: Vec<f64>,
+}
+
+impl Ranks {
+    /// From the loss at the step and the one at the end of each trial.
+    pub(super) fn of(pairs: impl Iterator<Item = (f64, f64)>) -> Self {
+        let (mut then, mut end): (Vec<f64>, Vec<f64>) = pairs.unzip();
+        then.sort_by(f64::total_cmp);
+        end.sort_by(f64::total_cmp);
+        Self { then, end }
     }
-    let mut then: Vec<f64> = pairs.iter().map(|pair| pair.then).collect();
-    let mut last: Vec<f64> = pairs.iter().map(|pair| pair.end.loss).collect();
-    then.sort_by(f64::total_cmp);
-    last.sort_by(f64::total_cmp);
-    let (better, n) = (then.partition_point(|x| *x < loss), then.len());
-    match better {
-        0 => last[0],
-        better if better == n => last[n - 1] + (loss - then[n - 1]),
-        better => {
-            let (low, high) = (then[better - 1], then[better]);
-            let share = if high > low { (loss - low) / (high - low) } else { 0.5 };
-            last[better - 1] + share * (last[better] - last[better - 1])
+
+    /// The end that belongs to the rank of `loss` at the step; the loss itself where there are no trials.
+    pub(super) fn end_of(&self, loss: f64, ahead: Ahead) -> f64 {
+        let Self { then, end } = self;
+        let (below, n) = (then.partition_point(|x| *x < loss), then.len());
+        if n == 0 {
+            return loss;
+        }
+        match below {
+            0 if ahead == Ahead::Stays => end[0] - (then[0] - loss),
+            0 => end[0],
+            below if below == n => end[n - 1] + (loss - then[n - 1]),
+            below => {
+                let (low, high) = (then[below - 1], then[below]);
+                let share = if high > low { (loss - low) / (high - low) } else { 0.5 };
+                end[below - 1] + share * (end[below] - end[below - 1])
+            }
         }
     }
 }
@@ -159,11 +185,20 @@ mod tests {
 
     #[test]
     fn a_rank_at_a_step_becomes_that_rank_at_the_end() {
-        let pairs = [(0.5, 0.1), (0.6, 0.3), (0.9, 0.2)];
-        let pairs = pairs.map(|(then, loss)| Pair { then, end: Comparable { loss, error: 0.0 } });
+        let ranks = Ranks::of([(0.5, 0.1), (0.6, 0.3), (0.9, 0.2)].into_iter());
         for (loss, expected) in [(0.4, 0.1), (0.6, 0.2), (0.55, 0.15), (0.75, 0.25), (1.1, 0.5)] {
-            assert!((placed(loss, &pairs) - expected).abs() < 1e-12, "{loss}");
+            assert!((ranks.end_of(loss, Ahead::IsLost) - expected).abs() < 1e-12, "{loss}");
         }
-        assert_eq!(placed(0.7, &[]), 0.7);
+        assert_eq!(Ranks::of([].into_iter()).end_of(0.7, Ahead::IsLost), 0.7);
+    }
+
+    #[test]
+    fn beyond_the_best_and_the_worst_a_loss_keeps_its_distance() {
+        let ranks = Ranks::of([(0.5, 0.1), (0.6, 0.2), (0.9, 0.3)].into_iter());
+        for (loss, expected) in [(0.4, 0.0), (0.6, 0.2), (0.55, 0.15), (0.75, 0.25), (1.1, 0.5)] {
+            assert!((ranks.end_of(loss, Ahead::Stays) - expected).abs() < 1e-12, "{loss}");
+        }
+        assert_eq!(ranks.end_of(0.4, Ahead::IsLost), 0.1);
+        assert_eq!(Ranks::of([].into_iter()).end_of(0.7, Ahead::Stays), 0.7);
     }
 }

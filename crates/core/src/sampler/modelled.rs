@@ -55,15 +55,14 @@ pub(super) fn speaks(row: &Observation) -> bool {
     stopped && row.losses.iter().all(|loss| !loss.is_nan())
 }
 
-/// The comparable losses of the last of `rows`; NaN where it has none.
+/// The comparable losses of the last of `rows`.
 pub(super) fn latest_losses(study: &Study, rows: &[Observation]) -> Box<[Comparable]> {
-    let all = |losses: &[f64]| losses.iter().map(|&loss| Comparable { loss, error: 0.0 }).collect();
     match rows.last() {
         Some(row) if row.standing == Standing::Partial => {
             comparable_losses(study, rows).pop().unwrap_or_default()
         }
-        Some(row) if speaks(row) => all(&row.losses),
-        Some(_) | None => all(&vec![f64::NAN; study.metrics().objectives.len()]),
+        Some(row) => row.losses.iter().map(|&loss| Comparable { loss, error: 0.0 }).collect(),
+        None => Box::default(),
     }
 }
 

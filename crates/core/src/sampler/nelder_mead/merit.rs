@@ -8,6 +8,8 @@
 use crate::halton::radical_inverse;
 use crate::observation::{Observation, Standing, losses_so_far};
 use crate::pareto::front;
+pub(super) use crate::sampler::comparable::Ahead;
+use crate::sampler::comparable::Ranks;
 use crate::space::Point;
 use crate::study::Study;
 
@@ -60,15 +62,6 @@ struct Mark {
     cost: f64,
 }
 
-/// What becomes of a loss that is better than those of all trials that went further.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Ahead {
-    /// It ends better than their best by as much.
-    Stays,
-    /// It ends as their best; nothing better has been seen.
-    IsLost,
-}
-
 impl Merits<'_> {
     /// What a row costs beside those of `scale`.
     pub(super) fn cost(&self, scale: &Scale, row: usize) -> f64 {
@@ -93,9 +86,9 @@ impl Merits<'_> {
                 best.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(a.row.cmp(&b.row)));
                 best.truncate(MOST);
             }
-            let pairs = self.pairs(depth, &best);
+            let ranks = self.ranks(depth, &best);
             for mark in &mut rest[..count] {
-                mark.cost = placed(self.loss(mark.row), &pairs, ahead);
+                mark.cost = ranks.end_of(self.loss(mark.row), ahead);
             }
             at += count;
         }
@@ -113,17 +106,13 @@ impl Merits<'_> {
         if step == WHOLE {
             return self.loss(row);
         }
-        placed(self.loss_at(row, step), &self.pairs(step, known), ahead)
+        self.ranks(step, known).end_of(self.loss_at(row, step), ahead)
     }
 
-    /// What those that came to `step` had there and what they cost, each in order.
-    fn pairs(&self, step: u64, known: &[Mark]) -> Pairs {
-        let there = || known.iter().filter(|mark| mark.depth >= step);
-        let mut then: Vec<f64> = there().map(|mark| self.loss_at(mark.row, step)).collect();
-        let mut end: Vec<f64> = there().map(|mark| mark.cost).collect();
-        then.sort_by(f64::total_cmp);
-        end.sort_by(f64::total_cmp);
-        Pairs { then, end }
+    /// What those that came to `step` had there and what they cost.
+    fn ranks(&self, step: u64, known: &[Mark]) -> Ranks {
+        let there = known.iter().filter(|mark| mark.depth >= step);
+        Ranks::of(there.map(|mark| (self.loss_at(mark.row, step), mark.cost)))
     }
 
     /// How far a row came; none if it has no loss that compares with others.
@@ -168,30 +157,6 @@ impl Merits<'_> {
             }
         }
         self.loss(row)
-    }
-}
-
-/// Losses at some step and costs, each in order.
-struct Pairs {
-    then: Vec<f64>,
-    end: Vec<f64>,
-}
-
-/// The cost that belongs to the place of `loss` among those of the pairs; the loss itself where there are none.
-fn placed(loss: f64, Pairs { then, end }: &Pairs, ahead: Ahead) -> f64 {
-    let (below, n) = (then.partition_point(|x| *x < loss), then.len());
-    if n == 0 {
-        return loss;
-    }
-    match below {
-        0 if ahead == Ahead::Stays => end[0] - (then[0] - loss),
-        0 => end[0],
-        below if below == n => end[n - 1] + (loss - then[n - 1]),
-        below => {
-            let (low, high) = (then[below - 1], then[below]);
-            let share = if high > low { (loss - low) / (high - low) } else { 0.5 };
-            end[below - 1] + share * (end[below] - end[below - 1])
-        }
     }
 }
 
@@ -265,19 +230,4 @@ fn is_whole(row: &Observation) -> bool {
 
 fn has_losses(row: &Observation) -> bool {
     row.violation <= 0.0 && row.losses.iter().all(|loss| loss.is_finite())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn beyond_the_best_and_the_worst_a_loss_keeps_its_distance() {
-        let pairs = Pairs { then: vec![0.5, 0.6, 0.9], end: vec![0.1, 0.2, 0.3] };
-        for (loss, expected) in [(0.4, 0.0), (0.6, 0.2), (0.55, 0.15), (0.75, 0.25), (1.1, 0.5)] {
-            assert!((placed(loss, &pairs, Ahead::Stays) - expected).abs() < 1e-12, "{loss}");
-        }
-        assert_eq!(placed(0.4, &pairs, Ahead::IsLost), 0.1);
-        assert_eq!(placed(0.7, &Pairs { then: vec![], end: vec![] }, Ahead::Stays), 0.7);
-    }
 }

@@ -7,6 +7,7 @@ use basin::{BoxBounds, ConstraintDescription, ConstraintSet, Constraints, CostFu
 use basin::{NelderMead as Method, Problem, SimplexProgress, Solver};
 
 use super::merit::{Ahead, FORBIDDEN, Merits, Row, Scale, UNKNOWN};
+use crate::sampler::variation::spread;
 use crate::space::{Point, Space};
 
 /// A side is off the space that others span if the sine of its angle to it is at least this, as a share of the largest among all sides.
@@ -84,11 +85,12 @@ impl Simplex {
                 found.push((taken.len(), r));
             }
         }
+        let front: Vec<&Point> = front.iter().map(|row| &row.point).collect();
         let mut sides: Vec<(f64, Vec<f64>)> = self
             .axes
             .iter()
             .zip(&self.vertices[1..])
-            .map(|(k, side)| (extent(front, *k), side.clone()))
+            .map(|(k, side)| (spread(space, *k, &front), side.clone()))
             .collect();
         sides.sort_by(|a, b| b.0.total_cmp(&a.0));
         while taken.len() < self.axes.len() {
@@ -124,13 +126,6 @@ impl Simplex {
         side(&self.vertices) < tolerance
             || self.vertices.iter().all(|vertex| self.point(space, vertex) == first)
     }
-}
-
-/// How much of the range of parameter `k` some trials take up.
-fn extent(rows: &[&Row], k: usize) -> f64 {
-    let places = || rows.iter().filter_map(|row| row.unit().get(k).copied()).filter(|x| !x.is_nan());
-    let (low, high) = (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max));
-    (high - low).clamp(0.0, 1.0)
 }
 
 /// A space spanned by some offsets: an orthonormal basis.
