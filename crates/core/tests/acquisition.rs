@@ -120,6 +120,17 @@ fn the_reduction_of_one_quantity_is_the_improvement_on_it_above_zero() {
 }
 
 #[test]
+fn where_no_reduction_is_thinkable_its_slopes_are_level() {
+    let nobody = Bowl::default();
+    let reduction =
+        LogLargestReduction::new(vec![Quantity { surrogate: &nobody, zero: 0.0, unit: 1.0 }], 1.0);
+    let beyond = [Belief { mean: 1e200, deviation: 1e-100 }];
+    let (value, by) = reduction.partials(&beyond);
+    assert_eq!((value, reduction.worth(&beyond)), (f64::NEG_INFINITY, f64::NEG_INFINITY));
+    assert_eq!((by[0].mean, by[0].deviation), (0.0, 0.0));
+}
+
+#[test]
 fn the_reduction_of_the_largest_of_several_is_that_of_draws_and_slopes_as_its_partials_say() {
     let nobody = Bowl::default();
     let quantities: Vec<Quantity> = [(0.1, 1.0), (-0.3, 2.0)]
