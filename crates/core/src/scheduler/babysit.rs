@@ -17,7 +17,7 @@ use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Params, Point};
 use crate::spec::Spec;
-use crate::steering::{in_force, is_single, present, standing, turned};
+use crate::steering::{RATES, in_force, is_single, present, standing, turned};
 use crate::study::Study;
 use crate::trial::{Trial, TrialState};
 
@@ -69,8 +69,6 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 const FEWEST: usize = 3;
 /// A robust standard deviation counts as no less than this share of the level it is taken around.
 const FLOOR: f64 = 0.05;
-/// Names that a learning rate usually has.
-const RATES: [&str; 3] = ["learning_rate", "lr", "eta"];
 
 /// The first objective is what is watched. A trial pauses after each interval, and where something is to be decided.
 #[derive(Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use luthier::core::engine::{Done, resolve};
 use luthier::core::event::Wish;
 use luthier::core::space::{Params, Space, Value};
 use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
-use luthier::core::steering::standing;
+use luthier::core::steering::{RATES, standing};
 use luthier::core::study::Study;
 use luthier::core::trial::{Trial, TrialState};
 use luthier::executor::{self, End, Options, Stop};
@@ -33,7 +33,7 @@ use crate::opening::{
 };
 use crate::progress::{Mode, Progress};
 use crate::report;
-use command::{Cue, Knobs, Line, RATES, named, parse, script};
+use command::{Cue, Knobs, Line, named, parse, script};
 use keyboard::{Cues, Keyboard};
 use screen::{Screen, Teller};
 
