@@ -101,8 +101,8 @@ pub(crate) fn better_elsewhere(study: &Study) -> Option<(u32, u64, f64)> {
     let legs = schedule(study, best.number);
     let is_own = |trial: u32, step: u64| legs.iter().any(|leg| leg.trial == trial && step <= leg.to);
     let all = study.trials().iter().flat_map(|trial| {
-        let at = |step: &u64| trial.curve().iter().find(|point| point.step == *step).map(|point| point.loss);
-        trial.pauses().iter().filter_map(move |step| Some((trial.number, *step, at(step)?)))
+        let at = |step: u64| trial.piece(0)?.loss_at(step);
+        trial.pauses().iter().filter_map(move |step| Some((trial.number, *step, at(*step)?)))
     });
     let others = all.filter(|(trial, step, _)| !is_own(*trial, *step));
     let (trial, step, loss) = others.min_by(|a, b| a.2.total_cmp(&b.2))?;

@@ -16,7 +16,7 @@ use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
 use crate::report::{
-    Open, advice_line, counts, duration, failure_line, number, objective_values, params_words,
+    Open, advice_line, counts_with, duration, failure_line, number, objective_values, params_words,
     replicate_name, safe, said_instead, sparkline, trajectory, was_on_stderr,
 };
 
@@ -436,11 +436,12 @@ fn running_line(study: &Study, work: Work, width: usize) -> String {
 
 /// The study's name, how much of it is done, and counts; the bar gives way first where there is no room.
 fn head(study: &Study, width: usize) -> String {
-    let (name, counts) = (safe(&study.spec().name), counts(study));
+    let open = Open::of(study);
+    let (name, counts) = (safe(&study.spec().name), counts_with(study, open));
     let Some(limit) = study.spec().limits.trials.filter(|limit| *limit > 0) else {
         return format!("{name}  {} trials  {counts}", study.tally().finished());
     };
-    let settled = study.tally().finished() + Open::of(study).paused;
+    let settled = study.tally().finished() + open.paused;
     let shown = format!("{settled}/{limit}  {counts}");
     // The name gives way to the counts.
     let most = width.saturating_sub(measure_text_width(&shown) + 2).max(SHORTEST_NAME);

@@ -54,7 +54,12 @@ pub(crate) fn sparkline(values: &[f64], width: usize) -> String {
 
 /// `31 completed, 8 pruned, 1 failed`.
 pub(crate) fn counts(study: &Study) -> String {
-    let (tally, open) = (study.tally(), Open::of(study));
+    counts_with(study, Open::of(study))
+}
+
+/// The same, where it is known already what the open trials are doing.
+pub(crate) fn counts_with(study: &Study, open: Open) -> String {
+    let tally = study.tally();
     let parts = [
         (tally.completed, "completed"),
         (tally.pruned, "pruned"),
@@ -78,6 +83,14 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) fn of(study: &Study) -> Self {
+        if study.spec().replicates < 2 && study.spec().confirmations() == 0 {
+            // Each trial is one piece of work.
+            return Self {
+                running: study.running().len() as u64,
+                waiting: study.waiting().len() as u64,
+                paused: study.paused().len() as u64,
+            };
+        }
         let works = [study.running(), study.waiting(), study.paused(), study.held()].into_iter().flatten();
         let numbers: BTreeSet<u32> = works.map(|work| work.trial).collect();
         let mut open = Self::default();
@@ -317,7 +330,7 @@ pub(crate) fn estimate_lines(study: &Study, trial: &Trial) -> String {
             };
             format!("{mean}{doubt}")
         };
-        let counted = |count: u16| format!("{count} replicate{}", if count == 1 { "" } else { "s" });
+        let counted = |count: u16| many(count.into(), "replicate");
         if let Some(estimate) = trial.estimate(k) {
             let (name, told, count) = (safe(&metric.name), told(estimate), estimate.replicates);
             text.push_str(&if count < study.spec().replicates {
@@ -390,7 +403,7 @@ pub(crate) fn said_instead(study: &Study, trial: &Trial) -> Option<String> {
     let mut names: Vec<String> = curve.iter().map(|(name, _)| safe(name)).collect();
     names.extend(numbers_in(detail).map(|name| safe(&name)).filter(|name| name != "step"));
     names.retain(|name| study.metrics().objective(name).is_none());
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     (!names.is_empty()).then(|| names.join(", "))
 }

@@ -88,9 +88,25 @@ pub fn build<T: ?Sized>(
 pub fn configure<C: Serialize + DeserializeOwned>(
     options: &Map<String, Value>,
 ) -> Result<(C, Map<String, Value>), String> {
-    let config: C = serde_json::from_value(Value::Object(options.clone())).map_err(|e| e.to_string())?;
+    let config: C = read(options.clone()).map_err(|problem| name_option::<C>(options, problem))?;
     let complete = written(&config)?;
     Ok((config, complete))
+}
+
+fn read<C: DeserializeOwned>(options: Map<String, Value>) -> Result<C, String> {
+    serde_json::from_value(Value::Object(options)).map_err(|error| error.to_string())
+}
+
+/// What is wrong with options, with the one in front that leads to the same by itself.
+fn name_option<C: DeserializeOwned>(options: &Map<String, Value>, problem: String) -> String {
+    let is_to_blame = |(name, value): &(&String, &Value)| {
+        let alone = Map::from_iter([((*name).clone(), (*value).clone())]);
+        read::<C>(alone).is_err_and(|other| other == problem)
+    };
+    match options.iter().find(is_to_blame) {
+        Some((name, value)) if !problem.contains(&**name) => format!("{name} = {value}: {problem}"),
+        _ => problem,
+    }
 }
 
 /// A configuration as options: all of them, by name.

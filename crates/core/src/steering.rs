@@ -7,6 +7,9 @@ use crate::space::{Params, Point, Space, SpaceError};
 use crate::study::Study;
 use crate::trial::Trial;
 
+/// Names that a learning rate usually has; the first is that of a network's setting.
+pub const RATES: [&str; 3] = ["learning_rate", "lr", "eta"];
+
 /// Where the model that is watched stands, once everything has been heard that users want of it and that no decision has
 /// carried out yet.
 #[derive(Clone, Debug, PartialEq)]

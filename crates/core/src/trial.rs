@@ -417,11 +417,16 @@ impl Trial {
 impl Estimate {
     /// The mean of these, with the standard error of independent draws.
     pub(crate) fn plain(losses: &[f64]) -> Self {
-        let n = losses.len() as f64;
-        let mean = losses.iter().sum::<f64>() / n;
-        let squares: f64 = losses.iter().map(|loss| (loss - mean).powi(2)).sum();
-        let error = if losses.len() < 2 { f64::NAN } else { (squares / (n - 1.0) / n).sqrt() };
-        Self { mean, error, replicates: losses.len() as u16 }
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        let squares = losses.iter().map(|loss| (loss - mean).powi(2)).sum();
+        Self::independent(mean, squares, losses.len())
+    }
+
+    /// The same from the mean of `count` losses and the sum of their squared deviations from it.
+    pub(crate) fn independent(mean: f64, squares: f64, count: usize) -> Self {
+        let n = count as f64;
+        let error = if count < 2 { f64::NAN } else { (squares / (n - 1.0) / n).sqrt() };
+        Self { mean, error, replicates: count as u16 }
     }
 }
 

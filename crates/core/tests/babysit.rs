@@ -8,7 +8,7 @@ mod play;
 
 use luthier_core::engine::{Done, verify};
 use luthier_core::event::{Decision, Event, Failure, Origin, Outcome, Steer, Wish, Work};
-use luthier_core::lineage::{checkpoints, losses, schedule};
+use luthier_core::lineage::{checkpoints, goes_straight_on, losses, schedule};
 use luthier_core::space::{Distribution, Parameter, Params, Scale, Space};
 use luthier_core::spec::{Component, Spec};
 use luthier_core::steering::{SteerError, check, standing, told};
@@ -355,6 +355,15 @@ fn rules_that_make_no_sense_are_refused() {
         ("factor", serde_json::json!(1.5), "lowers nothing"),
         ("keep", serde_json::json!(0), "keep"),
         ("lower", serde_json::json!("rate"), "the space has lr"),
+        ("plateau", serde_json::json!(0), "plateau = 0"),
+        ("plateau", serde_json::json!(-3), "plateau = -3"),
+        ("plateau", serde_json::json!("soon"), "plateau = \"soon\""),
+        ("plateau_factor", serde_json::json!(1.0), "plateau_factor = 1"),
+        ("plateau_factor", serde_json::json!(0.0), "plateau_factor = 0"),
+        ("plateau_threshold", serde_json::json!(1.5), "plateau_threshold = 1.5"),
+        ("plateau_threshold", serde_json::json!(-0.1), "plateau_threshold = -0.1"),
+        ("plateau_cooldown", serde_json::json!(-1), "plateau_cooldown = -1"),
+        ("plateau_min", serde_json::json!(-1e-3), "plateau_min = -0.001"),
     ] {
         let mut spec = play::spec(space(vec![rate()]), "random");
         spec.policy.scheduler = babysit().with(option, value);
@@ -387,4 +396,102 @@ fn a_wish_to_go_back_is_told_in_the_unit_of_the_study() {
     let back = |step| Steer::Back { trial: 3, step };
     assert_eq!(told(&back(2), "epoch"), "back to epoch 2 of trial 3");
     assert_eq!(told(&back(0), "epoch"), "back to the beginning");
+}
+
+/// A loss that falls as 1/step, but not below the rate.
+fn stuck(params: &[f64], moment: Moment) -> f64 {
+    params[0].max(1.0 / moment.step as f64)
+}
+
+/// One run with these rules, from a rate of 0.1.
+fn run_of(rules: Component, last: u64, value: Values, wishes: Vec<(usize, Event)>) -> Run {
+    let world = World { wishes: begun(0.1, wishes), engines: 2, ..World::new(last, value) };
+    let run = simulate(spec(space(vec![rate()]), last, rules), world);
+    check_log(&run);
+    run
+}
+
+#[test]
+fn on_a_plateau_it_goes_on_with_a_lower_rate() {
+    let run = run_of(babysit().with("plateau", 3), 60, &stuck, vec![]);
+    close(&rates(&run.study), &[0.1, 0.01]);
+    assert_eq!(parents(&run.study), [None, Some((0, 13))], "0.1 is reached at step 10");
+    let trials = run.study.trials();
+    assert_eq!(trials[0].outcome(), Some(&Outcome::Replaced { by: 1 }));
+    assert_eq!(
+        &*trials[0].piece(0).unwrap().why.clone().unwrap(),
+        "the last 3 reports are not 0.01 % better than 0.1"
+    );
+    assert_eq!((trials[1].origin, trials[1].state()), (Origin::Scheduler, TrialState::Completed));
+    assert_eq!(draws(&run.study), [0, 0], "it stands where it stood, and so it draws on");
+    let legs = schedule(&run.study, 1);
+    assert_eq!(
+        legs.iter().map(|leg| (leg.trial, leg.from, leg.to)).collect::<Vec<_>>(),
+        [(0, 0, 13), (1, 13, 60)]
+    );
+    assert_eq!(run_of(babysit(), 60, &stuck, vec![]).study.trials().len(), 1, "nobody has asked for it");
+}
+
+#[test]
+fn a_plateau_lowers_no_further_than_it_may_and_not_at_the_end() {
+    let flat = |_: &[f64], _: Moment| 1.0;
+    let rules = || babysit().with("plateau", 4).with("plateau_factor", 0.2);
+    let run = run_of(rules().with("plateau_min", 0.003), 60, &flat, vec![]);
+    close(&rates(&run.study), &[0.1, 0.02, 0.004, 0.003]);
+    let begins = |run: &Run| {
+        run.study.trials().iter().filter_map(|trial| trial.parent).map(|at| at.1).collect::<Vec<_>>()
+    };
+    assert_eq!(begins(&run), [5, 9, 13]);
+    let run = run_of(rules().with("plateau_cooldown", 3), 19, &flat, vec![]);
+    assert_eq!(begins(&run), [5, 12], "at step 19 there is nothing left to train");
+    // The range of `lr` ends at 1e-6.
+    let run = run_of(rules().with("plateau_factor", 1e-4), 60, &flat, vec![]);
+    close(&rates(&run.study), &[0.1, 1e-5, 1e-6]);
+}
+
+#[test]
+fn a_plateau_waits_for_the_interval_of_a_command_that_may_run_on() {
+    let rules = babysit().with("plateau", 3).with("interval", 5).with("at_once", false);
+    let run = run_of(rules, 60, &stuck, vec![]);
+    assert_eq!(parents(&run.study), [None, Some((0, 15))]);
+    let rules = babysit().with("plateau", 3).with("interval", 5);
+    assert_eq!(parents(&run_of(rules, 60, &stuck, vec![]).study), [None, Some((0, 13))]);
+}
+
+#[test]
+fn whoever_turns_a_knob_begins_the_count_of_a_plateau_anew() {
+    let flat = |_: &[f64], _: Moment| 1.0;
+    let rules = || babysit().with("plateau", 4);
+    let run = run_of(rules(), 8, &flat, vec![(events_at(3), turn(0.2))]);
+    let from = run.study.trials()[1].parent.unwrap().1;
+    assert_eq!(parents(&run.study), [None, Some((0, from)), Some((1, from + 4))]);
+    close(&rates(&run.study), &[0.1, 0.2, 0.02]);
+    // What is asked where a plateau has come to light goes before it.
+    let run = run_of(rules(), 8, &flat, vec![(events_at(5), turn(0.2))]);
+    close(&rates(&run.study)[..2], &[0.1, 0.2]);
+    assert_eq!(run.study.trials()[1].origin, Origin::Steered);
+}
+
+#[test]
+fn a_lower_rate_on_a_plateau_is_no_going_back() {
+    // Two plateaus, then a leap wherever the rate is not below 1e-4.
+    let value = |x: &[f64], moment: Moment| if moment.step > 12 && x[0] > 1e-4 { 90.0 } else { 1.0 };
+    let rules = babysit().with("plateau", 4).with("rollbacks", 1).with("factor", 0.01);
+    let run = run_of(rules, 16, &value, vec![]);
+    close(&rates(&run.study), &[0.1, 0.01, 0.001, 1e-5]);
+    assert_eq!(parents(&run.study)[1..], [Some((0, 5)), Some((1, 9)), Some((2, 12))]);
+    let straight = |trial: u32| goes_straight_on(&run.study, run.study.trial(trial).unwrap());
+    assert_eq!([0, 1, 2, 3].map(straight), [false, true, true, false]);
+    assert_eq!(run.study.trials()[3].state(), TrialState::Completed);
+}
+
+#[test]
+fn a_plateau_needs_something_to_lower() {
+    let named = |name: &str, rules: Component| {
+        let mut spec = play::spec(space(vec![float(name, 0.0, 1.0)]), "random");
+        spec.policy.scheduler = rules.with("plateau", 5);
+        luthier_core::engine::resolve(&spec).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert!(named("x", babysit()).unwrap_err().contains("name one with lower"));
+    assert_eq!((named("eta", babysit()), named("x", babysit().with("lower", "x"))), (Ok(()), Ok(())));
 }

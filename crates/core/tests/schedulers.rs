@@ -88,6 +88,10 @@ fn all() -> Vec<Component> {
             }
             "babysit" => {
                 all.push(component.clone());
+                let plateau = component.clone().with("lower", "x0").with("plateau", 2);
+                let plateau = plateau.with("plateau_threshold", 0.05).with("plateau_factor", 0.5);
+                all.push(plateau.clone());
+                all.push(plateau.with("interval", 4).with("at_once", false).with("plateau_cooldown", 1));
                 all.push(
                     component
                         .with("interval", 3)

@@ -94,7 +94,8 @@ pub struct Assigned {
     pub step: u64,
     /// The trial and step whose checkpoint it begins with.
     pub parent: Option<(u32, u64)>,
-    /// How that checkpoint came about, the oldest first: what to train along if it is gone. Empty without a parent.
+    /// How that checkpoint came about, the oldest first: what to train along if it is gone. Empty without a parent. It is written out at
+    /// each claim, since a worker has no study to read: that costs the params of every trial along the line.
     pub before: Vec<Leg>,
     /// Whether other trials may begin with what this one has when it pauses.
     pub keeps_pauses: bool,

@@ -189,6 +189,54 @@ fn a_loss_that_is_no_number_is_gone_back_from_with_a_lower_rate() {
 }
 
 #[test]
+fn on_a_plateau_a_network_goes_on_with_a_lower_rate() {
+    let bench = network(30);
+    let rules = ["--rule", "plateau=2", "--rule", "plateau_threshold=0.5", "--rule", "plateau_min=1e-3"];
+    let said = bench.ok(&[&["babysit"][..], &rules].concat()).err;
+    let all = trials(&bench);
+    let from = all[1]["parent"]["step"].as_u64().unwrap();
+    let words = format!(": trial 1, from epoch {from} on: learning_rate 0.001\n");
+    assert!(
+        said.contains("↓ the last 2 reports are not 50 % better than ") && said.contains(&words),
+        "{said}"
+    );
+    assert_eq!((all.len(), all[1]["params"]["learning_rate"].as_f64()), (2, Some(0.001)), "no further");
+    assert!(
+        bench.ok(&["show", LOG, "--lineage"]).out.contains("by itself: learning_rate 0.001  → completed")
+    );
+    verify(&bench);
+    let replay: Value = serde_json::from_str(&bench.ok(&["replay", LOG, "--json"]).out).unwrap();
+    assert_eq!(
+        (replay["schedule"]["legs"].as_array().unwrap().len(), &replay["difference"]),
+        (2, &0.0.into())
+    );
+}
+
+#[test]
+fn on_a_plateau_a_command_hears_of_its_lower_knob_by_the_rule_of_its_study_file() {
+    for how in ["knobs = \"stdin\"", ""] {
+        let bench = adding(how, "");
+        // A sum that grows by 10 a step gains half of what it was at step 4, and not by step 6.
+        bench.edit("lower = \"x\"", "lower = \"x\", plateau = 2, plateau_threshold = 0.5");
+        let said = bench.ok(&["babysit", "--set", "x=10"]).err;
+        assert!(
+            said.contains("↓ the last 2 reports are not 50 % better than 40: trial 1, from step 6 on: x 1\n"),
+            "{said}"
+        );
+        assert!(!said.contains("rollback") && !said.contains("the command"), "{said}");
+        let all = trials(&bench);
+        assert_eq!(
+            (all.len(), all[1]["step"].as_u64(), &all[1]["state"]),
+            (2, Some(20), &"completed".into())
+        );
+        check_sums(&bench, 1);
+        verify(&bench);
+        let replay: Value = serde_json::from_str(&bench.ok(&["replay", LOG, "--json"]).out).unwrap();
+        assert_eq!(replay["difference"], 0.0);
+    }
+}
+
+#[test]
 fn knobs_that_nobody_has_declared_are_there_and_those_that_cannot_be_are_refused_while_it_goes_on() {
     let bench = network(12);
     bench.write(
@@ -440,6 +488,15 @@ fn what_is_wrong_is_said_before_anything_begins() {
     assert!(bench.error(&["babysit", "--set", "lr=1e9"]).contains("learning_rate"));
     assert!(bench.error(&["babysit", "--rule", "spike=-1"]).contains("standard deviations"));
     assert!(bench.error(&["babysit", "--rule", "spork=1"]).contains("spork"));
+    for (rule, said) in [
+        ("plateau=0", "plateau = 0 would lower the learning rate at every report"),
+        ("plateau=soon", "plateau = \"soon\""),
+        ("plateau_factor=2", "plateau_factor = 2 lowers nothing"),
+        ("plateau_cooldown=-1", "plateau_cooldown = -1"),
+    ] {
+        let error = bench.error(&["babysit", "--rule", rule]);
+        assert!(error.contains(said), "{rule}: {error}");
+    }
     let missing = bench.error(&["babysit", "--send", "pause"]);
     assert!(
         missing.contains("there is no study at") && missing.contains("`luthier babysit` with"),

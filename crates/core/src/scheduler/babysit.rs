@@ -1,5 +1,6 @@
 //! One model watched while it trains: it goes back to a checkpoint with a lower learning rate when it fails, its loss leaps up,
-//! or its loss does not come down again; and it does what users ask by [`Steer`](crate::event::Steer).
+//! or its loss does not come down again; on a plateau it goes on with a lower learning rate, if it is to; and it does what users
+//! ask by [`Steer`](crate::event::Steer).
 //!
 //! Whoever goes back, and whoever has a knob turned, is a new trial that begins with a checkpoint (decision 0013). A line is a
 //! model from its beginning on; a study may have several.
@@ -8,16 +9,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::plateau::Plateau;
 use super::{Allowance, Assignment, Scheduler, Verdict, figure, run_to_end};
 use crate::event::{Failure, Origin, Outcome, Work};
-use crate::lineage::{checkpoints, losses};
+use crate::lineage::{checkpoints, goes_straight_on, losses};
 use crate::memo::Memo;
 use crate::metric::{DEVIATION_BY_MEDIAN, median};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Params, Point};
 use crate::spec::Spec;
-use crate::steering::{in_force, is_single, present, standing, turned};
+use crate::steering::{RATES, in_force, is_single, present, standing, turned};
 use crate::study::Study;
 use crate::trial::{Trial, TrialState};
 
@@ -49,6 +51,27 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
             doc: "what the value that led into trouble is multiplied by; above 0, at most 1, default 0.5",
         },
         OptionDoc {
+            name: "plateau",
+            doc: "so many reports in a row without a gain, and the model goes on from there with a lower learning rate; from 1, \
+                  default null: never",
+        },
+        OptionDoc {
+            name: "plateau_factor",
+            doc: "what `lower` is multiplied by on a plateau; above 0, below 1, default 0.1",
+        },
+        OptionDoc {
+            name: "plateau_threshold",
+            doc: "a loss gains if it is below the best by more than this share of that; from 0, below 1, default 0.0001",
+        },
+        OptionDoc {
+            name: "plateau_cooldown",
+            doc: "reports after a turn of a knob that are not counted towards a plateau; default 0",
+        },
+        OptionDoc {
+            name: "plateau_min",
+            doc: "a plateau lowers `lower` no further than to this, and never out of its range; from 0, default 0",
+        },
+        OptionDoc {
             name: "at_once",
             doc: "whether a trial pauses at once when something is to be decided (default true), or only after its interval, \
                   as suits a program that may run on while it is told",
@@ -69,8 +92,6 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 const FEWEST: usize = 3;
 /// A robust standard deviation counts as no less than this share of the level it is taken around.
 const FLOOR: f64 = 0.05;
-/// Names that a learning rate usually has.
-const RATES: [&str; 3] = ["learning_rate", "lr", "eta"];
 
 /// The first objective is what is watched. A trial pauses after each interval, and where something is to be decided.
 #[derive(Serialize, Deserialize)]
@@ -83,6 +104,11 @@ struct Babysit {
     rollbacks: u64,
     lower: Option<Arc<str>>,
     factor: f64,
+    plateau: Option<usize>,
+    plateau_factor: f64,
+    plateau_threshold: f64,
+    plateau_cooldown: usize,
+    plateau_min: f64,
     at_once: bool,
     keep: Option<usize>,
 }
@@ -97,6 +123,11 @@ impl Default for Babysit {
             rollbacks: 5,
             lower: None,
             factor: 0.5,
+            plateau: None,
+            plateau_factor: 0.1,
+            plateau_threshold: 1e-4,
+            plateau_cooldown: 0,
+            plateau_min: 0.0,
             at_once: true,
             keep: None,
         }
@@ -107,6 +138,12 @@ impl Default for Babysit {
 struct Trouble {
     /// Up to this step all was well.
     well_until: u64,
+    why: String,
+}
+
+/// A loss that gains no more, and what is done about it.
+struct Standstill {
+    point: Point,
     why: String,
 }
 
@@ -184,6 +221,32 @@ impl Babysit {
         }
         if self.keep == Some(0) {
             return Err("keep = 0 leaves nothing to go back to: give a number from 1, or null for all".into());
+        }
+        self.check_plateau()
+    }
+
+    fn check_plateau(&self) -> Result<(), String> {
+        if self.plateau == Some(0) {
+            return Err("plateau = 0 would lower the learning rate at every report: give a number of reports from 1, or null for never".into());
+        }
+        let is_share = |share: f64| (0.0..1.0).contains(&share);
+        if !(is_share(self.plateau_factor) && self.plateau_factor > 0.0) {
+            return Err(format!(
+                "plateau_factor = {} lowers nothing: give a number above 0 and below 1",
+                self.plateau_factor
+            ));
+        }
+        if !is_share(self.plateau_threshold) {
+            return Err(format!(
+                "plateau_threshold = {} is no share of a loss: give a number from 0 and below 1",
+                self.plateau_threshold
+            ));
+        }
+        if !(self.plateau_min >= 0.0 && self.plateau_min.is_finite()) {
+            return Err(format!(
+                "plateau_min = {} is no bound of a learning rate: give a number from 0",
+                self.plateau_min
+            ));
         }
         Ok(())
     }
@@ -268,7 +331,7 @@ impl Babysit {
         trouble: &Trouble,
     ) -> Option<((u32, u64), Point)> {
         let of = |number: &u32| study.trial(*number);
-        let by_itself = |trial: &&Trial| trial.origin == Origin::Scheduler;
+        let by_itself = |trial: &&Trial| trial.origin == Origin::Scheduler && !goes_straight_on(study, trial);
         let used = line.iter().filter_map(of).filter(by_itself).count() as u64;
         if used >= self.rollbacks {
             return None;
@@ -294,16 +357,36 @@ impl Babysit {
     /// The params in force at a checkpoint, with a learning rate so much below the one that led into trouble, and not above the one
     /// of then: so a rate that was turned up since is taken back.
     fn calmed(&self, study: &Study, from: (u32, u64), trial: &Trial) -> Point {
-        let space = study.space();
         let base = in_force(study, from.0, from.1).unwrap_or_else(|| trial.point.clone());
         let Some(index) = self.lowered(study) else { return base };
         let rates = [base.get(index), trial.point.get(index)];
         let [Some(before), Some(rate)] = rates else { return base };
-        let parameter = &space.parameters()[index];
-        let lower = parameter.distribution.scaled(rate, self.factor).min(before);
-        let lower = parameter.distribution.decode(lower);
-        let calmed = turned(space, &base, &Params::new().with(&parameter.name, lower));
-        if space.allows(&calmed.0) { calmed } else { base }
+        let lower = study.space().parameters()[index].distribution.scaled(rate, self.factor).min(before);
+        with_value(study, &base, index, lower).unwrap_or(base)
+    }
+
+    /// A paused or reporting trial whose loss gains no more, if there is a lower learning rate to go on with.
+    fn standstill(&self, study: &Study, trial: &Trial) -> Option<Standstill> {
+        let patience = self.plateau?;
+        let (threshold, cooldown) = (self.plateau_threshold, self.plateau_cooldown);
+        let curve = losses(study, trial.number, study.latest_report(Work::of(trial.number))?);
+        let turned_at = trial.parent.map(|(_, from)| curve.partition_point(|(step, _)| *step <= from));
+        let losses: Vec<f64> = curve.into_iter().map(|(_, loss)| loss).collect();
+        let best = Plateau { patience, threshold, cooldown }.stands_at(&losses, turned_at)?;
+        let best = figure(study.metrics().objectives[0].direction.turn(best));
+        let reports = if patience == 1 { "report is".into() } else { format!("{patience} reports are") };
+        let gain = if threshold > 0.0 { format!("not {} %", figure(100.0 * threshold)) } else { "no".into() };
+        let why = format!("the last {reports} {gain} better than {best}");
+        Some(Standstill { point: self.eased(study, trial)?, why })
+    }
+
+    /// A trial's params with the learning rate of after a plateau; none where it cannot be lower.
+    fn eased(&self, study: &Study, trial: &Trial) -> Option<Point> {
+        let index = self.lowered(study)?;
+        let rate = trial.point.get(index)?;
+        let range = &study.space().parameters()[index].distribution;
+        let lower = range.scaled(rate, self.plateau_factor).max(range.scaled(self.plateau_min, 1.0));
+        if lower < rate { with_value(study, &trial.point, index, lower) } else { None }
     }
 
     /// Whether a checkpoint is among those that its trial keeps.
@@ -311,6 +394,13 @@ impl Babysit {
         let pauses = trial.pauses();
         let newer = pauses.iter().filter(|pause| **pause > step).count();
         pauses.contains(&step) && self.keep.is_none_or(|keep| newer < keep)
+    }
+
+    /// How a trial that is paused on a plateau goes on.
+    fn easing(&self, study: &Study, trial: &Trial, here: (u32, u64)) -> Option<Course> {
+        // What is trained again after a worker was lost has not come to where it was.
+        let found = self.standstill(study, trial).filter(|_| here.1 == trial.step())?;
+        Some(Course::Back { from: here, point: found.point, why: found.why, by: Origin::Scheduler })
     }
 
     /// What becomes of a line, whose last trial is `trial`.
@@ -326,11 +416,15 @@ impl Babysit {
             return Course::Back { from, point, why: trouble.why, by: Origin::Scheduler };
         }
         let work = Work::of(trial.number);
+        let here = trial.pauses().last().map(|step| (trial.number, *step));
         let steered = standing(study).filter(|_| is_steered(study, trial));
         let Some(steered) = steered.filter(|_| !study.steers().is_empty()) else {
-            return if state == TrialState::Paused { Course::On(work) } else { Course::Over };
+            return match here {
+                _ if state != TrialState::Paused => Course::Over,
+                Some(here) => self.easing(study, trial, here).unwrap_or(Course::On(work)),
+                None => Course::On(work),
+            };
         };
-        let here = trial.pauses().last().map(|step| (trial.number, *step));
         match (state == TrialState::Paused, steered.back.or(here.filter(|_| state == TrialState::Paused))) {
             (true, _) | (false, Some(_)) if steered.is_paused && !steered.is_over => Course::Busy,
             (_, Some(from)) if steered.is_changed && !steered.is_over => Course::Back {
@@ -343,6 +437,15 @@ impl Babysit {
             (false, _) => Course::Over,
         }
     }
+}
+
+/// A point with another value of one parameter, if the space allows it.
+fn with_value(study: &Study, base: &Point, index: usize, coded: f64) -> Option<Point> {
+    let space = study.space();
+    let parameter = &space.parameters()[index];
+    let value = parameter.distribution.decode(coded);
+    let point = turned(space, base, &Params::new().with(&parameter.name, value));
+    space.allows(&point.0).then_some(point)
 }
 
 /// Whether users steer this trial.
@@ -425,11 +528,14 @@ impl Scheduler for Babysit {
                 None => Verdict::stop(format!("{}; it has gone back {} times", trouble.why, self.rollbacks)),
             };
         }
-        if is_at_end || study.steers().is_empty() || !is_steered(study, trial) {
+        if is_at_end {
             return Verdict::go_on();
         }
-        let asked = standing(study).map_or_else(String::new, |standing| standing.asked);
-        Verdict::pause(format!("asked: {asked}"))
+        if !study.steers().is_empty() && is_steered(study, trial) {
+            let asked = standing(study).map_or_else(String::new, |standing| standing.asked);
+            return Verdict::pause(format!("asked: {asked}"));
+        }
+        self.standstill(study, trial).map_or_else(Verdict::go_on, |found| Verdict::pause(found.why))
     }
 
     fn branches(&self) -> bool {
@@ -453,6 +559,10 @@ impl Scheduler for Babysit {
         if let Some(name) = self.lower.as_ref().filter(|name| spec.space.find(name).is_none()) {
             let names: Vec<&str> = spec.space.parameters().iter().take(12).map(|p| &*p.name).collect();
             return Err(format!("lower names {name:?}, but the space has {}", names.join(", ")));
+        }
+        let has_rate = self.lower.is_some() || RATES.iter().any(|name| spec.space.find(name).is_some());
+        if self.plateau.is_some() && !has_rate {
+            return Err("plateau lowers a learning rate, but no parameter is called learning_rate, lr or eta: name one with lower".into());
         }
         Ok(())
     }

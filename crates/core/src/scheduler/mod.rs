@@ -13,6 +13,7 @@ mod paired;
 mod patience;
 mod pb2;
 mod pbt;
+mod plateau;
 mod population;
 mod race;
 mod ranking;

@@ -85,7 +85,7 @@ impl Effects {
     pub(super) fn again(&self, k: usize, trial: u32, losses: &[(Vec<u16>, f64)]) -> Option<Estimate> {
         let objective = self.0.get(k)?;
         let own = objective.find(trial)?;
-        let common = objective.common(own, &objective.like(own, true))?;
+        let common = objective.common_around(own)?;
         let effects = losses.iter().map(|(replicates, _)| {
             let of = replicates.iter().map(|replicate| common.effects.get(usize::from(*replicate)));
             Some(of.collect::<Option<Vec<_>>>()?.into_iter().sum::<f64>() / replicates.len().max(1) as f64)
@@ -100,7 +100,7 @@ impl Effects {
     pub(super) fn residual_variance(&self, k: usize, trial: u32) -> Option<(f64, f64)> {
         let objective = self.0.get(k).filter(|objective| objective.rows.len() > 1)?;
         let own = objective.find(trial)?;
-        let common = objective.common(own, &objective.like(own, true))?;
+        let common = objective.common_around(own)?;
         Some((common.variance, common.freedom))
     }
 }
@@ -128,9 +128,8 @@ impl Objective {
     fn take(&mut self, trial: u32, losses: &[f64]) {
         let mean = losses.iter().sum::<f64>() / losses.len() as f64;
         let off: Box<[f64]> = losses.iter().map(|loss| loss - mean).collect();
-        let squares = off.iter().map(|off| off.powi(2)).sum();
         let place = self.place(trial, mean);
-        self.rows.insert(place, Row { trial, mean, off, squares });
+        self.rows.insert(place, Row { trial, mean, off, squares: squares(losses) });
         self.means.insert(trial, mean);
     }
 
@@ -197,23 +196,28 @@ impl Objective {
         Some(Common { effects, trials, variance, freedom: degrees * (trials - 1.0) })
     }
 
+    /// What a trial and those like it have in common.
+    fn common_around(&self, own: usize) -> Option<Common> {
+        self.common(own, &self.like(own, true))
+    }
+
     /// What all replicates of a completed trial say.
     fn whole(&self, own: usize) -> Estimate {
         let row = &self.rows[own];
-        let n = row.off.len() as f64;
         let others = self.like(own, false);
         let Some(common) = self.common(own, &others) else {
-            let error = if n < 2.0 { f64::NAN } else { (row.squares / (n - 1.0) / n).sqrt() };
-            return Estimate { mean: row.mean, error, replicates: row.off.len() as u16 };
+            return Estimate::independent(row.mean, row.squares, row.off.len());
         };
-        let left = row.off.iter().zip(&common.effects).map(|(off, effect)| off - effect);
-        let variance = if others.len() < 2 {
+        let freedom = row.off.len() as f64 - 1.0;
+        let left = row.off.iter().zip(&common.effects).map(|(off, effect)| (off - effect).powi(2));
+        let squares = common.share() * left.sum::<f64>();
+        let variance = match others.as_slice() {
             // The other alone does not tell its hard folds from its noise: only both together do.
-            common.share() * left.map(|left| left.powi(2)).sum::<f64>() / (n - 1.0)
-        } else {
-            common.moderated(common.share() * left.map(|left| left.powi(2)).sum::<f64>(), n - 1.0)
+            [_] => squares / freedom,
+            _ => common.moderated(squares, freedom),
         };
-        Estimate { mean: row.mean, error: (variance / n).sqrt(), replicates: row.off.len() as u16 }
+        let error = (variance / row.off.len() as f64).sqrt();
+        Estimate { mean: row.mean, error, replicates: row.off.len() as u16 }
     }
 
     /// What some replicates of a trial say, in the light of the completed trial that came nearest on the same ones, and of those
@@ -229,7 +233,7 @@ impl Objective {
         let gaps =
             self.rows.iter().enumerate().filter_map(|(k, row)| Some(((on_same(row)? - plain.mean).abs(), k)));
         let Some((_, nearest)) = gaps.min_by(|a, b| a.0.total_cmp(&b.0)) else { return plain };
-        let Some(mut common) = self.common(nearest, &self.like(nearest, true)) else { return plain };
+        let Some(mut common) = self.common_around(nearest) else { return plain };
         common.shrink();
         let effects: Vec<f64> = losses.iter().map(|(r, _)| common.effects[usize::from(*r)]).collect();
         let turned = common.turned(&values, &effects);

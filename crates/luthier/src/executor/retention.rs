@@ -230,11 +230,12 @@ impl Retention {
         found.sort_by(|a, b| {
             (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.total_cmp(&a.2)).then(Reverse(a.3).cmp(&Reverse(b.3)))
         });
+        let mut bytes = self.bytes();
         for (.., held) in found {
-            if self.bytes() <= quota {
+            if bytes <= quota {
                 return;
             }
-            self.drop(held);
+            bytes -= self.drop(held);
         }
     }
 
@@ -273,18 +274,20 @@ impl Retention {
         self.sizes.values().chain(self.kept_sizes.values()).sum()
     }
 
-    fn drop(&mut self, held: Held) {
+    /// Removes it; returns its bytes, as far as they are counted.
+    fn drop(&mut self, held: Held) -> u64 {
         // It may never have been made; a file that is still open goes with the study.
-        match held {
+        let size = match held {
             Held::Checkpoint(work) => {
                 kept::discard(&self.checkpoint(work));
-                self.sizes.remove(&work);
+                self.sizes.remove(&work)
             }
             Held::Kept(trial, step) => {
                 kept::forget(&self.of_trial(trial), step);
-                self.kept_sizes.remove(&(trial, step));
+                self.kept_sizes.remove(&(trial, step))
             }
-        }
+        };
+        size.unwrap_or(0)
     }
 
     fn checkpoint(&self, work: Work) -> PathBuf {

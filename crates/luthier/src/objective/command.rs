@@ -763,7 +763,7 @@ impl<'a, 'b> Watch<'a, 'b> {
                 format!("trial {trial} reported step {step} after step {newest}; steps ascend, and what counts as its last value is that of the largest step")
             });
         }
-        if let Some(max) = self.running.max_budget().filter(|max| step + self.shift > *max) {
+        if let Some(max) = max.filter(|max| step + self.shift > *max) {
             remarks.make(Remark::BeyondTheLargest, || {
                 format!("trial {trial} reported step {step}, but the study file says that the largest is {max} (budget.max)")
             });
@@ -806,7 +806,7 @@ impl<'a, 'b> Watch<'a, 'b> {
         let found = capture::numbers(&text);
         let found =
             found.ok_or_else(|| format!("the result file {} is not a JSON object", path.display()))?;
-        last.extend(found.into_iter().filter(|(name, _)| **name != *"step"));
+        last.extend(found.into_iter().filter(|(name, _)| **name != *capture::STEP));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use luthier::core::event::{SpaceEdit, Steer};
 use luthier::core::lineage::{checkpoints, schedule};
 use luthier::core::space::{Parameter, Params, Space, Value};
-use luthier::core::steering::{Standing, standing, told};
+use luthier::core::steering::{RATES, Standing, standing, told};
 use luthier::core::study::Study;
 use luthier::core::trial::{Trial, TrialState};
 use luthier::session::{SessionError, Turn};
@@ -278,9 +278,6 @@ pub(super) fn named(space: &Space, name: &str) -> Option<usize> {
 pub(super) fn lowered(study: &Study) -> Option<usize> {
     study.space().find(study.spec().policy.scheduler.options.get("lower")?.as_str()?)
 }
-
-/// Names that a learning rate usually has; the first is that of a network's setting.
-pub(super) const RATES: [&str; 3] = ["learning_rate", "lr", "eta"];
 
 fn range(parameter: &Parameter) -> String {
     use luthier::core::space::Distribution;

@@ -16,7 +16,7 @@ use luthier::core::engine::{Done, resolve};
 use luthier::core::event::Wish;
 use luthier::core::space::{Params, Space, Value};
 use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
-use luthier::core::steering::standing;
+use luthier::core::steering::{RATES, standing};
 use luthier::core::study::Study;
 use luthier::core::trial::{Trial, TrialState};
 use luthier::executor::{self, End, Options, Stop};
@@ -33,7 +33,7 @@ use crate::opening::{
 };
 use crate::progress::{Mode, Progress};
 use crate::report;
-use command::{Cue, Knobs, Line, RATES, named, parse, script};
+use command::{Cue, Knobs, Line, named, parse, script};
 use keyboard::{Cues, Keyboard};
 use screen::{Screen, Teller};
 
@@ -50,7 +50,8 @@ pub(crate) struct Arguments {
     /// Commands that wait for a step, one a line: `at step 40: lr *0.5`
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// When the model goes back by itself, such as spike=6, patience=none, rollbacks=3, factor=0.3; `none`: never
+    /// When the model goes back by itself, such as spike=6, patience=none, rollbacks=3, factor=0.3, or lowers its learning rate,
+    /// such as plateau=10; `none`: never
     #[arg(long, value_name = "RULE")]
     rule: Vec<String>,
     /// Steps between two checkpoints; 1 if not given, for a command that knows no knobs a tenth of its steps
@@ -306,6 +307,7 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
                 ("spike", serde_json::Value::Null),
                 ("patience", serde_json::Value::Null),
                 ("rollbacks", 0.into()),
+                ("plateau", serde_json::Value::Null),
             ] {
                 scheduler.options.insert(name.into(), value);
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use console::{measure_text_width, truncate_str};
 use luthier::core::event::{Origin, Outcome};
-use luthier::core::lineage::losses;
+use luthier::core::lineage::{goes_straight_on, losses};
 use luthier::core::steering::standing;
 use luthier::core::study::Study;
 use luthier::core::trial::{Trial, TrialState};
@@ -205,8 +205,11 @@ impl Teller {
             });
         }
         let why = before.map(reason).unwrap_or_default();
-        let by_itself = |other: &&Trial| other.origin == Origin::Scheduler && other.number <= trial.number;
-        let count = study.trials().iter().filter(by_itself).count();
+        if goes_straight_on(study, trial) {
+            return Some(format!("↓ {why}: trial {number}, from {unit} {step} on: {changes}"));
+        }
+        let went_back = |other: &&Trial| other.origin == Origin::Scheduler && !goes_straight_on(study, other);
+        let count = study.trials()[..=trial.number as usize].iter().filter(went_back).count();
         let rollbacks = self.rollbacks;
         Some(format!(
             "↩ {why}: trial {number} goes on {place} with {changes} (rollback {count} of {rollbacks})"

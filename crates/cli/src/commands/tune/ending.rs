@@ -105,21 +105,19 @@ pub(super) fn nested_continuation(arguments: &Arguments) -> anyhow::Result<Strin
 
 /// The command that continues the study, of which so many trials have been started; with more trials if those asked for are done.
 fn continuation(end: &End, started: u64, target: &Target, arguments: &Arguments) -> String {
-    let has_converged = match end {
-        // A limit of trials is one of those started, paused ones included.
-        End::Done(Done::Converged(_)) => Some(started),
-        End::Done(_) | End::Stopped | End::Limit | End::NotStarted { .. } => None,
-    };
     let mut command = format!("luthier tune {}", quoted(&arguments.file));
     if let (Some(_), Some(log)) = (&target.file, &arguments.study) {
         command.push_str(&format!(" --study {}", quoted(log)));
     }
-    if let Some(n) = has_converged.or(if let End::Done(Done::Trials(n)) = end { Some(*n) } else { None }) {
-        command.push_str(&format!(" --trials {}", (n * 2).max(1)));
-    } else if let Some(trials) = arguments.trials {
-        command.push_str(&format!(" --trials {trials}"));
-    }
-    if arguments.until_converged && has_converged.is_none() {
+    let twice = |trials: u64| Some((trials * 2).max(1));
+    let (trials, until_converged) = match end {
+        // A limit of trials is one of those started, paused ones included.
+        End::Done(Done::Converged(_)) => (twice(started), false),
+        End::Done(Done::Trials(done)) => (twice(*done), arguments.until_converged),
+        _ => (arguments.trials, arguments.until_converged),
+    };
+    command.extend(trials.map(|trials| format!(" --trials {trials}")));
+    if until_converged {
         command.push_str(" --until-converged");
     }
     command.extend(arguments.nested.map(|folds| format!(" --nested {folds}")));

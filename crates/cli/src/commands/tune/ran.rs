@@ -20,7 +20,7 @@ use crate::report;
 #[derive(Default)]
 pub(super) struct Interrupts {
     pub(super) stop: Stop,
-    pub(super) is_heard: bool,
+    is_heard: bool,
 }
 
 impl Interrupts {

@@ -63,11 +63,7 @@ impl Target {
     }
 
     /// The study that is there, or a new one; and whether it is new.
-    pub(super) fn session(
-        &self,
-        options: &SqliteOptions,
-        arguments: &Arguments,
-    ) -> anyhow::Result<(Session, bool)> {
+    fn session(&self, options: &SqliteOptions, arguments: &Arguments) -> anyhow::Result<(Session, bool)> {
         loop {
             let opened = SqliteLog::open(&self.log, options.clone()).map(|log| Session::open(Box::new(log)));
             let file = match (opened, &self.file) {
@@ -87,7 +83,7 @@ impl Target {
     }
 
     /// Creates the study, unless another process does so at this moment.
-    pub(super) fn create(
+    fn create(
         &self,
         file: &Path,
         options: SqliteOptions,

@@ -135,7 +135,7 @@ impl Reading {
             let Some(text) = regex.captures(line).and_then(|groups| groups.get(1)) else { continue };
             let text = text.as_str().replace([',', '_'], "");
             match (&**metric, text.trim().parse::<f64>()) {
-                ("step", Ok(step)) if step >= 0.0 => found.step = Some(step as u64),
+                (STEP, Ok(step)) if step >= 0.0 => found.step = Some(step as u64),
                 (_, Ok(value)) => found.values.push((metric.clone(), value)),
                 (_, Err(_)) => {}
             }
@@ -145,7 +145,7 @@ impl Reading {
 }
 
 /// What a step is called in any study, beside its unit's own name.
-const STEP: &str = "step";
+pub(super) const STEP: &str = "step";
 const EPOCH: &str = "epoch";
 const BACKSPACE: char = '\u{8}';
 
