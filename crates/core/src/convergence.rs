@@ -128,7 +128,7 @@ pub struct Course {
     rewritten: u64,
     /// Trials that count.
     stopped: u64,
-    /// The first values, of completed trials.
+    /// The first values, of completed trials; of several objectives, the volumes of all that had completed by then.
     first: Vec<f64>,
     /// What the first trials with a loss have reached, while few have completed.
     early: Vec<(u32, f64)>,
@@ -173,8 +173,10 @@ impl Course {
         }
         let reached = if self.volume.is_open() { reached(study, stop) } else { None };
         let moment = Moment { trial: stop.trial, stopped: self.stopped, counts, losses, reached };
-        for Grown { stopped, first, volume } in self.volume.after(moment) {
-            self.first.extend(first.filter(|_| self.first.len() < FIRST).map(|volume| -volume));
+        for Grown { stopped, volume, counts } in self.volume.after(moment) {
+            if counts && self.first.len() < FIRST {
+                self.first.push(-volume);
+            }
             self.gain(stopped, -volume);
         }
     }
@@ -385,8 +387,8 @@ struct Moment {
 struct Grown {
     stopped: u64,
     volume: f64,
-    /// The volume of what trials have reached by then; at the first stops of those by which the box became known.
-    first: Option<f64>,
+    /// Whether it is one of the first values.
+    counts: bool,
 }
 
 impl Volume {
@@ -399,7 +401,7 @@ impl Volume {
     fn after(&mut self, moment: Moment) -> Vec<Grown> {
         if !self.is_open() {
             let Moment { stopped, losses, .. } = moment;
-            return vec![Grown { stopped, volume: self.grow(losses), first: None }];
+            return vec![Grown { stopped, volume: self.grow(losses), counts: false }];
         }
         self.valued.extend(moment.reached.as_ref().map(|_| moment.trial));
         self.has_completed |= moment.losses.is_some();
@@ -413,11 +415,10 @@ impl Volume {
             known.iter().fold(known[0].clone(), fold)
         };
         self.span = Some((extreme(f64::min), extreme(f64::max)));
-        let mut of_all = Self { span: self.span.clone(), ..Self::default() };
         let early = std::mem::take(&mut self.early);
-        let grown = early.into_iter().map(|Moment { stopped, counts, losses, reached, .. }| {
-            let reached = of_all.grow(reached);
-            Grown { stopped, volume: self.grow(losses), first: counts.then_some(reached) }
+        let grown = early.into_iter().map(|Moment { stopped, counts, losses, .. }| {
+            let volume = self.grow(losses);
+            Grown { stopped, volume, counts }
         });
         grown.collect()
     }
@@ -471,9 +472,11 @@ fn losses(metrics: &Metrics, trial: &Trial) -> Option<Vec<f64>> {
     (0..metrics.objectives.len()).map(|k| trial.loss(metrics, k)).collect()
 }
 
-/// The standard error of the best trial, where there is one objective and replicates tell it.
+/// The standard error of the best trial, where there is one objective and replicates tell it: other trials must tell its hard folds
+/// from noise.
 fn noise(study: &Study) -> Option<f64> {
     let best = study.incumbent().filter(|_| study.metrics().objectives.len() == 1)?;
+    study.residual_variance(best, 0)?;
     best.standard_error(0)
 }
 

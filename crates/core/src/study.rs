@@ -322,8 +322,8 @@ impl Study {
     }
 
     /// What the replicates of a trial say now, one estimate per objective: where it stands, if some have completed and others
-    /// not, else what they say of a finished trial, as of when it finished or completed
-    /// trials last doubled. Empty if none has completed, or there is only one.
+    /// not, else what they say of a finished trial, as of when it finished or there were last twice
+    /// as many trials to learn from. Empty if none has completed, or there is only one.
     pub fn estimates(&self, trial: &Trial) -> Vec<Estimate> {
         if trial.is_finished() || self.spec.replicates < 2 {
             return trial.estimates.to_vec();
@@ -348,8 +348,8 @@ impl Study {
     }
 
     /// The variance of one replicate's loss in objective `k` once what trials and replicates have in common is taken away,
-    /// for a completed trial and those like it by loss and spread, with its degrees of freedom; none before two trials have
-    /// completed. Where none is like it, its own spread over the replicates, hard folds included.
+    /// for a completed trial and those like it by loss and spread, with its degrees of freedom. Where none is like it, stopped
+    /// trials tell; none where these do not either.
     pub fn residual_variance(&self, trial: &Trial, k: usize) -> Option<(f64, f64)> {
         self.effects.residual_variance(k, trial.number)
     }
@@ -770,29 +770,39 @@ impl Study {
         self.consider_incumbent(number);
     }
 
-    /// Notes what the replicates of a trial that finishes say, in the light of the completed ones. Those of all others are noted
-    /// anew when the completed ones have doubled: it costs little then, and what was known to the first was next to nothing.
+    /// Notes what the replicates of a trial that finishes say, in the light of the others. Those of all others are noted
+    /// anew when there are twice as many to learn from: it costs little then, and what was known to the first was next to nothing.
     fn estimate(&mut self, number: u32) {
         if self.spec.replicates < 2 {
             return;
         }
-        let trial = &self.trials[number as usize];
-        if matches!(trial.outcome(), Some(Outcome::Completed { .. })) {
-            for k in 0..self.spec.metrics.objectives.len() {
-                let losses: Vec<f64> =
-                    trial.replicate_losses(&self.spec.metrics, k).map(|(_, x)| x).collect();
-                self.effects.take(k, number, &losses);
+        if self.learn_effects(number) {
+            for at in 0..self.finished.len() {
+                let earlier = self.finished[at];
+                self.trials[earlier as usize].estimates = self.current_estimates(earlier);
             }
-            if self.effects.have_doubled() {
-                for at in 0..self.finished.len() {
-                    let earlier = self.finished[at];
-                    self.trials[earlier as usize].estimates = self.current_estimates(earlier);
-                }
-                self.revised += 1;
-                self.rewritten += 1;
-            }
+            self.revised += 1;
+            self.rewritten += 1;
         }
         self.trials[number as usize].estimates = self.current_estimates(number);
+    }
+
+    /// Learns from the replicates of a trial that finishes; whether that says much of the earlier trials too.
+    fn learn_effects(&mut self, number: u32) -> bool {
+        let trial = &self.trials[number as usize];
+        let mut says_much = false;
+        for k in 0..self.spec.metrics.objectives.len() {
+            let losses: Vec<(u16, f64)> = trial.replicate_losses(&self.spec.metrics, k).collect();
+            says_much |= match trial.outcome() {
+                Some(Outcome::Completed { .. }) => {
+                    let losses: Vec<f64> = losses.into_iter().map(|(_, loss)| loss).collect();
+                    self.effects.take(k, number, &losses)
+                }
+                Some(Outcome::Pruned | Outcome::Cancelled) => self.effects.take_stopped(k, losses),
+                Some(Outcome::Failed { .. } | Outcome::Replaced { .. }) | None => false,
+            };
+        }
+        says_much
     }
 
     fn current_estimates(&self, number: u32) -> Box<[Estimate]> {

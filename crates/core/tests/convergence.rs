@@ -483,6 +483,59 @@ fn trials_that_pause_count_with_several_objectives() {
     assert!(matches!(done, Some(Next::Done(Done::Converged(_)))), "{done:?}");
 }
 
+/// Trials that a pruner stops take no part in the front, however good what they had reached was.
+#[test]
+fn stopped_trials_hide_no_progress_of_several_objectives() {
+    let mut spec = by_rungs("stop", 27, None);
+    spec.metrics.objectives.push(Metric { name: "size".into(), direction: Direction::Minimize });
+    spec.policy.scheduler = Component::named("run_all");
+    let mut play = Play::new(resolved(spec));
+    let rule = Convergence { share: 0.01, ..Convergence::default() };
+    for k in 0..100 {
+        let work = play.claim().unwrap();
+        let [x, y] = [0, 1].map(|k| play.study.trials()[work.trial as usize].point.0[k]);
+        let is_over = k % 4 == 3;
+        // Nothing that completes is as good as what is stopped.
+        let values = if is_over { vec![1.0 + x, 1.0 + y] } else { vec![x, y] };
+        let named = [("loss".into(), values[0]), ("size".into(), values[1])].to_vec();
+        play.add(Event::Reported { work, step: 1, values: named, seconds: 1.0 });
+        play.end(work, if is_over { Outcome::Completed { values } } else { Outcome::Pruned });
+    }
+    let found = advice(&play.study, &rule).unwrap();
+    assert!(found.progress > 0.1 && found.epsilon > 0.001, "{found:?}");
+    assert!(found.chance > 0.0 && found.regret > 0.0, "{found:?}");
+}
+
+/// One completed trial does not tell hard folds from noise; those that were stopped after two folds do.
+#[test]
+fn hard_folds_are_no_noise_while_one_trial_has_completed() {
+    let mut spec = spec().with_design(Design { folds: 4, seeds: 1, confirm: 1 });
+    spec.policy.scheduler = Component::named("race");
+    spec.limits.trials = Some(30);
+    let mut play = Play::new(resolved(spec));
+    let loss = |trial: &Trial, replicate: u16, _: u64| {
+        let own = if trial.number == 0 { 0.0 } else { 0.1 + 0.01 * trial.point.0[0] };
+        let noise = 0.003 * uniform(u64::from(trial.number) * 4 + u64::from(replicate), 4);
+        own + f64::from(replicate % 4) + noise
+    };
+    by_steps(&mut play, 1, 5000, loss);
+    assert_eq!(play.study.tally().completed, 1);
+    let best = play.study.incumbent().unwrap();
+    assert!(best.standard_error(0).unwrap() < 0.003, "{:?}", best.standard_error(0));
+    let (variance, _) = play.study.residual_variance(best, 0).unwrap();
+    assert!(variance.sqrt() < 0.003, "{variance}");
+    let again = play.study.measured_again(best, 0).unwrap();
+    assert!(again.error < 0.003, "{again:?}");
+    // Every other trial is worse by a tenth, and so it is told, whichever folds it has seen.
+    for trial in &play.study.trials()[1..] {
+        let told = play.study.estimates(trial)[0];
+        assert!((told.mean - 1.6).abs() < 0.02, "{}: {told:?}", trial.number);
+    }
+    let noise =
+        advice(&play.study, &Convergence { epsilon: Some(1e-9), ..Convergence::default() }).unwrap().noise;
+    assert!(noise.unwrap() < 0.003, "{noise:?}");
+}
+
 /// Good defaults: nothing after the first trial wins a race to its end. What the others said before they were stopped tells what is typical.
 #[test]
 fn a_race_that_only_the_first_trial_completes_ends_too() {

@@ -2,10 +2,11 @@
 //!
 //! A replicate's loss is that of its trial plus that of its fold (or seed) plus noise. Bad trials are often far noisier than good
 //! ones, and their folds differ by more, so a trial is seen in the light of those like it: near by their loss, and with a spread
-//! over the replicates that may be the same. What is noted of a trial when it finishes is noted anew whenever the completed trials
-//! have doubled.
+//! over the replicates that may be the same. While no completed trial is like one, those that were stopped after several of the same
+//! replicates tell its hard folds from noise. What is noted of a trial when it finishes is noted anew whenever the completed trials
+//! have doubled, and while there is one, whenever the stopped ones have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use statrs::function::beta::beta_reg;
 
@@ -16,6 +17,8 @@ const LENT: f64 = 8.0;
 /// How many trials one is compared with, and among how many of those nearest by their loss they are looked for.
 const LIKE: usize = 16;
 const NEAR: usize = 32;
+/// So many of the latest stopped trials are remembered.
+const STOPPED: usize = 64;
 /// Spreads that differ by more than chance brings about this seldom are of trials that are not alike.
 const SELDOM: f64 = 0.01;
 
@@ -29,6 +32,9 @@ struct Objective {
     rows: Vec<Row>,
     /// The mean loss of each.
     means: BTreeMap<u32, f64>,
+    /// The latest trials stopped after several replicates, each with their losses, and how many there were in all.
+    stopped: VecDeque<Box<[(u16, f64)]>>,
+    told: u64,
 }
 
 /// One completed trial.
@@ -48,25 +54,37 @@ struct Common {
     effects: Vec<f64>,
     /// How many trials of equal weight know that as well.
     trials: f64,
-    /// The variance of the noise of one replicate, with its degrees of freedom.
+    /// The variance of the noise of one replicate, with its degrees of freedom; with none, at most that.
     variance: f64,
     freedom: f64,
 }
 
 impl Effects {
-    /// Takes in a completed trial's losses in objective `k`, one per replicate.
-    pub(super) fn take(&mut self, k: usize, trial: u32, losses: &[f64]) {
+    /// Takes in a completed trial's losses in objective `k`, one per replicate. Whether so much more is known now that the earlier
+    /// trials should be looked at again.
+    pub(super) fn take(&mut self, k: usize, trial: u32, losses: &[f64]) -> bool {
+        let objective = self.objective(k);
+        objective.take(trial, losses);
+        objective.rows.len() > 1 && objective.rows.len().is_power_of_two()
+    }
+
+    /// Takes in what a trial had in objective `k` that was stopped after some of its replicates, and says the same.
+    pub(super) fn take_stopped(&mut self, k: usize, losses: Vec<(u16, f64)>) -> bool {
+        if losses.len() < 2 {
+            return false;
+        }
+        let objective = self.objective(k);
+        objective.stopped.truncate(STOPPED - 1);
+        objective.stopped.push_front(losses.into());
+        objective.told += 1;
+        objective.rows.len() == 1 && objective.told.is_power_of_two()
+    }
+
+    fn objective(&mut self, k: usize) -> &mut Objective {
         if self.0.len() <= k {
             self.0.resize_with(k + 1, Objective::default);
         }
-        self.0[k].take(trial, losses);
-    }
-
-    /// Whether the trials that have completed have just doubled, so that more is known of the earlier ones too.
-    pub(super) fn have_doubled(&self) -> bool {
-        self.0
-            .first()
-            .is_some_and(|objective| objective.rows.len() > 1 && objective.rows.len().is_power_of_two())
+        &mut self.0[k]
     }
 
     /// What the losses of a trial's replicates mean, all of them or some; none without a loss.
@@ -85,7 +103,7 @@ impl Effects {
     pub(super) fn again(&self, k: usize, trial: u32, losses: &[(Vec<u16>, f64)]) -> Option<Estimate> {
         let objective = self.0.get(k)?;
         let own = objective.find(trial)?;
-        let common = objective.common_around(own)?;
+        let common = objective.common_around(own);
         let effects = losses.iter().map(|(replicates, _)| {
             let of = replicates.iter().map(|replicate| common.effects.get(usize::from(*replicate)));
             Some(of.collect::<Option<Vec<_>>>()?.into_iter().sum::<f64>() / replicates.len().max(1) as f64)
@@ -96,12 +114,12 @@ impl Effects {
         (squares(&left) < 0.5 * squares(&losses)).then(|| common.turned(&losses, &effects))
     }
 
-    /// The variance of the noise of one replicate of a trial and of those like it, with its degrees of freedom.
+    /// The variance of the noise of one replicate of a trial and of those like it, with its degrees of freedom; none while
+    /// nothing tells its hard folds from noise.
     pub(super) fn residual_variance(&self, k: usize, trial: u32) -> Option<(f64, f64)> {
-        let objective = self.0.get(k).filter(|objective| objective.rows.len() > 1)?;
-        let own = objective.find(trial)?;
-        let common = objective.common_around(own)?;
-        Some((common.variance, common.freedom))
+        let objective = self.0.get(k)?;
+        let common = objective.common_around(objective.find(trial)?);
+        (common.freedom > 0.0).then_some((common.variance, common.freedom))
     }
 }
 
@@ -172,15 +190,14 @@ impl Objective {
     }
 
     /// What these trials have in common, as it concerns trial `own`: a two-way analysis of variance in which those count less
-    /// that spread more. Of one trial alone, its spread may all be noise; none of no trial.
-    fn common(&self, own: usize, of: &[usize]) -> Option<Common> {
+    /// that spread more. Of one trial alone, its spread may all be noise.
+    fn common(&self, own: usize, of: &[usize]) -> Common {
         let rows: Vec<&Row> = of.iter().map(|at| &self.rows[*at]).collect();
         let row = &self.rows[own];
         let degrees = row.off.len() as f64 - 1.0;
-        let [first, others @ ..] = &rows[..] else { return None };
-        if others.is_empty() {
-            let variance = first.squares / degrees;
-            return Some(Common { effects: first.off.to_vec(), trials: 1.0, variance, freedom: degrees });
+        if let [only] = rows[..] {
+            let variance = only.squares / degrees;
+            return Common { effects: only.off.to_vec(), trials: 1.0, variance, freedom: 0.0 };
         }
         let weight =
             |other: &&Row| if row.squares > 0.0 { row.squares / (row.squares + other.squares) } else { 1.0 };
@@ -193,28 +210,49 @@ impl Objective {
         let squares: f64 = rows.iter().zip(&weights).map(|(row, w)| w * left(row)).sum();
         let freedom: f64 = weights.iter().map(|w| w * (1.0 - w / total)).sum();
         let variance = squares / (degrees * freedom);
-        Some(Common { effects, trials, variance, freedom: degrees * (trials - 1.0) })
+        Common { effects, trials, variance, freedom: degrees * (trials - 1.0) }
     }
 
     /// What a trial and those like it have in common.
-    fn common_around(&self, own: usize) -> Option<Common> {
-        self.common(own, &self.like(own, true))
+    fn common_around(&self, own: usize) -> Common {
+        let like = self.like(own, true);
+        let common = self.common(own, &like);
+        if like.len() > 1 { common } else { self.told_by_stopped(&self.rows[own]).unwrap_or(common) }
+    }
+
+    /// What the replicates of a trial that is like no other completed one have in common with those of stopped trials: the differences
+    /// on the same ones vary by the noise of both. None where no stopped trial has had several.
+    fn told_by_stopped(&self, row: &Row) -> Option<Common> {
+        let behind = |losses: &[(u16, f64)]| {
+            let at = |(replicate, loss): &(u16, f64)| {
+                Some(loss - row.mean - row.off.get(usize::from(*replicate))?)
+            };
+            losses.iter().map(at).collect::<Option<Vec<f64>>>()
+        };
+        let gap = |behind: &[f64]| (behind.iter().sum::<f64>() / behind.len() as f64).abs();
+        let mut stopped: Vec<Vec<f64>> = self.stopped.iter().filter_map(|losses| behind(losses)).collect();
+        stopped.sort_by(|a, b| gap(a).total_cmp(&gap(b)));
+        stopped.truncate(LIKE);
+        let freedom = stopped.iter().map(|behind| behind.len() as f64 - 1.0).sum::<f64>();
+        let variance = 0.5 * stopped.iter().map(|behind| squares(behind)).sum::<f64>() / freedom;
+        (freedom > 0.0).then(|| Common { effects: row.off.to_vec(), trials: 1.0, variance, freedom })
     }
 
     /// What all replicates of a completed trial say.
     fn whole(&self, own: usize) -> Estimate {
         let row = &self.rows[own];
         let others = self.like(own, false);
-        let Some(common) = self.common(own, &others) else {
-            return Estimate::independent(row.mean, row.squares, row.off.len());
-        };
         let freedom = row.off.len() as f64 - 1.0;
-        let left = row.off.iter().zip(&common.effects).map(|(off, effect)| (off - effect).powi(2));
-        let squares = common.share() * left.sum::<f64>();
-        let variance = match others.as_slice() {
-            // The other alone does not tell its hard folds from its noise: only both together do.
-            [_] => squares / freedom,
-            _ => common.moderated(squares, freedom),
+        let variance = if others.is_empty() {
+            let told = self.told_by_stopped(row);
+            let Some(common) = told else {
+                return Estimate::independent(row.mean, row.squares, row.off.len());
+            };
+            common.variance
+        } else {
+            let common = self.common(own, &others);
+            let left = row.off.iter().zip(&common.effects).map(|(off, effect)| (off - effect).powi(2));
+            common.moderated(common.share() * left.sum::<f64>(), freedom)
         };
         let error = (variance / row.off.len() as f64).sqrt();
         Estimate { mean: row.mean, error, replicates: row.off.len() as u16 }
@@ -233,7 +271,7 @@ impl Objective {
         let gaps =
             self.rows.iter().enumerate().filter_map(|(k, row)| Some(((on_same(row)? - plain.mean).abs(), k)));
         let Some((_, nearest)) = gaps.min_by(|a, b| a.0.total_cmp(&b.0)) else { return plain };
-        let Some(mut common) = self.common_around(nearest) else { return plain };
+        let mut common = self.common_around(nearest);
         common.shrink();
         let effects: Vec<f64> = losses.iter().map(|(r, _)| common.effects[usize::from(*r)]).collect();
         let turned = common.turned(&values, &effects);
@@ -247,8 +285,12 @@ impl Objective {
 }
 
 impl Common {
-    /// Draws the effects towards none by as much of them as noise would bring about (James and Stein 1961, positive part).
+    /// Draws the effects towards none by as much of them as noise would bring about (James and Stein 1961, positive part). Where
+    /// noise is not known, they are taken as they are: whoever is worse on the same replicates is not to look better.
     fn shrink(&mut self) {
+        if self.freedom <= 0.0 {
+            return;
+        }
         let squares: f64 = self.effects.iter().map(|effect| effect.powi(2)).sum();
         let noise = self.variance / self.trials * (self.effects.len() as f64 - 1.0);
         let kept = if squares > 0.0 { (1.0 - noise / squares).max(0.0) } else { 0.0 };
@@ -275,7 +317,7 @@ impl Common {
     /// A trial's own variance, drawn towards that of those like it (Smyth 2004, equation 6, with a fixed prior strength).
     fn moderated(&self, own: f64, freedom: f64) -> f64 {
         let lent = self.freedom.min(LENT);
-        (lent * self.variance + own) / (lent + freedom)
+        if lent + freedom > 0.0 { (lent * self.variance + own) / (lent + freedom) } else { self.variance }
     }
 }
 
@@ -373,10 +415,30 @@ mod tests {
         let mut effects = of(&[&[3.0, 1.01, 2.0]]);
         let first = numbered(&[3.0, 1.01, 2.0]);
         assert!(effects.estimate(0, 0, &first).unwrap().error > 0.5);
-        assert!(!effects.have_doubled());
-        effects.take(0, 1, &[2.51, 0.5, 1.5]);
-        assert!(effects.have_doubled());
+        assert_eq!(effects.residual_variance(0, 0), None);
+        assert!(effects.take(0, 1, &[2.51, 0.5, 1.5]), "twice as many");
         assert!(effects.estimate(0, 0, &first).unwrap().error < 0.01);
+        assert!(!effects.take(0, 2, &[2.6, 0.6, 1.6]), "that says little new");
+    }
+
+    #[test]
+    fn stopped_trials_tell_hard_folds_from_noise_while_one_has_completed() {
+        let first = [3.0, 1.01, 2.0];
+        let mut effects = of(&[&first]);
+        assert!(!effects.take_stopped(0, vec![(0, 4.0)]), "one replicate says nothing");
+        assert_eq!(effects.residual_variance(0, 0), None);
+        assert!(effects.take_stopped(0, vec![(0, 3.52), (1, 1.5)]));
+        assert!(effects.take_stopped(0, vec![(1, 1.61), (2, 2.6)]));
+        assert!(!effects.take_stopped(0, vec![(0, 3.7), (1, 1.7)]));
+        // Differences of two are 0.03, 0.0 and 0.01 apart.
+        let (variance, freedom) = effects.residual_variance(0, 0).unwrap();
+        assert!((variance - 0.5 * (0.00045 + 0.0 + 0.00005) / 3.0).abs() < 1e-9, "{variance}");
+        assert_eq!(freedom, 3.0);
+        let whole = effects.estimate(0, 0, &numbered(&first)).unwrap();
+        assert!((whole.error - (variance / 3.0).sqrt()).abs() < 1e-12, "{whole:?}");
+        // On the easy fold it is better than the best on all, and worse than the best there.
+        let partial = effects.estimate(0, 9, &[(1, 1.2)]).unwrap();
+        assert!((partial.mean - (2.0033 + 0.19)).abs() < 0.01 && partial.error < 0.03, "{partial:?}");
     }
 
     #[test]
