@@ -50,7 +50,7 @@ pub struct Piece {
     pub state: WorkState,
     /// How often it was claimed; the current fencing token.
     pub attempt: u32,
-    /// How often its worker vanished.
+    /// How often its worker vanished since it last came further: to a larger step, or to a checkpoint kept at a pause.
     pub lost: u32,
     /// How far it may go, in steps; `None` means to its end.
     pub budget: Option<u64>,
