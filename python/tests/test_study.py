@@ -61,6 +61,35 @@ def test_a_race_stops_trials_after_some_folds():
     assert abs(study.best_params["x"]) == min(abs(trial["params"]["x"]) for trial in study.trials)
 
 
+def test_trials_tell_what_their_replicates_said():
+    replicates = {"folds": 4, "confirm": 1}
+    study = luthier.Study(X, sampler="random", scheduler="race", direction="maximize", replicates=replicates, trials=12)
+    given = {}
+    while (trial := study.ask()) is not None:
+        value = -(trial["x"] ** 2) - 0.1 * trial.fold - 0.001 * (trial.seed % 7)
+        given.setdefault(trial.number, {})[trial.replicate] = value
+        trial.tell(value)
+    for trial in study.trials:
+        told = trial["replicates"]["value"]
+        values = {row["replicate"]: row["value"] for row in told["values"] + told["measured_again"]}
+        assert values == given[trial["number"]]
+        assert told["estimate"]["replicates"] == len(told["values"])
+        if trial["state"] == "completed":
+            assert told["estimate"]["mean"] == pytest.approx(trial["values"]["value"])
+            assert told["estimate"]["standard_error"] > 0.0
+        else:  # stopped after some folds
+            assert trial["values"] == {} and 1 <= len(told["values"]) < 4
+    assert study.best == study.trial(study.best["number"])
+    best = study.best["replicates"]["value"]
+    assert [row["replicate"] for row in best["measured_again"]] == [4, 5, 6, 7]
+    again = [row["value"] for row in best["measured_again"]]
+    assert best["confirmed"]["replicates"] == 4
+    assert best["confirmed"]["mean"] == pytest.approx(sum(again) / 4)
+    once = luthier.Study(X, trials=1)
+    once.ask().tell(1.0)
+    assert once.best["replicates"] is None
+
+
 def test_the_same_seed_asks_the_same(space, objective):
     def asked(seed):
         study = luthier.Study(space, sampler="tpe", trials=25, seed=seed)

@@ -128,6 +128,12 @@ pub(crate) fn stored(study: &Study, log: &Path) -> anyhow::Result<(ObjectiveSpec
 /// The keys of a command that say what is measured; the others say how it is run.
 const DEFINING: [&str; 4] = ["run", "pattern", "result", "outer"];
 
+/// How many outer folds there are, of which the study of an objective leaves out one.
+fn outer_folds(objective: &serde_json::Value) -> Option<u64> {
+    let places = ["/command/outer/folds", "/network/data/outer/folds"];
+    places.iter().find_map(|place| objective.pointer(place)?.as_u64())
+}
+
 /// A study compares trials of one objective on the same data.
 pub(crate) fn check_unchanged(
     described: &serde_json::Value,
@@ -136,6 +142,14 @@ pub(crate) fn check_unchanged(
 ) -> anyhow::Result<()> {
     let how = "old and new trials cannot be compared. Begin another study with --study FILE, or say --accept-changes";
     let now = serde_json::to_value(objective)?;
+    if let (Some(before), Some(folds)) = (outer_folds(described), outer_folds(&now))
+        && before != folds
+    {
+        bail!(
+            "there were {before} outer folds when the study began, and {folds} would leave out other rows; say --nested {before}, or \
+             begin other studies with --study FILE"
+        );
+    }
     let is_changed = match objective {
         ObjectiveSpec::Command(_) => {
             DEFINING.iter().any(|key| described["command"].get(key) != now["command"].get(key))

@@ -14,6 +14,7 @@ use luthier::core::metric::Direction;
 use luthier::core::study::Study;
 use luthier::core::trial::{Estimate, Trial, TrialState};
 use luthier::executor::End;
+use luthier::replicates;
 use luthier::session::named_values;
 use luthier_nn::WinnerReport;
 use luthier_nn::objective::Winner;
@@ -617,36 +618,10 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "step": trial.step(),
         "stopped": why_stopped(trial),
         "seconds": trial.seconds(),
-        "replicates": replicates_json(study, trial),
+        "replicates": replicates::told(study, trial),
         "failure": failure.map(|(reason, detail)| json!({ "reason": reason, "text": reason.to_string(), "detail": detail })),
         "curve": curve,
     })
-}
-
-/// What replicates said, by objective; null where a trial is run once.
-fn replicates_json(study: &Study, trial: &Trial) -> Value {
-    if study.spec().replicates < 2 && study.spec().confirmations() == 0 {
-        return Value::Null;
-    }
-    let finite = |x: f64| Some(x).filter(|x| x.is_finite());
-    let of = |k: usize, metric: &luthier::core::metric::Metric| {
-        let turn = |loss: f64| metric.direction.turn(loss);
-        let estimate = |estimate: &Estimate| json!({ "mean": turn(estimate.mean), "standard_error": finite(estimate.error), "replicates": estimate.replicates });
-        let losses = |pairs: Vec<(u16, f64)>| -> Vec<Value> {
-            pairs
-                .iter()
-                .map(|(replicate, loss)| json!({ "replicate": replicate, "value": turn(*loss) }))
-                .collect()
-        };
-        json!({
-            "values": losses(trial.replicate_losses(study.metrics(), k).collect()),
-            "estimate": trial.estimate(k).map(estimate),
-            "measured_again": losses(trial.confirmation_losses(study.metrics(), k).collect()),
-            "confirmed": study.measured_again(trial, k).as_ref().map(estimate),
-        })
-    };
-    let objectives = study.metrics().objectives.iter().enumerate();
-    Value::Object(objectives.map(|(k, metric)| (metric.name.to_string(), of(k, metric))).collect())
 }
 
 /// A study for machines.

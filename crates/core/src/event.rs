@@ -383,10 +383,10 @@ pub enum Failure {
         /// The metric.
         metric: Arc<str>,
     },
-    /// Every worker that took it vanished.
-    #[error("its worker vanished {attempts} times")]
+    /// Every worker that took it since it last came further vanished.
+    #[error("its worker vanished {attempts} times without progress")]
     Lost {
-        /// How often.
+        /// How often since then.
         attempts: u32,
     },
     /// It could not be started at all.

@@ -41,7 +41,7 @@ pub struct Spec {
     /// What tells replicates apart, where the study says so; else they are repetitions with numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub design: Option<Design>,
-    /// How often lost work is tried again before the trial fails, at least 1.
+    /// How many workers may be lost with a piece of work that comes no further in between, before its trial fails; at least 1.
     #[serde(default = "three")]
     pub max_attempts: u32,
     /// A description of the objective and the fingerprints of its data; compared when a study is continued.

@@ -590,6 +590,7 @@ impl Study {
         piece.state = WorkState::Paused;
         if let Err(place) = piece.pauses.binary_search(&step) {
             piece.pauses.insert(place, step);
+            piece.lost = 0;
         }
         piece.seconds += seconds;
         self.tally.seconds += seconds;
@@ -698,6 +699,9 @@ impl Study {
         piece.report(point);
         piece.seconds += seconds;
         let gained = piece.step() - before;
+        if gained > 0 {
+            piece.lost = 0;
+        }
         self.tally.steps += gained;
         self.tally.seconds += seconds;
         self.tally.reports += 1;

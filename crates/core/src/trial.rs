@@ -50,7 +50,7 @@ pub struct Piece {
     pub state: WorkState,
     /// How often it was claimed; the current fencing token.
     pub attempt: u32,
-    /// How often its worker vanished.
+    /// How often its worker vanished since it last came further: to a larger step, or to a checkpoint kept at a pause.
     pub lost: u32,
     /// How far it may go, in steps; `None` means to its end.
     pub budget: Option<u64>,
@@ -155,6 +155,8 @@ pub struct Trial {
     rest: Box<[Piece]>,
     /// How many replicates make its outcome; those after them only measure it again.
     counted: u16,
+    /// With how many of them it began.
+    begun: u16,
     /// Whether it has paused or ended.
     stopped: bool,
     /// How a trial of several replicates ended; with one, its piece says so.
@@ -252,6 +254,7 @@ impl Trial {
             first: piece(0),
             rest: (1..all).map(piece).collect(),
             counted,
+            begun,
             stopped: false,
             combined: None,
             estimates: Box::default(),
@@ -274,6 +277,12 @@ impl Trial {
     /// The replicates that make its outcome; those of [`Trial::pieces`] after them only measure it again.
     pub fn replicates(&self) -> impl Iterator<Item = (Work, &Piece)> {
         self.pieces().take(usize::from(self.counted))
+    }
+
+    /// How many of the first replicates all trials have, so that their curves compare: those with which it began where others
+    /// were held back, else one. Later ones are run by trials that got through these.
+    pub(crate) fn compared(&self) -> u16 {
+        if self.begun < self.counted { self.begun } else { 1 }
     }
 
     /// The replicates by which it is measured again once it has completed; none of them made it the best.

@@ -109,6 +109,34 @@ fn work_of_a_lost_worker_is_claimed_again_with_the_next_token() {
     study.apply(&Event::Claimed { work, attempt: 2 }).unwrap();
 }
 
+#[test]
+fn losses_are_counted_from_the_last_progress_on() {
+    let mut study = Study::new(spec(space(vec![float("x", 0.0, 1.0)])));
+    let Next::Decide(started) = Engine::new(&study).unwrap().next(&study).unwrap() else {
+        panic!("a decision was due")
+    };
+    study.apply(&started).unwrap();
+    let work = Work::of(0);
+    let mut attempt = 0;
+    let mut lost_after = |step: Option<u64>, study: &mut Study| {
+        attempt += 1;
+        study.apply(&Event::Claimed { work, attempt }).unwrap();
+        if let Some(step) = step {
+            let values = vec![("loss".into(), 0.5)];
+            study.apply(&Event::Reported { work, step, values, seconds: 1.0 }).unwrap();
+        }
+        study.apply(&Event::Lost { work, returned: false }).unwrap();
+        study.piece(work).unwrap().lost
+    };
+    let steps = [None, None, Some(3), Some(2), Some(3), None, Some(4)];
+    let counts = steps.map(|step| lost_after(step, &mut study));
+    assert_eq!(counts, [1, 2, 1, 2, 3, 4, 1], "a step reached again is no progress");
+    // A checkpoint is progress also where nothing new was reported.
+    study.apply(&Event::Claimed { work, attempt: 8 }).unwrap();
+    study.apply(&Event::Paused { work, step: 4, seconds: 0.0 }).unwrap();
+    assert_eq!(study.piece(work).unwrap().lost, 0);
+}
+
 // The queue.
 
 #[test]

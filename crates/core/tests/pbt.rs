@@ -127,6 +127,47 @@ fn members_wait_for_each_other_only_if_they_are_to() {
     }
 }
 
+/// Who makes way for whom, who is replaced, and with which params, whoever comes to a pause first: with one worker a child has
+/// trained on before others are looked at, with several a member may have reported its step but not written its checkpoint yet.
+#[test]
+fn what_members_that_wait_for_each_other_do_does_not_depend_on_the_number_of_workers() {
+    let value = |params: &[f64], Moment { work, step, .. }: Moment| {
+        (params[0] - 0.04 * step as f64).powi(2) + 0.1 * params[1] + 0.01 * f64::from(work.trial % 5)
+    };
+    // Some fail at their first step after a pause, some at a pause, some at the end.
+    let fails = |Moment { work, step, .. }: Moment| {
+        let is_due =
+            [(1, 4), (2, 3), (4, 3), (7, 7), (9, 24), (11, 13), (13, 24)].contains(&(work.trial, step));
+        is_due.then_some(Mishap::Fails)
+    };
+    let nothing = |_: Moment| None;
+    let ticks = |work: Work| 1 + u64::from(work.trial * 7 % 5);
+    let parts = component("pbt", 12, 3).with("frequencies", vec![1, 2]);
+    for scheduler in [component("pbt", 6, 3), parts, component("pb2", 6, 3)] {
+        for mishap in [&nothing as &dyn Fn(Moment) -> Option<Mishap>, &fails] {
+            let decisions = [(1, false), (1, true), (2, true), (3, false), (4, true), (6, true)].map(
+                |(workers, saves_slowly)| {
+                    let spec = spec(unit_square(), 24, 12, scheduler.clone().with("synchronous", true));
+                    let world =
+                        World { workers, saves_slowly, mishap, ticks: &ticks, ..World::new(24, &value) };
+                    let run = simulate(spec, world);
+                    check_log(&run);
+                    assert_eq!(run.done, Some(Done::Trials(12)));
+                    let trials = run.study.trials().iter();
+                    let told: Vec<String> = trials
+                        .map(|trial| format!("{:?} {:?} {:?}", trial.parent, trial.point, trial.outcome()))
+                        .collect();
+                    (exploits(&run), told)
+                },
+            );
+            assert!(!decisions[0].0.is_empty());
+            for other in &decisions[1..] {
+                assert_eq!(*other, decisions[0], "{}", scheduler.name);
+            }
+        }
+    }
+}
+
 #[test]
 fn parameters_that_may_not_change_stay_as_they_are_along_a_lineage() {
     let space = space(vec![float("x", 0.0, 1.0), int("units", 1, 1000), choice("kind", ["a", "b", "c"])]);

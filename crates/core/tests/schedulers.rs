@@ -808,6 +808,38 @@ fn a_stopped_replicate_stops_its_siblings() {
     assert_eq!(why, ["at step 3: 0.9 is above the bound 0.5", "replicate 0 of the trial was stopped"]);
 }
 
+/// Later folds are run only by trials that got through the first. Compared among those, a trial would have to be among the best
+/// third five times over; and the first fold is harder than the others, so that no trial is as good there as the best is on all.
+#[test]
+fn of_several_folds_trials_are_compared_by_the_first_alone() {
+    let forecast = named("forecast").with("min_trials", 4).with("chance", 0.25);
+    let hyperband = named("hyperband").with("min_budget", 3);
+    for scheduler in
+        [named("asha").with("min_budget", 9), hyperband, named("median"), named("percentile"), forecast]
+    {
+        for workers in [1, 4] {
+            let mut spec = spec(2, 27, &scheduler);
+            spec.replicates = 5;
+            spec.limits.trials = Some(60);
+            let value = |params: &[f64], moment: Moment| {
+                noisy(params, moment) + if moment.work.replicate == 0 { 3.0 } else { 0.0 }
+            };
+            let run = simulate(spec, World { workers, ticks: &uneven, ..World::new(27, &value) });
+            let about = format!("{}, {workers} workers", scheduler.name);
+            for event in &run.events {
+                if let Event::Judged { work, why, .. } = event {
+                    assert!(work.replicate == 0 || why.starts_with("replicate 0 "), "{about}: {why}");
+                }
+            }
+            let has_got_through = |trial: &&Trial| trial.piece(0).unwrap().step() == 27;
+            let got_through = run.study.trials().iter().filter(has_got_through).count() as u64;
+            assert_eq!(run.study.tally().completed, got_through, "{about}");
+            assert!((6..45).contains(&got_through), "{about}: {got_through}");
+            check_log(&run, &about);
+        }
+    }
+}
+
 // ---- the rules, spelled out slowly
 
 /// The rungs below `last` for η.

@@ -4,6 +4,7 @@ pub mod executor;
 pub mod log;
 pub mod objective;
 pub mod process;
+pub mod replicates;
 pub mod session;
 pub mod study_file;
 

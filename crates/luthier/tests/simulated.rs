@@ -151,6 +151,25 @@ fn lost_work_begins_at_its_last_checkpoint() {
 }
 
 #[test]
+fn a_trial_that_makes_progress_outlives_any_number_of_workers() {
+    let world = |loss| Simulation { loss, checkpoint_every: Some(1), ..Simulation::new(4) };
+    let (_, study, log) = run(spec(Component::named("run_all"), 30), &falling(), &world(0.03));
+    assert_eq!((study.spec().max_attempts, study.tally().completed), (3, 30));
+    let losses = |trial: u32| {
+        let is_its = |event: &&Event| matches!(event, Event::Lost { work, .. } if work.trial == trial);
+        log.iter().filter(is_its).count()
+    };
+    assert!((0..30).any(|trial| losses(trial) > 3));
+    assert_eq!(verify(&log).unwrap().disagreements, vec![]);
+
+    let (_, study, _) = run(spec(Component::named("run_all"), 3), &falling(), &world(1.0));
+    assert!(study.trials().iter().all(|trial| {
+        let told = trial.outcome().map(|outcome| format!("{outcome:?}")).unwrap_or_default();
+        told.contains("Lost { attempts: 3 }")
+    }));
+}
+
+#[test]
 fn time_passes_as_recorded() {
     let minute = Recorded::new(LAST, |_: &Params, _: Work, step: u64| Told {
         values: vec![1.0 / step as f64],

@@ -7,11 +7,12 @@ use luthier::core::event::{Origin, Outcome};
 use luthier::core::space::Params;
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
+use luthier::replicates;
 use luthier::session::named_values;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::value::{Said, params_to_python};
+use crate::value::{Said, json_to_python, params_to_python};
 
 /// A trial's data, out of the study.
 pub(crate) struct Record {
@@ -24,6 +25,7 @@ pub(crate) struct Record {
     step: u64,
     seconds: f64,
     violation: f64,
+    replicates: serde_json::Value,
     failure: Option<String>,
     detail: Option<Arc<str>>,
 }
@@ -49,6 +51,7 @@ impl Record {
             step: trial.step(),
             seconds: trial.seconds(),
             violation: study.violation(trial),
+            replicates: replicates::told(study, trial),
             failure,
             detail,
         }
@@ -66,6 +69,7 @@ impl Record {
         dict.set_item("step", self.step)?;
         dict.set_item("seconds", self.seconds)?;
         dict.set_item("violation", self.violation)?;
+        dict.set_item("replicates", json_to_python(py, &self.replicates)?)?;
         dict.set_item("failure", self.failure.as_deref())?;
         dict.set_item("detail", self.detail.as_deref().filter(|text| !text.is_empty()))?;
         Ok(dict)

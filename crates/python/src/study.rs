@@ -338,7 +338,8 @@ impl Study {
         json_to_python(py, &json).map(Some)
     }
 
-    /// Every trial as a dict, by number.
+    /// Every trial as a dict, by number. Its `replicates` tells, by objective, `values`, `estimate`, `measured_again` and `confirmed`; None where a trial is
+    /// run once.
     #[getter]
     fn trials<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let records: Vec<Record> =

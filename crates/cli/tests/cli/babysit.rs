@@ -433,6 +433,25 @@ fn stopping_keeps_the_model_as_it_is() {
     verify(&bench);
 }
 
+/// Standard input is closed, so nobody can say `go` there; another process can.
+#[test]
+fn a_paused_model_waits_for_go_and_says_how_to_say_it() {
+    let bench = network(6);
+    bench.write("turns.txt", "at step 3: pause\n");
+    let run = bench.start(&["babysit", "--script", "turns.txt"]);
+    eventually("it stands still", || run.err().contains("paused at epoch 3"));
+    run.signal("TERM");
+    let ended = run.wait();
+    let told = format!(
+        "interrupted while paused; to go on: luthier babysit {LOG} --send go, then luthier babysit {LOG}\n"
+    );
+    assert!(ended.code == 130 && ended.out.contains(&told), "{ended:?}");
+    bench.ok(&["babysit", LOG, "--send", "go"]);
+    bench.ok(&["babysit", LOG]);
+    assert_eq!(trials(&bench)[0]["state"], "completed");
+    verify(&bench);
+}
+
 #[test]
 fn a_killed_run_goes_on_where_it_was_and_hears_each_line_of_its_script_once() {
     // It does not come to the end before `go` is there, so it is killed while it works, however busy the machine is.
@@ -487,7 +506,6 @@ fn what_is_wrong_is_said_before_anything_begins() {
     assert!(bench.error(&["babysit", "--set", "speed=3"]).contains("is not a network setting"));
     assert!(bench.error(&["babysit", "--set", "lr=1e9"]).contains("learning_rate"));
     assert!(bench.error(&["babysit", "--rule", "spike=-1"]).contains("standard deviations"));
-    assert!(bench.error(&["babysit", "--rule", "spork=1"]).contains("spork"));
     for (rule, said) in [
         ("plateau=0", "plateau = 0 would lower the learning rate at every report"),
         ("plateau=soon", "plateau = \"soon\""),
@@ -497,6 +515,12 @@ fn what_is_wrong_is_said_before_anything_begins() {
         let error = bench.error(&["babysit", "--rule", rule]);
         assert!(error.contains(said), "{rule}: {error}");
     }
+    let rules =
+        "--rule spork: there is no such rule; there are interval, spike, patience, window, rollbacks, lower";
+    assert!(bench.error(&["babysit", "--rule", "spork=1"]).contains(rules));
+    bench.write("turns.txt", "at step 2: lr 0.01\nat step 3: lr *0\n");
+    let said = bench.error(&["babysit", "--script", "turns.txt"]);
+    assert!(said.contains("line 2 of the script") && said.contains("is no factor"), "{said}");
     let missing = bench.error(&["babysit", "--send", "pause"]);
     assert!(
         missing.contains("there is no study at") && missing.contains("`luthier babysit` with"),

@@ -82,7 +82,11 @@ fn a_run_that_ends_early_goes_on_where_it_was() {
     assert!((4..=5).contains(&count("1 2 validation")), "{calls}");
     // Another number of folds would leave out other rows.
     let error = bench.error(&["tune", "--nested", "3"]);
-    assert!(error.contains("the objective's table has changed"), "{error}");
+    assert!(
+        error.contains("there were 2 outer folds when the study began, and 3 would leave out"),
+        "{error}"
+    );
+    assert!(error.contains("say --nested 2"), "{error}");
     // More trials go on in each fold; a winner that stays is not measured again.
     bench.ok(&["tune", "--nested", "2", "--trials", "5"]);
     let calls = bench.read("calls");

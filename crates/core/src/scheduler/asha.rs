@@ -14,7 +14,9 @@ use super::rungs::{
     self, Losses, arrival, check_options, concerns, ended_since, follower, is_over, is_paused, losses_at,
     losses_of, sent_to,
 };
-use super::{Allowance, Assignment, Scheduler, Verdict, figure, latest, run_to_end, with_sibling};
+use super::{
+    Allowance, Assignment, Scheduler, Verdict, figure, is_compared, latest, run_to_end, with_sibling,
+};
 use crate::event::Work;
 use crate::memo::Memo;
 use crate::metric::Direction;
@@ -66,7 +68,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// among them, rounded down but at least the best (Optuna's rule; Ray Tune interpolates
 /// between the losses that came before, Syne Tune goes by rank without rounding).
 /// So the first to come always goes on, and equal losses do. A report that passes several rungs is compared at each.
-/// A replicate is compared with the same replicate of the other trials.
+/// Of several replicates the first is compared, with the first of the other trials; see [`is_compared`].
 ///
 /// *Promote.* From the top rung down, the best paused trial among the best ⌊n/η⌋ goes on to the next rung; if there is
 /// none, a new trial starts. A trial that fails or that a user stops counts as the worst of the last rung it was sent
@@ -177,6 +179,9 @@ impl Scheduler for Asha {
         if let Some(verdict) = with_sibling(study, work) {
             return verdict;
         }
+        if !is_compared(study, work) {
+            return Verdict::go_on();
+        }
         let Some((piece, point)) = latest(study, work) else { return Verdict::go_on() };
         // At its end nothing is left to be saved, and its value is as good as that of any other that got there.
         if study.spec().max_budget.is_some_and(|max| point.step >= max) {
@@ -239,9 +244,12 @@ impl Asha {
             *field = Field { begun: true, from: study.policy_from(), rungs, brackets, ..Field::default() };
         }
         for report in &study.reports()[field.reports..] {
-            let followed = self.mode == Mode::Stop || report.work.replicate == 0;
+            let is_followed = match self.mode {
+                Mode::Stop => is_compared(study, report.work),
+                Mode::Promote => report.work.replicate == 0,
+            };
             for k in 0..field.rungs.len() {
-                if followed && concerns(study, report.work, field.rungs[k], report.step) {
+                if is_followed && concerns(study, report.work, field.rungs[k], report.step) {
                     self.refresh(study, field, report.work, k);
                 }
             }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::wrapped::{Inner, Wrapped};
-use super::{Allowance, Assignment, Scheduler, Verdict, latest, with_sibling};
+use super::{Allowance, Assignment, Scheduler, Verdict, is_compared, latest, with_sibling};
 use crate::event::{Decision, Outcome, Work};
 use crate::figures::percent;
 use crate::memo::Memo;
@@ -56,7 +56,7 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 
 /// It looks at the first report at or beyond each power of two, so that a trial is not tried again and again. The first of several
 /// objectives says nothing about a front: with several there is no veto. Nor is there one where the best trial breaks
-/// a constraint. A replicate is compared with the same replicate of the others.
+/// a constraint. Of several replicates it looks at the first, and asks whether that will beat the first of the best trial; see [`is_compared`].
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Forecast {
@@ -145,7 +145,7 @@ impl Scheduler for Forecaster {
 
 impl Forecaster {
     fn veto(&self, study: &Study, work: Work, known: &Known) -> Option<Verdict> {
-        let (piece, point) = latest(study, work)?;
+        let (piece, point) = latest(study, work).filter(|_| is_compared(study, work))?;
         let best = study.incumbent()?;
         if study.metrics().objectives.len() > 1 || study.violation(best) > 0.0 || !is_due(piece, point.step) {
             return None;
@@ -154,7 +154,8 @@ impl Forecaster {
         if rows.len() < self.options.min_trials {
             return None;
         }
-        let target = best.loss(study.metrics(), 0)?;
+        let (_, target) =
+            best.replicate_losses(study.metrics(), 0).find(|(replicate, _)| *replicate == work.replicate)?;
         let near = nearest(rows, point.loss, self.options.min_trials);
         let chance = chance(near, point.loss, target);
         let step = point.step;

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ranking::{Ranked, Ranking};
-use super::{Allowance, Assignment, Scheduler, Verdict, figure, is_due, latest, run_to_end, with_sibling};
+use super::{
+    Allowance, Assignment, Scheduler, Verdict, figure, is_compared, is_due, latest, run_to_end, with_sibling,
+};
 use crate::event::{Outcome, Work};
 use crate::memo::Memo;
 use crate::metric::Direction;
@@ -65,8 +67,8 @@ pub(super) const PERCENTILE: Entry<dyn Scheduler> = Entry {
     },
 };
 
-/// The first objective decides. Trials of an earlier policy count among the completed ones. A replicate is compared
-/// with the same replicate of the other trials.
+/// The first objective decides. Trials of an earlier policy count among the completed ones. Of several
+/// replicates the first is compared, with the first of the other trials; see [`is_compared`].
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Median {
@@ -103,6 +105,9 @@ impl Scheduler for Median {
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, _: &mut Rng) -> Verdict {
         if let Some(verdict) = with_sibling(study, work) {
             return verdict;
+        }
+        if !is_compared(study, work) {
+            return Verdict::go_on();
         }
         let Some((piece, point)) = latest(study, work) else { return Verdict::go_on() };
         let completed = memo.get::<Completed>();

@@ -205,6 +205,12 @@ fn with_sibling(study: &Study, work: Work) -> Option<Verdict> {
     Some(Verdict::stop(format!("replicate {} of the trial was stopped", sibling.replicate)))
 }
 
+/// Whether the place of `work` among others at the same step says something about its trial. Later replicates are run only by
+/// trials that got through the first: the worst of them is better than most.
+fn is_compared(study: &Study, work: Work) -> bool {
+    study.trial(work.trial).is_some_and(|trial| work.replicate < trial.compared())
+}
+
 /// Whether a report is due for a look: `warmup` steps are over, and it is the first in its window of `interval` steps.
 ///
 /// The windows begin at `warmup`. An interval of 0 counts as 1.

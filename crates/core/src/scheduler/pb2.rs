@@ -109,7 +109,7 @@ impl Pb2 {
             rules.changed(space, donor, donor, rng, |k, _, rng| space.draw_one(k, rng.uniform()))
         };
         let coordinates: Vec<usize> = (0..space.len()).filter(|&k| rules.may_change(space, k)).collect();
-        let stretches = stretches(study, &rules);
+        let stretches = stretches(study, &rules, child);
         let Some(model) = Model::of(study, &stretches, &coordinates) else { return drawn(rng) };
         let before = study.piece(Work::of(child.donor)).and_then(|piece| piece.loss_by(child.step));
         let now = model.frame.context(child.end, before.unwrap_or(f64::NAN));
@@ -148,15 +148,18 @@ fn near(space: &Space, index: usize, value: f64, width: f64, rng: &mut Rng) -> f
     distribution.from_unit(distribution.to_unit(value) + width * (2.0 * rng.uniform() - 1.0))
 }
 
-/// What all members of the present policy did between their pauses, in the order of trials.
-fn stretches(study: &Study, rules: &Rules) -> Vec<Stretch> {
+/// What all members of the present policy did between their pauses, in the order of trials. If members wait for each other, what
+/// those of the child's population did since they last did is not known yet.
+fn stretches(study: &Study, rules: &Rules, child: &Child) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     for trial in &study.trials()[study.policy_from() as usize..] {
         let Some(piece) = trial.piece(0).filter(|_| !trial.outside) else { continue };
+        let until = if trial.number < child.first { u64::MAX } else { child.until };
         let (mut at, mut before) = (piece.from, inherited(study, trial));
         while at < piece.step() {
             let end = rules.end_after(study, at);
-            let after = piece.loss_by(end).filter(|_| end <= piece.step()).unwrap_or(f64::NAN);
+            let is_known = end <= piece.step().min(until);
+            let after = piece.loss_by(end).filter(|_| is_known).unwrap_or(f64::NAN);
             if after.is_nan() {
                 break;
             }
@@ -165,12 +168,15 @@ fn stretches(study: &Study, rules: &Rules) -> Vec<Stretch> {
             }
             (at, before) = (end, after);
         }
-        if matches!(trial.outcome(), Some(Outcome::Failed { .. })) {
+        let has_failed = matches!(trial.outcome(), Some(Outcome::Failed { .. })) && at < until;
+        if has_failed {
             let end = rules.end_after(study, at);
             stretches.push(Stretch { trial: trial.number, end, before, change: f64::INFINITY });
         }
         let makes_way = study.exploiting().is_some_and(|(number, _)| number == trial.number);
-        if piece.state != WorkState::Ended && !makes_way && !before.is_nan() {
+        let has_begun_anew = piece.from >= until && !has_failed;
+        let goes_on = piece.state != WorkState::Ended || has_begun_anew;
+        if goes_on && !makes_way && !before.is_nan() {
             let end = rules.end_after(study, at);
             stretches.push(Stretch { trial: trial.number, end, before, change: f64::NAN });
         }

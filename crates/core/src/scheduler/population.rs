@@ -35,7 +35,7 @@ pub(super) const QUANTILE: OptionDoc = OptionDoc {
 /// See [`INTERVAL`].
 pub(super) const SYNCHRONOUS: OptionDoc = OptionDoc {
     name: "synchronous",
-    doc: "true: members wait for each other at each pause; false (default): nobody waits",
+    doc: "true: members wait for each other at each pause, so that the number of workers decides nothing; false (default): nobody waits",
 };
 /// See [`INTERVAL`].
 pub(super) const CHANGE: OptionDoc = OptionDoc {
@@ -70,6 +70,10 @@ pub(super) struct Child {
     pub(super) step: u64,
     /// The step it goes to first.
     pub(super) end: u64,
+    /// The first trial of its population; earlier ones are through.
+    pub(super) first: u32,
+    /// The step up to which what its population did decides; no bound if nobody waits.
+    pub(super) until: u64,
 }
 
 /// Who has stood in which place: a fold of the trials that the present policy has started.
@@ -280,42 +284,64 @@ impl Rules<'_> {
             let point = self.successor(study, ledger, number, from, rng, &params);
             return branch(from, point);
         }
-        if let Some(from) = self.spare(study, ledger, rng) {
-            let child = self.child(study, from);
+        let start = Assignment::Start { budget: Some(self.end_after(study, 0)) };
+        if allowance.may_start && !ledger.roots.is_multiple_of(self.size) {
+            return start;
+        }
+        let gathered = self.gathered(study, ledger);
+        if let Some(until) = gathered
+            && let Some(from) = self.spare(study, ledger, until, rng)
+        {
+            let child = self.child(study, ledger, from, until);
             return branch(from, params(&child, rng));
         }
-        if allowance.may_start && self.has_room(study, ledger) {
-            return Assignment::Start { budget: Some(self.end_after(study, 0)) };
+        if allowance.may_start && is_through(study, ledger) {
+            return start;
         }
-        self.go_on(study, ledger, rng)
+        gathered
+            .and_then(|_| self.go_on(study, ledger, rng))
+            .unwrap_or_else(|| if study.running().is_empty() { Assignment::Done } else { Assignment::Wait })
     }
 
-    fn child(&self, study: &Study, (donor, step): (u32, u64)) -> Child {
-        Child { donor, step, end: self.end_after(study, step) }
+    fn child(&self, study: &Study, ledger: &Ledger, (donor, step): (u32, u64), until: u64) -> Child {
+        let first = ledger.present().next().and_then(|(_, place)| place.holders.first().copied());
+        Child { donor, step, end: self.end_after(study, step), first: first.unwrap_or(0), until }
+    }
+
+    /// The step up to which members are looked at; none as long as one is on its way there. If nobody waits there is no bound.
+    ///
+    /// What is decided at a pause is the same in whatever order members come to it, and whoever has trained on since: only
+    /// what was until then decides. Those who failed on the way are replaced first, then the worst make way, then all go on.
+    fn gathered(&self, study: &Study, ledger: &Ledger) -> Option<u64> {
+        if !self.synchronous {
+            return Some(u64::MAX);
+        }
+        let max = study.spec().max_budget.unwrap_or(u64::MAX);
+        let least = least_paused(study).unwrap_or(max);
+        let is_on_its_way = |(place, _): (usize, &Place)| {
+            let is_busy = |piece: &&Piece| matches!(piece.state, WorkState::Waiting | WorkState::Running);
+            study
+                .piece(Work::of(ledger.holder(place)))
+                .filter(is_busy)
+                .is_some_and(|piece| stood(piece) < least)
+        };
+        (!ledger.present().any(is_on_its_way)).then_some(least)
     }
 
     /// Of the paused members that have come least far one makes way, or else the first goes on: so a donor does not train
-    /// on before all have been looked at. If members wait for each other, not before all have come so far.
-    fn go_on(&self, study: &Study, ledger: &Ledger, rng: &mut Rng) -> Assignment {
+    /// on before all have been looked at.
+    fn go_on(&self, study: &Study, ledger: &Ledger, rng: &mut Rng) -> Option<Assignment> {
         let step = |work: &Work| study.piece(*work).map_or(0, Piece::step);
-        let idle = if study.running().is_empty() { Assignment::Done } else { Assignment::Wait };
-        let Some(least) = study.paused().iter().map(step).min() else { return idle };
-        let is_behind = |(place, _): (usize, &Place)| {
-            let piece = study.piece(Work::of(ledger.holder(place)));
-            piece.is_some_and(|piece| piece.state != WorkState::Ended && piece.step() < least)
-        };
-        if self.synchronous && ledger.present().any(is_behind) {
-            return idle;
-        }
+        let least = least_paused(study)?;
         let mut last = study.paused().iter().filter(|work| step(work) == least);
         for &work in last.clone() {
             let place = ledger.place_of(work.trial);
             if let Some((from, why)) = place.and_then(|place| self.better(study, ledger, place, least, rng)) {
-                return Assignment::Exploit { work, from, why };
+                return Some(Assignment::Exploit { work, from, why });
             }
         }
         let budget = Some(self.end_after(study, least));
-        last.next().map_or(idle, |&work| Assignment::Resume { work, budget })
+        last.next().map(|&work| Assignment::Resume { work, budget })
     }
 
     /// How many make way, of so many.
@@ -393,27 +419,32 @@ impl Rules<'_> {
         else {
             return study.trials()[from.0 as usize].point.clone();
         };
+        let step = study.piece(Work::of(number)).map_or(0, Piece::step);
         if own.part == donor.part {
-            return params(&self.child(study, from), rng);
+            let until = if self.synchronous { step } else { u64::MAX };
+            return params(&self.child(study, ledger, from, until), rng);
         }
         let weights = &study.trials()[from.0 as usize].point;
         if own.part < donor.part {
             return weights.clone();
         }
-        let step = study.piece(Work::of(number)).map_or(0, Piece::step);
         let best = ledger.standings(study, own.cohort, |part| part == own.part, step);
         let values = best.first().map_or(weights, |best| &study.trials()[best.ranked.trial as usize].point);
         self.changed(study.space(), weights, values, rng, |_, value, _| value)
     }
 
-    /// A checkpoint to put in the place of a trial that has failed, where one has and nobody has taken its place.
-    fn spare(&self, study: &Study, ledger: &Ledger, rng: &mut Rng) -> Option<(u32, u64)> {
+    /// A checkpoint to put in the place of a trial that has failed on its way to step `until`, where one has and nobody has
+    /// taken its place.
+    fn spare(&self, study: &Study, ledger: &Ledger, until: u64, rng: &mut Rng) -> Option<(u32, u64)> {
         for part in 0..self.frequencies.len() {
             let places: Vec<(usize, &Place)> =
                 ledger.present().filter(|(_, place)| place.part == part).collect();
-            let outcome = |place: usize| study.trial(ledger.holder(place)).and_then(Trial::outcome);
-            let failed =
-                places.iter().filter(|(k, _)| matches!(outcome(*k), Some(Outcome::Failed { .. }))).count();
+            let has_failed = |(place, _): &&(usize, &Place)| {
+                let piece = study.piece(Work::of(ledger.holder(*place)));
+                let failed = |piece: &&Piece| matches!(piece.outcome, Some(Outcome::Failed { .. }));
+                piece.filter(failed).is_some_and(|piece| stood(piece) < until)
+            };
+            let failed = places.iter().filter(has_failed).count();
             let spares = places.iter().filter(|(_, place)| place.is_spare).count();
             if failed <= spares || spares >= self.size as usize {
                 continue;
@@ -421,7 +452,7 @@ impl Rules<'_> {
             let max = study.spec().max_budget.unwrap_or(u64::MAX);
             let donor = |(place, _): &(usize, &Place)| {
                 let number = ledger.holder(*place);
-                let step = ledger.checkpoint(study, number, 0).filter(|&step| step < max)?;
+                let step = ledger.checkpoint(study, number, 0).filter(|&step| step < max && step <= until)?;
                 let loss = study.piece(Work::of(number))?.loss_by(step)?;
                 Some((Ranked::new(loss, number), (number, step)))
             };
@@ -433,13 +464,6 @@ impl Rules<'_> {
             }
         }
         None
-    }
-
-    /// Whether a new trial finds a place: in a population that is not full, or after one that is through.
-    fn has_room(&self, study: &Study, ledger: &Ledger) -> bool {
-        let is_over =
-            |(place, _): (usize, &Place)| study.trial(ledger.holder(place)).is_some_and(Trial::is_finished);
-        !ledger.roots.is_multiple_of(self.size) || ledger.present().all(is_over)
     }
 
     /// Whether parameter `index` may change in a child.
@@ -474,4 +498,19 @@ impl Rules<'_> {
         }
         frozen.clone()
     }
+}
+
+/// The step of the paused members that have come least far.
+fn least_paused(study: &Study) -> Option<u64> {
+    study.paused().iter().map(|work| study.piece(*work).map_or(0, Piece::step)).min()
+}
+
+/// The last step at which a member has been looked at: that of its last pause, or of the checkpoint it began with.
+fn stood(piece: &Piece) -> u64 {
+    piece.paused_at().unwrap_or(0).max(piece.from)
+}
+
+/// Whether the latest population has come to its end.
+fn is_through(study: &Study, ledger: &Ledger) -> bool {
+    ledger.present().all(|(place, _)| study.trial(ledger.holder(place)).is_some_and(Trial::is_finished))
 }

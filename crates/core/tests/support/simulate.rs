@@ -4,7 +4,7 @@
 //! executor adds (processes, files, leases) is not here.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use luthier_core::engine::{Done, Engine, Next};
 use luthier_core::event::{Decision, Event, Failure, Outcome, Work};
@@ -57,6 +57,8 @@ pub(crate) struct World<'a> {
     pub(crate) steps: u64,
     /// Engines that take turns, as processes on one log do.
     pub(crate) engines: usize,
+    /// Whether a checkpoint takes a tick to write, so that others ask between a report and the pause that follows.
+    pub(crate) saves_slowly: bool,
     /// Whether every answer is compared with that of an engine without memos.
     pub(crate) compare: bool,
 }
@@ -75,6 +77,7 @@ impl<'a> World<'a> {
             wishes: Vec::new(),
             steps: u64::MAX,
             engines: 1,
+            saves_slowly: false,
             compare: true,
         }
     }
@@ -102,6 +105,8 @@ struct Simulation<'a> {
     entries: u64,
     /// Steps with a checkpoint.
     saved: HashMap<Work, u64>,
+    /// Work whose checkpoint is being written.
+    saving: BTreeSet<Work>,
     idle: usize,
 }
 
@@ -111,8 +116,8 @@ pub(crate) fn simulate(spec: Spec, world: World) -> Run {
     let engines = (0..world.engines).map(|_| Engine::new(&study).unwrap()).collect();
     let idle = world.workers;
     let run = Run { events: vec![Event::Created(Box::new(spec))], study, done: None, time: 0 };
-    let (due, saved) = (BinaryHeap::new(), HashMap::new());
-    let mut simulation = Simulation { world, run, engines, turn: 0, due, entries: 0, saved, idle };
+    let (due, saved, saving) = (BinaryHeap::new(), HashMap::new(), BTreeSet::new());
+    let mut simulation = Simulation { world, run, engines, turn: 0, due, entries: 0, saved, saving, idle };
     while simulation.run.study.tally().steps < simulation.world.steps {
         simulation.hear();
         simulation.employ();
@@ -161,6 +166,9 @@ impl Simulation<'_> {
     }
 
     fn live(&mut self, work: Work, step: u64) {
+        if self.saving.remove(&work) {
+            return self.pause(work, step);
+        }
         let piece = self.run.study.piece(work).unwrap();
         let (attempt, budget) = (piece.attempt, piece.budget);
         let moment = Moment { work, attempt, step };
@@ -195,6 +203,10 @@ impl Simulation<'_> {
                 }
             }
             None if step >= self.world.last => self.end(work, Outcome::Completed { values: all }),
+            None if budget.is_some_and(|budget| budget <= step) && self.world.saves_slowly => {
+                self.saving.insert(work);
+                self.schedule(1, work, step);
+            }
             None if budget.is_some_and(|budget| budget <= step) => self.pause(work, step),
             None => self.plan(work, step),
         }
@@ -214,9 +226,12 @@ impl Simulation<'_> {
     /// The next report of a worker that is at `step`.
     fn plan(&mut self, work: Work, step: u64) {
         let next = (step + self.world.stride).min(self.world.last);
-        let time = self.run.time + (next - step) * (self.world.ticks)(work);
+        self.schedule((next - step) * (self.world.ticks)(work), work, next);
+    }
+
+    fn schedule(&mut self, ticks: u64, work: Work, step: u64) {
         self.entries += 1;
-        self.due.push(Reverse((time, self.entries, work, next)));
+        self.due.push(Reverse((self.run.time + ticks, self.entries, work, step)));
     }
 
     fn add(&mut self, event: Event) {

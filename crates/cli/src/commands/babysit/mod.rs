@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use luthier::core::engine::{Done, resolve};
 use luthier::core::event::Wish;
+use luthier::core::scheduler::SCHEDULERS;
 use luthier::core::space::{Params, Space, Value};
 use luthier::core::spec::{Component, Limits, PolicySpec, Spec};
 use luthier::core::steering::{RATES, standing};
@@ -296,9 +297,21 @@ fn with_rate(space: &Space, settings: &Settings) -> anyhow::Result<Space> {
     Ok(luthier::core::study::edited(space, &edit)?)
 }
 
+/// The scheduler that watches.
+const NAME: &str = "babysit";
+
+/// Rules are called as the scheduler's options are.
+fn check_rule(rule: &str) -> anyhow::Result<()> {
+    let options = SCHEDULERS.iter().filter(|entry| *entry.name == *NAME).flat_map(|entry| entry.options);
+    let names: Vec<&str> = options.map(|option| option.name).collect();
+    if !names.contains(&rule) {
+        bail!("--rule {rule}: there is no such rule; there are {}, and none for never", names.join(", "));
+    }
+    Ok(())
+}
+
 /// The scheduler that watches, with the rules of the study file and those of the command line over them.
 fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Result<Component> {
-    const NAME: &str = "babysit";
     let written = &file.spec.policy.scheduler;
     let mut scheduler = if *written.name == *NAME { written.clone() } else { Component::named(NAME) };
     for rule in &arguments.rule {
@@ -316,6 +329,7 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
         let (name, value) = rule
             .split_once('=')
             .with_context(|| format!("--rule {rule:?} is not NAME=VALUE; try spike=6 or none"))?;
+        check_rule(name)?;
         let value = match Value::parse(value) {
             Value::Text(text) if &*text == "none" => serde_json::Value::Null,
             value => serde_json::to_value(value)?,
@@ -603,7 +617,10 @@ fn finish(
     let last = study.trials().last();
     let state = last.map(Trial::state);
     text.push_str(&match (end, state) {
-        (End::Stopped, _) => format!("stopped by you; to go on: luthier babysit {shown}\n"),
+        (End::Stopped, _) if standing(study).is_some_and(|standing| standing.is_paused) => {
+            format!("interrupted while paused; to go on: luthier babysit {shown} --send go, then luthier babysit {shown}\n")
+        }
+        (End::Stopped, _) => format!("interrupted; to go on: luthier babysit {shown}\n"),
         (End::NotStarted { .. }, _) => {
             is_good = false;
             format!("{}\nto go on: luthier babysit {shown}\n", report::told_end(end))
