@@ -160,21 +160,13 @@ pub(crate) fn origin(trial: &Trial) -> &'static str {
     }
 }
 
-/// The trial that took its place, if one did.
-fn replaced_by(trial: &Trial) -> Option<u32> {
-    match trial.outcome() {
-        Some(Outcome::Replaced { by }) => Some(*by),
-        _ => None,
-    }
-}
-
 /// Where a trial comes from and who took its place; empty for one that began by itself and ended so.
 fn descent(study: &Study, trial: &Trial) -> String {
     let mut text = String::new();
     if let Some((parent, step)) = trial.parent {
         text.push_str(&format!("goes on from trial {parent} at {} {step}\n", safe(&study.metrics().step)));
     }
-    if let Some(by) = replaced_by(trial) {
+    if let Some(by) = trial.replaced_by() {
         text.push_str(&format!("made way for trial {by}\n"));
     }
     text
@@ -612,7 +604,7 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "origin": origin(trial),
         "arm": trial.by.as_ref().map(|choice| &*choice.arm),
         "parent": trial.parent.map(|(parent, step)| json!({ "trial": parent, "step": step })),
-        "replaced_by": replaced_by(trial),
+        "replaced_by": trial.replaced_by(),
         "params": study.params(trial),
         "values": values,
         "step": trial.step(),

@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Outcome;
 use crate::space::Params;
 use crate::study::Study;
 use crate::trial::Trial;
@@ -62,8 +61,8 @@ pub fn schedule(study: &Study, number: u32) -> Vec<Leg> {
 /// Whether a trial has taken the place of its parent just where that stood, so that its model has lost nothing.
 pub fn goes_straight_on(study: &Study, trial: &Trial) -> bool {
     let Some((parent, step)) = trial.parent else { return false };
-    let made_way = Outcome::Replaced { by: trial.number };
-    study.trial(parent).is_some_and(|parent| parent.step() == step && parent.outcome() == Some(&made_way))
+    let parent = study.trial(parent);
+    parent.is_some_and(|parent| parent.step() == step && parent.replaced_by() == Some(trial.number))
 }
 
 /// The trials that a trial's model comes from with the steps up to which it does, itself first; its own end is what `to` says. A

@@ -266,6 +266,14 @@ impl Trial {
         if self.counted == 1 { self.first.outcome.as_ref() } else { self.combined.as_deref() }
     }
 
+    /// The trial that took its place, if one did.
+    pub fn replaced_by(&self) -> Option<u32> {
+        match self.outcome() {
+            Some(Outcome::Replaced { by }) => Some(*by),
+            _ => None,
+        }
+    }
+
     /// Notes that all the work has ended, if it has; returns whether it has.
     pub(crate) fn conclude(&mut self) -> bool {
         if self.counted > 1 {
