@@ -354,6 +354,12 @@ impl Study {
         self.effects.residual_variance(k, trial.number)
     }
 
+    /// The same by completed trials alone, with hard folds where none is like it; none before two have completed. Races go by this: what
+    /// they stopped early is to stop nobody sooner.
+    pub(crate) fn variance_of_completed(&self, trial: &Trial, k: usize) -> Option<(f64, f64)> {
+        self.effects.variance_of_completed(k, trial.number)
+    }
+
     /// Trials that a user asked to stop and that have not ended.
     pub fn stopping(&self) -> &BTreeSet<u32> {
         &self.stopping

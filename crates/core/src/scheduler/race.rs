@@ -333,6 +333,6 @@ fn has_lost(study: &Study, trial: &Trial) -> bool {
 /// The noise of a difference between a trial and one that is as noisy: twice that of one. What may win is about as good as the best, and
 /// so about as noisy.
 fn noise(study: &Study, best: u32) -> Option<Noise> {
-    let (variance, freedom) = study.residual_variance(study.trial(best)?, 0)?;
+    let (variance, freedom) = study.variance_of_completed(study.trial(best)?, 0)?;
     Some(Noise { variance: 2.0 * variance, freedom: freedom.min(LENT) })
 }

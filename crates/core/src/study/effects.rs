@@ -121,6 +121,15 @@ impl Effects {
         let common = objective.common_around(objective.find(trial)?);
         (common.freedom > 0.0).then_some((common.variance, common.freedom))
     }
+
+    /// The same by completed trials alone, hard folds and all where none is like it; none before two have completed.
+    pub(super) fn variance_of_completed(&self, k: usize, trial: u32) -> Option<(f64, f64)> {
+        let objective = self.0.get(k).filter(|objective| objective.rows.len() > 1)?;
+        let own = objective.find(trial)?;
+        let common = objective.common(own, &objective.like(own, true));
+        let alone = objective.rows[own].off.len() as f64 - 1.0;
+        Some((common.variance, if common.freedom > 0.0 { common.freedom } else { alone }))
+    }
 }
 
 /// The sum of squared deviations from the mean.
