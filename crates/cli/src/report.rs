@@ -84,8 +84,7 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) fn of(study: &Study) -> Self {
-        if study.spec().replicates < 2 && study.spec().confirmations() == 0 {
-            // Each trial is one piece of work.
+        if study.spec().runs_once() {
             return Self {
                 running: study.running().len() as u64,
                 waiting: study.waiting().len() as u64,
@@ -277,7 +276,7 @@ fn why_stopped(trial: &Trial) -> Option<&str> {
 /// What each replicate of a trial came to, their mean with its standard error, and what measuring it again said; empty where a
 /// trial is run once.
 fn replicates_block(study: &Study, trial: &Trial) -> String {
-    if study.spec().replicates < 2 && study.spec().confirmations() == 0 {
+    if study.spec().runs_once() {
         return String::new();
     }
     let mut text = String::new();

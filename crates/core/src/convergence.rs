@@ -416,11 +416,9 @@ impl Volume {
         };
         self.span = Some((extreme(f64::min), extreme(f64::max)));
         let early = std::mem::take(&mut self.early);
-        let grown = early.into_iter().map(|Moment { stopped, counts, losses, .. }| {
-            let volume = self.grow(losses);
-            Grown { stopped, volume, counts }
-        });
-        grown.collect()
+        let grown =
+            |Moment { stopped, counts, losses, .. }| Grown { stopped, volume: self.grow(losses), counts };
+        early.into_iter().map(grown).collect()
     }
 
     fn grow(&mut self, losses: Option<Vec<f64>>) -> f64 {

@@ -82,6 +82,11 @@ impl Spec {
         self
     }
 
+    /// Whether each trial is one piece of work, without replicates.
+    pub fn runs_once(&self) -> bool {
+        self.replicates < 2 && self.confirmations() == 0
+    }
+
     /// Replicates beyond [`Spec::replicates`], numbered after them, that run only to measure a finished trial again.
     pub fn confirmations(&self) -> u16 {
         self.design.map_or(0, Design::confirmations)

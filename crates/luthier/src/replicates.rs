@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// By objective, the value of each replicate that completed, what they lead to expect of the trial (its mean with a standard
 /// error), and the same of those that measured it again. Null where a trial is run once.
 pub fn told(study: &Study, trial: &Trial) -> Value {
-    if study.spec().replicates < 2 && study.spec().confirmations() == 0 {
+    if study.spec().runs_once() {
         return Value::Null;
     }
     let objectives = study.metrics().objectives.iter().enumerate();

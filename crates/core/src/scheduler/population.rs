@@ -121,9 +121,9 @@ impl Ledger {
     fn place_for(&mut self, study: &Study, trial: &Trial, rules: &Rules) -> usize {
         let donor = trial.parent.filter(|_| trial.origin == Origin::Scheduler);
         let new = if let Some(of_donor) = donor.and_then(|(donor, _)| self.place_of(donor)) {
-            let made_way = |place: &&usize| -> bool {
-                let outcome = study.trial(self.holder(**place)).and_then(Trial::outcome);
-                outcome == Some(&Outcome::Replaced { by: trial.number })
+            let made_way = |place: &&usize| {
+                let holder = study.trial(self.holder(**place));
+                holder.and_then(Trial::replaced_by) == Some(trial.number)
             };
             let places: Vec<usize> = (0..self.places.len()).rev().collect();
             if let Some(&place) = places.iter().find(made_way) {

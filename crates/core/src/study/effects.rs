@@ -253,8 +253,7 @@ impl Objective {
         let others = self.like(own, false);
         let freedom = row.off.len() as f64 - 1.0;
         let variance = if others.is_empty() {
-            let told = self.told_by_stopped(row);
-            let Some(common) = told else {
+            let Some(common) = self.told_by_stopped(row) else {
                 return Estimate::independent(row.mean, row.squares, row.off.len());
             };
             common.variance
