@@ -12,7 +12,7 @@ use luthier::core::figures::about;
 pub(crate) use luthier::core::figures::figure as number;
 use luthier::core::metric::Direction;
 use luthier::core::study::Study;
-use luthier::core::trial::{Estimate, Trial, TrialState};
+use luthier::core::trial::{CurvePoint, Estimate, Trial, TrialState};
 use luthier::executor::End;
 use luthier::replicates;
 use luthier::session::named_values;
@@ -581,18 +581,14 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         .zip(trial.values().unwrap_or_default())
         .map(|(metric, value)| (metric.name.to_string(), json!(value)))
         .collect();
-    let curve: Vec<Value> = trial
-        .curve()
-        .iter()
-        .map(|point| {
-            let mut row: serde_json::Map<String, Value> = named_values(study, point)
-                .into_iter()
-                .map(|(name, v)| (name.to_string(), json!(v)))
-                .collect();
-            row.insert("step".into(), json!(point.step));
-            Value::Object(row)
-        })
-        .collect();
+    // A trial that is run once has but one curve.
+    let curves = (!study.spec().runs_once()).then(|| -> Vec<Value> {
+        let told = trial.pieces().filter(|(_, piece)| !piece.curve.is_empty());
+        told.map(
+            |(work, piece)| json!({ "replicate": work.replicate, "curve": curve_json(study, &piece.curve) }),
+        )
+        .collect()
+    });
     let failure: Option<(&Failure, &str)> = match trial.outcome() {
         Some(Outcome::Failed { reason, detail }) => Some((reason, detail)),
         _ => None,
@@ -611,8 +607,20 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "seconds": trial.seconds(),
         "replicates": replicates::told(study, trial),
         "failure": failure.map(|(reason, detail)| json!({ "reason": reason, "text": reason.to_string(), "detail": detail })),
-        "curve": curve,
+        "curve": curve_json(study, trial.curve()),
+        "curves": curves,
     })
+}
+
+fn curve_json(study: &Study, curve: &[CurvePoint]) -> Vec<Value> {
+    let row = |point: &CurvePoint| {
+        let values = named_values(study, point).into_iter();
+        let mut row: serde_json::Map<String, Value> =
+            values.map(|(name, value)| (name.to_string(), json!(value))).collect();
+        row.insert("step".into(), json!(point.step));
+        Value::Object(row)
+    };
+    curve.iter().map(row).collect()
 }
 
 /// A study for machines.

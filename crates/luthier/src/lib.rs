@@ -1,6 +1,7 @@
 //! Luthier as a library: studies kept in logs, objectives, and executors that run them.
 
 pub mod executor;
+pub mod folders;
 pub mod log;
 pub mod objective;
 pub mod process;

@@ -14,13 +14,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use luthier::core::event::{Failure, Outcome};
+use luthier::core::event::{Failure, Outcome, Work};
 use luthier::core::metric::{CurveValue, Metrics};
 use luthier::core::rng::{Purpose, Rng};
 use luthier::core::space::{Params, Space, Value};
 use luthier::core::spec::{Design, Spec};
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
+use luthier::folders;
 use luthier::objective::{Failed, Flow, Objective, Running};
 #[cfg(feature = "burn")]
 use luthier::objective::{Next, Pool};
@@ -251,7 +252,7 @@ impl NetworkObjective {
         ended: bool,
     ) -> Result<Winner, NetworkError> {
         let best = study.incumbent().ok_or(NetworkError::NoWinner)?;
-        let kept = model_folder(&folder.join(format!("{:05}", best.number)).join("checkpoint"));
+        let kept = model_folder(&folders::checkpoint_of(folder, Work::of(best.number)));
         let settings = self.settings_with(&study.params(best))?;
         let measured =
             if self.apart.is_empty() { self.measured(&kept)? } else { Some(measured_apart(best, folder)?) };
@@ -542,17 +543,12 @@ fn replication(problem: &Arc<Problem>, design: Design) -> Result<Replication, Qu
 
 /// What the replicates of a trial left behind, each in a folder of its own; those that completed.
 fn measured_apart(trial: &Trial, folder: &Path) -> Result<MeasuredReplicates, StoreError> {
-    let folder = folder.join(format!("{:05}", trial.number));
     let mut all = MeasuredReplicates { epoch: 0, epochs: Vec::new(), replicates: Vec::new() };
     for (work, piece) in trial.pieces() {
         if !matches!(piece.outcome, Some(Outcome::Completed { .. })) {
             continue;
         }
-        let own = match work.replicate {
-            0 => folder.clone(),
-            replicate => folder.join(format!("replicate-{replicate}")),
-        };
-        let kept = model_folder(&own.join("checkpoint")).join(MEASURED);
+        let kept = model_folder(&folders::checkpoint_of(folder, work)).join(MEASURED);
         // Those of a trial that was not the best for a while are gone.
         if !kept.exists() {
             continue;
@@ -770,7 +766,7 @@ pub(crate) fn save_best(
     folder: &Path,
     out: &Path,
 ) -> Result<Saved, NetworkError> {
-    let mut model = Model::load(&model_folder(&folder.join(format!("{trial:05}")).join("checkpoint")))?;
+    let mut model = Model::load(&model_folder(&folders::checkpoint_of(folder, Work::of(trial))))?;
     model.save(out)?;
     let held_out =
         if problem.held_out_rows() == 0 { Vec::new() } else { named(&model.held_out(problem)?.values()) };

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use luthier::core::event::Work;
 use luthier::core::lineage::{Leg, schedule};
 use luthier::core::spec::Spec;
 use luthier::core::study::Study;
 use luthier::executor::{Replay, Report};
+use luthier::folders;
 use luthier::session::{SessionError, named_values};
 use luthier_nn::Model;
 use serde_json::{Value, json};
@@ -120,7 +122,7 @@ fn difference(study: &Study, legs: &[Leg], reports: &[Report]) -> f64 {
 
 /// The model of a replayed network, in the folder named `model`.
 fn saved_model(out: &Path, number: u32) -> anyhow::Result<Option<PathBuf>> {
-    let left = out.join(format!("{number:05}")).join("checkpoint").join("model");
+    let left = folders::checkpoint_of(out, Work::of(number)).join("model");
     if !left.is_dir() {
         return Ok(None);
     }

@@ -99,6 +99,14 @@ fn networks_race_by_folds_of_their_rows() {
     let values = first["replicates"]["val_accuracy"]["values"].as_array().unwrap();
     assert_eq!(values.len(), 3);
     assert_ne!(values[0]["value"], values[1]["value"], "each fold has rows of its own");
+    let curves = first["curves"].as_array().unwrap();
+    assert_eq!(curves[0]["curve"], first["curve"], "the one curve that is told is that of the first");
+    for (value, curve) in values.iter().zip(curves) {
+        let points = curve["curve"].as_array().unwrap().iter();
+        let best = points.map(|point| point["val_accuracy"].as_f64().unwrap()).fold(f64::MIN, f64::max);
+        assert_eq!(value["replicate"], curve["replicate"]);
+        assert_eq!(value["value"].as_f64(), Some(best), "{curve}");
+    }
     bench.ok(&["verify"]);
 }
 

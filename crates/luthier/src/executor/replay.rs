@@ -11,7 +11,7 @@ use luthier_core::lineage::Leg;
 use luthier_core::space::{Parameter, Value};
 use luthier_core::spec::Place;
 
-use super::worker::trial_folder;
+use crate::folders;
 use crate::objective::kept::{self, Sharing};
 use crate::objective::{Clock, Failed, Link, Objective, Running};
 use crate::session::{Assigned, Reply, Returned};
@@ -74,13 +74,13 @@ impl Replay {
         before: Option<u32>,
         (sharing, interrupt): (Sharing, &Arc<AtomicBool>),
     ) -> Result<Vec<Report>, Failed> {
-        let folder = trial_folder(&self.folder, Work::of(leg.trial));
+        let folder = folders::of_work(&self.folder, Work::of(leg.trial));
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(|error| unusable(&folder, &error))?;
         }
         if let Some(before) = before {
-            let parent = trial_folder(&self.folder, Work::of(before));
-            let adopted = kept::adopt(&parent, leg.from, &folder.join("checkpoint"), sharing);
+            let parent = folders::of_work(&self.folder, Work::of(before));
+            let adopted = kept::adopt(&parent, leg.from, &folders::checkpoint_in(&folder), sharing);
             if !adopted.map_err(|error| unusable(&folder, &error))? {
                 let left = kept::at(&parent, leg.from);
                 let problem = format!(

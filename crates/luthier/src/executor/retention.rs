@@ -2,7 +2,8 @@
 //! allows, those of the best always. It removes folders and decides nothing about trials.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,8 @@ use luthier_core::pareto::dominates;
 use luthier_core::study::Study;
 use luthier_core::trial::{Trial, WorkState};
 
-use super::worker::trial_folder;
 use super::{Keep, Options};
+use crate::folders;
 use crate::objective::kept;
 
 /// What is known of the checkpoints under a folder.
@@ -25,10 +26,44 @@ pub(super) struct Retention {
     tidied: usize,
     /// Finished trials whose checkpoints may still be there.
     untidied: BTreeSet<u32>,
-    /// Bytes of checkpoints, as far as there is a quota.
-    sizes: BTreeMap<Work, u64>,
-    /// Bytes of what trials had at pauses, by trial and step, as far as there is a quota.
-    kept_sizes: BTreeMap<(u32, u64), u64>,
+    /// Files of checkpoints, as far as there is a quota.
+    checkpoints: BTreeMap<Work, Vec<Identity>>,
+    /// Files of what trials had at pauses, by trial and step, as far as there is a quota.
+    kept: BTreeMap<(u32, u64), Vec<Identity>>,
+    room: Room,
+}
+
+/// What files take up; those that several checkpoints share, by hard links, count once.
+#[derive(Default)]
+struct Room {
+    /// Their bytes, and how many checkpoints have them.
+    files: HashMap<Identity, (u64, u32)>,
+    bytes: u64,
+}
+
+impl Room {
+    fn take(&mut self, files: Vec<(Identity, u64)>) -> Vec<Identity> {
+        let mut taken = Vec::with_capacity(files.len());
+        for (file, bytes) in files {
+            let (known, holders) = self.files.entry(file).or_default();
+            *holders += 1;
+            // A number may have been given to another file since.
+            self.bytes = self.bytes - std::mem::replace(known, bytes) + bytes;
+            taken.push(file);
+        }
+        taken
+    }
+
+    fn leave(&mut self, files: &[Identity]) {
+        for file in files {
+            if let Entry::Occupied(mut entry) = self.files.entry(*file) {
+                entry.get_mut().1 -= 1;
+                if entry.get().1 == 0 {
+                    self.bytes -= entry.remove().0;
+                }
+            }
+        }
+    }
 }
 
 /// The trials whose checkpoints stay: the best one, and with several metrics all that no other beats.
@@ -105,8 +140,9 @@ impl Retention {
             best: Best::default(),
             tidied: study.finished().len(),
             untidied: BTreeSet::new(),
-            sizes: BTreeMap::new(),
-            kept_sizes: BTreeMap::new(),
+            checkpoints: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            room: Room::default(),
         };
         let _nobody_was = retention.best.follow(study);
         if retention.quota.is_some() {
@@ -126,7 +162,10 @@ impl Retention {
     /// Work has paused or ended; its checkpoint may have another size.
     pub(super) fn weigh(&mut self, work: Work) {
         if self.quota.is_some() {
-            self.sizes.insert(work, bytes_in(&self.checkpoint(work)));
+            let files = self.room.take(files_in(&self.checkpoint(work)));
+            if let Some(before) = self.checkpoints.insert(work, files) {
+                self.room.leave(&before);
+            }
             self.weigh_kept(work.trial);
         }
     }
@@ -135,10 +174,13 @@ impl Retention {
     fn weigh_kept(&mut self, trial: u32) {
         let folder = self.of_trial(trial);
         let steps = kept::steps(&folder);
-        let gone = |(_, step): &(u32, u64), _: &mut u64| !steps.contains(step);
-        self.kept_sizes.extract_if((trial, 0)..=(trial, u64::MAX), gone).for_each(drop);
+        let gone = |(_, step): &(u32, u64), _: &mut Vec<Identity>| !steps.contains(step);
+        for (_, files) in self.kept.extract_if((trial, 0)..=(trial, u64::MAX), gone) {
+            self.room.leave(&files);
+        }
         for step in steps {
-            self.kept_sizes.entry((trial, step)).or_insert_with(|| bytes_in(&kept::at(&folder, step)));
+            let place = kept::at(&folder, step);
+            self.kept.entry((trial, step)).or_insert_with(|| self.room.take(files_in(&place)));
         }
     }
 
@@ -152,7 +194,7 @@ impl Retention {
         if self.keep == Keep::Best {
             self.drop_finished(study, busy);
         }
-        if let Some(quota) = self.quota.filter(|quota| self.bytes() > *quota) {
+        if let Some(quota) = self.quota.filter(|quota| self.room.bytes > *quota) {
             self.drop_least_missed(study, busy, quota);
         }
     }
@@ -212,12 +254,11 @@ impl Retention {
         let mut taken: BTreeSet<(u32, u64)> = beginning.filter_map(|trial| trial.parent).collect();
         taken.extend(study.exploiting().map(|(_, from)| from));
         let checkpoints =
-            self.sizes.iter().map(|(work, bytes)| (Held::Checkpoint(*work), work.trial, *bytes));
-        let kept =
-            self.kept_sizes.iter().map(|((trial, step), bytes)| (Held::Kept(*trial, *step), *trial, *bytes));
-        let is_idle = |&(held, trial, bytes): &(Held, u32, u64)| {
+            self.checkpoints.iter().map(|(work, files)| (Held::Checkpoint(*work), work.trial, files));
+        let kept = self.kept.iter().map(|((trial, step), files)| (Held::Kept(*trial, *step), *trial, files));
+        let is_idle = |&(held, trial, files): &(Held, u32, &Vec<Identity>)| {
             let is_taken = matches!(held, Held::Kept(trial, step) if taken.contains(&(trial, step)));
-            bytes > 0 && !busy.contains(&trial) && !is_taken
+            !files.is_empty() && !busy.contains(&trial) && !is_taken
         };
         let mut found: Vec<_> = checkpoints
             .chain(kept)
@@ -230,12 +271,11 @@ impl Retention {
         found.sort_by(|a, b| {
             (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.total_cmp(&a.2)).then(Reverse(a.3).cmp(&Reverse(b.3)))
         });
-        let mut bytes = self.bytes();
         for (.., held) in found {
-            if bytes <= quota {
+            if self.room.bytes <= quota {
                 return;
             }
-            bytes -= self.drop(held);
+            self.drop(held);
         }
     }
 
@@ -244,7 +284,7 @@ impl Retention {
         match held {
             Held::Checkpoint(work) => {
                 let piece = study.piece(work).filter(|piece| piece.state == WorkState::Paused)?;
-                let is_kept = |step| work.replicate == 0 && self.kept_sizes.contains_key(&(work.trial, step));
+                let is_kept = |step| work.replicate == 0 && self.kept.contains_key(&(work.trial, step));
                 let good_for =
                     if piece.paused_at().is_some_and(is_kept) { Use::Double } else { Use::GoingOn };
                 let loss = piece.last_loss().map_or(f64::INFINITY, |(_, loss)| loss);
@@ -270,44 +310,62 @@ impl Retention {
         }
     }
 
-    fn bytes(&self) -> u64 {
-        self.sizes.values().chain(self.kept_sizes.values()).sum()
-    }
-
-    /// Removes it; returns its bytes, as far as they are counted.
-    fn drop(&mut self, held: Held) -> u64 {
+    fn drop(&mut self, held: Held) {
         // It may never have been made; a file that is still open goes with the study.
-        let size = match held {
+        let files = match held {
             Held::Checkpoint(work) => {
                 kept::discard(&self.checkpoint(work));
-                self.sizes.remove(&work)
+                self.checkpoints.remove(&work)
             }
             Held::Kept(trial, step) => {
                 kept::forget(&self.of_trial(trial), step);
-                self.kept_sizes.remove(&(trial, step))
+                self.kept.remove(&(trial, step))
             }
         };
-        size.unwrap_or(0)
+        self.room.leave(&files.unwrap_or_default());
     }
 
     fn checkpoint(&self, work: Work) -> PathBuf {
-        trial_folder(&self.folder, work).join("checkpoint")
+        folders::checkpoint_of(&self.folder, work)
     }
 
     fn of_trial(&self, number: u32) -> PathBuf {
-        trial_folder(&self.folder, Work::of(number))
+        folders::of_work(&self.folder, Work::of(number))
     }
 }
 
-/// Bytes of all files in a folder; what cannot be read counts as nothing.
-fn bytes_in(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(about) if about.is_dir() => bytes_in(&entry.path()),
-        Ok(about) => about.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(size).sum()
+/// Which file it is, whatever it is called.
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(about: &fs::Metadata, _: &Path) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (about.dev(), about.ino())
+}
+
+/// Elsewhere nothing tells hard links apart: each counts as a file of its own.
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata, path: &Path) -> Identity {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    (0, hasher.finish())
+}
+
+/// All files in a folder with their bytes; what cannot be read is left out.
+fn files_in(folder: &Path) -> Vec<(Identity, u64)> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(about) if about.is_dir() => folders.push(entry.path()),
+                Ok(about) => files.push((identity(&about, &entry.path()), about.len())),
+                Err(_) => {}
+            }
+        }
+    }
+    files
 }
 
 /// Whether some trial may still begin with what `trial` had at `step`: it is its latest, and it has not made way or failed;
@@ -370,14 +428,14 @@ mod tests {
     fn kept(quota: Option<u64>, busy: &[u32]) -> Vec<u32> {
         let (folder, study) = (tempfile::tempdir().unwrap(), study());
         for trial in 0..4 {
-            let checkpoint = trial_folder(folder.path(), Work::of(trial)).join("checkpoint").join("deep");
+            let checkpoint = folders::checkpoint_of(folder.path(), Work::of(trial)).join("deep");
             fs::create_dir_all(&checkpoint).unwrap();
             fs::write(checkpoint.join("state"), [0; 100]).unwrap();
         }
         let options = Options { checkpoint_quota: quota, ..Options::new(folder.path()) };
         let mut retention = Retention::new(&study, &options);
         retention.tidy(&study, &busy.iter().copied().collect());
-        let is_left = |trial: &u32| trial_folder(folder.path(), Work::of(*trial)).join("checkpoint").exists();
+        let is_left = |trial: &u32| folders::checkpoint_of(folder.path(), Work::of(*trial)).exists();
         (0..4).filter(is_left).collect()
     }
 
@@ -395,7 +453,7 @@ mod tests {
     fn what_is_there_twice_goes_first_then_what_a_trial_could_go_back_to() {
         let left = |quota: u64| {
             let (folder, study) = (tempfile::tempdir().unwrap(), study());
-            let of = |trial| trial_folder(folder.path(), Work::of(trial));
+            let of = |trial| folders::of_work(folder.path(), Work::of(trial));
             let checkpoints = (0..4).map(|trial| of(trial).join("checkpoint"));
             for place in checkpoints.chain([1, 3].map(|step| kept::at(&of(2), step))) {
                 fs::create_dir_all(&place).unwrap();
@@ -414,12 +472,35 @@ mod tests {
         assert_eq!(left(0), (vec![3], vec![]), "the best one's is never removed");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn files_that_checkpoints_share_count_once() {
+        let (folder, study) = (tempfile::tempdir().unwrap(), study());
+        let of = |trial| folders::of_work(folder.path(), Work::of(trial));
+        for trial in 0..4 {
+            fs::create_dir_all(of(trial).join("checkpoint")).unwrap();
+            fs::write(of(trial).join("checkpoint").join("state"), [0; 100]).unwrap();
+        }
+        kept::keep(&of(2), &of(2).join("checkpoint"), 3, kept::Sharing::Links).unwrap();
+        let left = |quota: u64| {
+            let options = Options { checkpoint_quota: Some(quota), ..Options::new(folder.path()) };
+            let mut retention = Retention::new(&study, &options);
+            retention.tidy(&study, &BTreeSet::new());
+            let has = |trial: &u32| of(*trial).join("checkpoint").exists();
+            let kept = kept::at(&of(2), 3).exists();
+            (retention.room.bytes, (0..4).filter(has).collect::<Vec<u32>>(), kept)
+        };
+        assert_eq!(left(400), (400, vec![0, 1, 2, 3], true));
+        assert_eq!(left(300), (300, vec![0, 3], true), "nothing was gained by the one of trial 2");
+        assert_eq!(left(100), (100, vec![3], false));
+    }
+
     #[test]
     fn what_is_kept_for_a_pause_that_is_not_written_down_yet_stays() {
         let (folder, study) = (tempfile::tempdir().unwrap(), study());
-        let steps = |trial| kept::steps(&trial_folder(folder.path(), Work::of(trial)));
+        let steps = |trial| kept::steps(&folders::of_work(folder.path(), Work::of(trial)));
         for (trial, step) in [(2, 1), (2, 3), (2, 5), (3, 9)] {
-            fs::create_dir_all(kept::at(&trial_folder(folder.path(), Work::of(trial)), step)).unwrap();
+            fs::create_dir_all(kept::at(&folders::of_work(folder.path(), Work::of(trial)), step)).unwrap();
         }
         let mut retention = Retention::new(&study, &Options::new(folder.path()));
         retention.tidy_kept(&study, &[Work::of(2), Work::of(3)], &|_, _| false);

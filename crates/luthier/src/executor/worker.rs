@@ -13,6 +13,7 @@ use luthier_core::event::{Failure, Work};
 use luthier_core::space::{Parameter, Value};
 
 use super::replay::Replay;
+use crate::folders;
 use crate::objective::kept::{self, Sharing};
 use crate::objective::{Clock, Failed, Intake, Link, Next, Objective, Pool, Running};
 use crate::session::{Assigned, Reply, Returned};
@@ -167,7 +168,7 @@ impl<'o> Tray<'o> {
         self.taken += 1;
         self.desk.open(slot);
         let link = Box::new(Wire { slot, desk: self.desk.clone(), reply: None });
-        let folder = trial_folder(&self.folder, assigned.work);
+        let folder = folders::of_work(&self.folder, assigned.work);
         Running::new(assigned, link, interrupt, folder, self.desk.clock.clone()).sharing(self.sharing)
     }
 
@@ -188,8 +189,8 @@ impl<'o> Tray<'o> {
     /// parent. What is gone is made anew: by the trial itself if it has no parent, else along the schedule that led to it.
     fn make_ready(&self, start: &Start) -> Result<Ready, Failed> {
         let Assigned { work, attempt, step, parent, keeps_pauses, .. } = start.assigned;
-        let folder = trial_folder(&self.folder, work);
-        let checkpoint = folder.join("checkpoint");
+        let folder = folders::of_work(&self.folder, work);
+        let checkpoint = folders::checkpoint_in(&folder);
         let cannot = |error: io::Error| Failed::from(cannot_begin(&error));
         if attempt == 1 {
             kept::clear(&folder, &checkpoint);
@@ -214,7 +215,7 @@ impl<'o> Tray<'o> {
             );
         }
         let Some((number, _)) = parent else { return Ok(Ready::Yes) };
-        let its_folder = trial_folder(&self.folder, Work::of(number));
+        let its_folder = folders::of_work(&self.folder, Work::of(number));
         if kept::adopt(&its_folder, from, &checkpoint, self.sharing).map_err(cannot)? {
             return Ok(Ready::Yes);
         }
@@ -252,7 +253,7 @@ impl<'o> Tray<'o> {
         let replay = Replay { seed, max_budget, folder: folder.join("before") };
         let train = || replay.train_until(self.objective, &assigned.before, interrupt, &mut |_| {});
         let trained = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|panic| Err(panicked(&*panic)));
-        let from = trial_folder(&replay.folder, Work::of(parent));
+        let from = folders::of_work(&replay.folder, Work::of(parent));
         let adopted = trained.and_then(|_| {
             kept::adopt(&from, step, checkpoint, self.sharing).map_err(|error| cannot_begin(&error).into())
         });
@@ -407,12 +408,6 @@ impl Link for Wire {
 /// Nothing that is done under these locks can leave them half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Where the work of a trial keeps its files.
-pub(super) fn trial_folder(folder: &Path, work: Work) -> PathBuf {
-    let trial = folder.join(format!("{:05}", work.trial));
-    if work.replicate == 0 { trial } else { trial.join(format!("replicate-{}", work.replicate)) }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -29,6 +29,7 @@ pub use self::template::PLACEHOLDERS;
 use self::template::Template;
 use super::kept::Sharing;
 use super::{Failed, Flow, Next, Objective, Pool, Running};
+use crate::folders;
 use crate::process::{Ended, Exit, Launch, Process, thread_environment};
 
 /// How often a running command is looked at when it says nothing.
@@ -316,7 +317,7 @@ impl Command {
 
     fn launch(&self, running: &Running<'_>) -> Result<Launch, Failed> {
         let folder = absolute(running.folder())?;
-        let checkpoint = folder.join("checkpoint");
+        let checkpoint = folders::checkpoint_in(folder);
         let params_file = folder.join("params.json");
         let prepared = fs::create_dir_all(&checkpoint)
             .and_then(|()| write_params(&params_file, running.params()))
@@ -512,7 +513,7 @@ impl Command {
         let Some(home) = &program.home else { return Ok(()) };
         // The command may change its files in place.
         running.keep_pause(home, Sharing::Copies)?;
-        let kept = absolute(running.folder()).map(|folder| put_by(home, &folder.join("checkpoint")))?;
+        let kept = absolute(running.folder()).map(|folder| put_by(home, &folders::checkpoint_in(&folder)))?;
         kept.map_err(|error| Failure::error(format!("its checkpoint cannot be kept: {error}")).into())
     }
 
@@ -829,7 +830,7 @@ impl Command {
             ("seed", running.seed().to_string()),
             ("attempt", running.attempt().to_string()),
             ("params", folder.join("params.json").display().to_string()),
-            ("checkpoint", folder.join("checkpoint").display().to_string()),
+            ("checkpoint", folders::checkpoint_in(folder).display().to_string()),
             ("folder", folder.display().to_string()),
         ];
         fixed.extend(end.map(|budget| ("budget", budget.to_string())));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use luthier_core::event::Failure;
+use luthier_core::event::{Failure, Work};
 use luthier_core::rng::Rng;
 use luthier_core::space::{Parameter, Params, Value};
 
@@ -18,6 +18,7 @@ pub use closure::closure;
 use kept::Sharing;
 pub use pool::{Clock, Intake, Next, Pool};
 
+use crate::folders;
 use crate::session::{Assigned, Reply, Returned};
 
 /// The function under study.
@@ -429,7 +430,8 @@ impl<'a> Running<'a> {
 
     /// The folder of the trial whose checkpoint this trial begins with, if there is one.
     pub fn parent_folder(&self) -> Option<PathBuf> {
-        self.parent().map(|(parent, _)| self.folder.with_file_name(format!("{parent:05}")))
+        let (parent, _) = self.parent()?;
+        Some(folders::of_work(self.folder.parent()?, Work::of(parent)))
     }
 
     /// What the last report said, if it ended the trial.
@@ -460,7 +462,7 @@ impl<'a> Running<'a> {
 
     /// Where the trial keeps its checkpoint, across pause, resume and lost workers; it may not exist yet.
     pub fn checkpoint_folder(&self) -> PathBuf {
-        self.folder.join("checkpoint")
+        folders::checkpoint_in(&self.folder)
     }
 
     /// Seconds of work since the last report; see [`Clock`] for trials that run together.
