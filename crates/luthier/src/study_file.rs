@@ -161,8 +161,7 @@ struct MetricForm {
     name: Arc<str>,
     #[serde(default)]
     direction: Direction,
-    #[serde(default)]
-    curve: CurveValue,
+    curve: Option<CurveValue>,
 }
 
 #[derive(Deserialize)]
@@ -249,7 +248,7 @@ impl StudyFile {
     ) -> Result<Self, FileError> {
         let at = |path: &[&str], message: &str| FileError::at(text, format, path, message);
         let mut form: Form = parse(text, format)?;
-        let objective = match (form.command.take(), form.network.take()) {
+        let mut objective = match (form.command.take(), form.network.take()) {
             (Some(command), None) => ObjectiveSpec::Command(command),
             (None, Some(network)) => ObjectiveSpec::Network(network),
             (Some(_), Some(_)) => {
@@ -262,6 +261,11 @@ impl StudyFile {
                 ));
             }
         };
+        if let (ObjectiveSpec::Network(network), Some(unit)) =
+            (&mut objective, form.budget.as_ref().and_then(|budget| budget.unit.as_ref()))
+        {
+            set_unit(network, unit).map_err(|message| at(&["budget", "unit"], &message))?;
+        }
         if form.params.0.is_empty() {
             return Err(at(
                 &["params"],
@@ -283,7 +287,7 @@ impl StudyFile {
             .budget
             .as_ref()
             .and_then(|budget| budget.max)
-            .or_else(|| epochs(&form, &objective, default_epochs));
+            .or_else(|| largest_step(&form, &objective, default_epochs));
         if max_budget == Some(0) {
             return Err(at(&["budget", "max"], "the largest step must be at least 1"));
         }
@@ -373,7 +377,52 @@ fn resumes(objective: &ObjectiveSpec) -> bool {
         ObjectiveSpec::Command(command) => {
             ["{budget}", "{checkpoint}"].iter().all(|word| command.mentions(word))
         }
-        ObjectiveSpec::Network(_) => false,
+        // Each part of the rows is a training of its own, so trials are only judged between them.
+        ObjectiveSpec::Network(network) => unit_of(network) == PERCENT,
+    }
+}
+
+/// What a network's training may be counted in: the name, its other forms, and the setting that says how much of it there is.
+const UNITS: [(&str, &[&str], Option<&str>); 4] = [
+    (EPOCH, &["epochs"], Some("epochs")),
+    ("step", &["steps"], Some("max_steps")),
+    ("second", &["seconds"], Some("max_seconds")),
+    (PERCENT, &["%", "per cent"], None),
+];
+const EPOCH: &str = "epoch";
+const PERCENT: &str = "percent";
+
+fn unit_of(network: &serde_json::Map<String, serde_json::Value>) -> &str {
+    network.get("unit").and_then(serde_json::Value::as_str).unwrap_or(EPOCH)
+}
+
+/// Writes what a network's training is counted in into its table.
+fn set_unit(network: &mut serde_json::Map<String, serde_json::Value>, unit: &str) -> Result<(), String> {
+    let wanted = unit.to_lowercase();
+    let known = UNITS.iter().find(|(name, others, _)| *name == wanted || others.contains(&&*wanted));
+    let Some((name, ..)) = known else {
+        return Err(format!(
+            "{unit:?} is not what a network's training can be counted in; that is epoch, step (an update of the weights), \
+             second, or percent (of the training rows)"
+        ));
+    };
+    if *name != EPOCH {
+        network.insert("unit".into(), (*name).into());
+    }
+    Ok(())
+}
+
+/// The largest step of a network, by its settings.
+fn largest_step(form: &Form, objective: &ObjectiveSpec, default_epochs: Option<u64>) -> Option<u64> {
+    let ObjectiveSpec::Network(network) = objective else { return None };
+    match unit_of(network) {
+        EPOCH => epochs(form, objective, default_epochs),
+        PERCENT => Some(100),
+        unit => {
+            let setting = UNITS.iter().find(|(name, ..)| *name == unit)?.2?;
+            let most = network.get("settings")?.get(setting)?.as_f64()?;
+            Some(most.ceil() as u64)
+        }
     }
 }
 
@@ -411,7 +460,7 @@ fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String
     if given.is_empty() {
         match objective {
             ObjectiveSpec::Network(network) => given.extend(usual_metrics(network).iter().map(|name| {
-                MetricForm { name: (*name).into(), direction: Direction::Minimize, curve: CurveValue::Best }
+                MetricForm { name: (*name).into(), direction: Direction::Minimize, curve: None }
             })),
             ObjectiveSpec::Command(_) => {
                 return Err(
@@ -430,11 +479,18 @@ fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String
     }
     let curve = given[0].curve;
     let objectives = given.iter().map(|m| Metric { name: m.name.clone(), direction: m.direction }).collect();
-    let unit = form.budget.as_ref().and_then(|budget| budget.unit.clone());
-    let fallback = match objective {
-        ObjectiveSpec::Network(_) => "epoch",
-        ObjectiveSpec::Command(_) => "step",
+    let step: Arc<str> = match objective {
+        ObjectiveSpec::Network(network) => unit_of(network).into(),
+        ObjectiveSpec::Command(_) => {
+            form.budget.as_ref().and_then(|budget| budget.unit.clone()).unwrap_or_else(|| "step".into())
+        }
     };
-    let step = unit.unwrap_or_else(|| fallback.into());
-    Ok(Metrics { objectives, constraints: std::mem::take(&mut form.feasible), step, curve })
+    // What a network comes to on a part of the rows says little of what it comes to on more.
+    let usual = if *step == *PERCENT { CurveValue::Last } else { CurveValue::default() };
+    Ok(Metrics {
+        objectives,
+        constraints: std::mem::take(&mut form.feasible),
+        step,
+        curve: curve.unwrap_or(usual),
+    })
 }

@@ -10,7 +10,7 @@ use luthier::core::space::{Distribution, Parameter, Scale, Value};
 use luthier::objective::{Failed, Objective, Running};
 
 use crate::evaluation::joined;
-use crate::objective::{NetworkError, Run, Saved, check_metrics, save_best, wanted};
+use crate::objective::{Budget, NetworkError, Run, Saved, check_metrics, save_best, wanted};
 use crate::{Activation, Cell, Compiled, Fit, OptimizerKind, Pooling, Problem, Schedule, TrainError};
 
 /// Builds a network for each trial. A closure `|hp| network` is one too, see [`HyperObjective::from_fn`].
@@ -152,6 +152,7 @@ impl Training<'_> {
             network: model.network(self.problem).map_err(failed)?,
             settings: model.settings(fit),
             reported: joined(&wanted(self.metrics, self.problem, &[]), model.metrics()),
+            budget: Budget::default(),
         };
         run.train(hp.running, self.metrics)
     }

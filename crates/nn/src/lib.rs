@@ -84,9 +84,9 @@ pub use architecture::Signature;
 pub use bytes::Bytes;
 pub use checkpoint::Checkpoint;
 pub use data::{
-    Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn, ExampleKind, Fill,
-    Fold, Format, KnownTargets, LabelError, MissingCategory, NetworkSpec, OuterFold, Part, Place,
-    Preprocessing, Problem, SplitKind, TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice,
+    BudgetUnit, Categories, Channels, ColumnRef, ColumnType, DataError, DataSpec, EmbeddedColumn,
+    ExampleKind, Fill, Fold, Format, KnownTargets, LabelError, MissingCategory, NetworkSpec, OuterFold, Part,
+    Place, Preprocessing, Problem, SplitKind, TargetColumns, TargetEncoding, Task, TextSpec, TogetherChoice,
     TogetherSpec, Tokens,
 };
 pub use dense::DenseEngine;

@@ -4,6 +4,7 @@
 //! Each epoch is a report; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
 //! The model a trial leaves behind is that of the epoch which its value stands for.
 
+mod budget;
 mod knobs;
 mod population;
 
@@ -27,6 +28,8 @@ use luthier::objective::{Failed, Flow, Objective, Running};
 use luthier::objective::{Next, Pool};
 use luthier::session::named_values;
 
+pub(crate) use self::budget::Budget;
+use self::budget::no_rows;
 pub use self::knobs::knob;
 use crate::evaluation::joined;
 pub use crate::hypermodel::{
@@ -35,10 +38,10 @@ pub use crate::hypermodel::{
 use crate::replicates::{base_name, is_reported};
 use crate::winner::named;
 use crate::{
-    AnewError, Checkpoint, DataError, Diagnosis, Limits, MeasuredReplicates, Metric, Model, ModelError,
-    Network, NetworkSpec, ParamValue, Problem, QualityError, QualitySpec, Replicates, Replication, Settings,
-    SettingsError, ShapeError, StoreError, Summary, TargetError, TrainError, Trainer, WinnerReport, diagnose,
-    store, train_anew,
+    AnewError, BudgetUnit, Checkpoint, DataError, Diagnosis, Limits, MeasuredReplicates, Metric, Model,
+    ModelError, Network, NetworkSpec, ParamValue, Problem, QualityError, QualitySpec, Replicates,
+    Replication, Settings, SettingsError, ShapeError, StoreError, Summary, TargetError, TrainError, Trainer,
+    WinnerReport, diagnose, store, train_anew,
 };
 
 /// Seconds between checkpoints of a trial that runs on.
@@ -113,6 +116,14 @@ pub enum NetworkError {
         /// The setting.
         name: String,
     },
+    /// A unit of the budget that the rest of the study does not go with.
+    #[error("[budget] unit = \"{unit}\": {problem}")]
+    Budget {
+        /// The unit.
+        unit: BudgetUnit,
+        /// What does not go with it, and what to do.
+        problem: String,
+    },
     /// A study without a winner.
     #[error("no trial has completed yet, so there is no winner")]
     NoWinner,
@@ -133,6 +144,7 @@ pub struct NetworkObjective {
     retrain: bool,
     /// Whether the learning rate falls in that training, where nothing else is said about its course.
     cooldown: bool,
+    budget: Budget,
     /// How many trials train together; 1 for one by one.
     together: usize,
     notes: Vec<String>,
@@ -163,7 +175,9 @@ impl NetworkObjective {
     /// metrics are checked before anything is trained.
     pub fn from_table(table: serde_json::Value, spec: &Spec, base: &Path) -> Result<Self, NetworkError> {
         let is_planned = table["settings"].get("schedule").is_some() || spec.space.find("schedule").is_some();
+        let has_epochs = table["settings"].get("epochs").is_some() || spec.space.find("epochs").is_some();
         let network: NetworkSpec = serde_json::from_value(table).map_err(NetworkError::Table)?;
+        let budget = Budget::read(&network, spec, has_epochs, is_planned)?;
         if let Some(quality) = &network.quality {
             quality.check_objective(&names_of(&spec.metrics).collect::<Vec<_>>())?;
         }
@@ -186,6 +200,7 @@ impl NetworkObjective {
             cooldown: network.cooldown.unwrap_or(!is_planned),
             plan: plan.map(Arc::new),
             apart,
+            budget,
             together: 1,
         };
         let middle = objective.check_names(spec)?;
@@ -193,8 +208,8 @@ impl NetworkObjective {
         // A replicate that is work of its own knows no spread.
         let in_step = objective.plan.is_some() && objective.apart.is_empty();
         check_reported(&objective.metrics, &objective.problem, in_step)?;
-        // Replicates go in step with each other already, on data of their own.
-        if objective.plan.is_none() {
+        // Replicates go in step with each other already, on data of their own; those that train together count epochs.
+        if objective.plan.is_none() && budget.unit == BudgetUnit::Epoch {
             let (together, note) = population::choose(network.population, &objective.problem, &middle);
             objective.together = together;
             objective.notes.splice(0..0, note);
@@ -268,7 +283,10 @@ impl NetworkObjective {
         }
         let epochs = match &measured {
             Some(measured) => measured.epoch,
-            None if study.metrics().curve == CurveValue::Best && settings.patience.is_none() => {
+            None if study.metrics().curve == CurveValue::Best
+                && settings.patience.is_none()
+                && self.budget.unit == BudgetUnit::Epoch =>
+            {
                 let losses: Vec<(u64, f64)> =
                     best.curve().iter().map(|point| (point.step, point.loss)).collect();
                 match level_until(&losses) {
@@ -328,7 +346,10 @@ impl NetworkObjective {
         let curve = |wanted: &str| -> Vec<f64> {
             let points = trial.curve().iter().map(|point| named_values(study, point));
             let value = |values: Vec<(Arc<str>, f64)>| values.into_iter().find(|(name, _)| **name == *wanted);
-            points.filter_map(value).map(|(_, value)| value).collect()
+            let values: Vec<f64> = points.filter_map(value).map(|(_, value)| value).collect();
+            // A curve by seconds is none of epochs; of each part of the rows only the end is known.
+            let is_by_epoch = matches!(self.budget.unit, BudgetUnit::Epoch | BudgetUnit::Step);
+            values[if is_by_epoch { 0 } else { values.len().saturating_sub(1) }..].to_vec()
         };
         let loss = settings.loss(self.problem.usual_loss());
         let [train, validation] = LOSSES.map(curve);
@@ -361,9 +382,10 @@ impl NetworkObjective {
 impl NetworkObjective {
     fn run_of(&self, running: &Running<'_>) -> Result<Run<'_>, Failed> {
         let settings = self.settings_with(running.params()).map_err(Failure::error)?;
+        let settings = self.budget.limited(settings);
         let network = self.problem.network(&settings);
         let reported = wanted(&self.metrics, &self.problem, &self.reported);
-        Ok(Run { problem: &self.problem, network, settings, reported })
+        Ok(Run { problem: &self.problem, network, settings, reported, budget: self.budget })
     }
 }
 
@@ -373,8 +395,8 @@ impl Objective for NetworkObjective {
         let apart = self.apart.get(usize::from(running.replicate()));
         match apart.or(self.plan.as_ref()) {
             Some(plan) => {
-                let Run { settings, reported, .. } = run;
-                ReplicatedRun { plan, settings, reported }.train(running, &self.metrics)
+                let Run { settings, reported, budget, .. } = run;
+                ReplicatedRun { plan, settings, reported, budget }.train(running, &self.metrics)
             }
             None => run.train(running, &self.metrics),
         }
@@ -408,6 +430,7 @@ pub(crate) struct Run<'a> {
     pub(crate) settings: Settings,
     /// Metrics to report beside the cheap ones.
     pub(crate) reported: Vec<Metric>,
+    pub(crate) budget: Budget,
 }
 
 impl Run<'_> {
@@ -415,15 +438,19 @@ impl Run<'_> {
     pub(crate) fn train(self, running: &mut Running<'_>, metrics: &Metrics) -> Result<(), Failed> {
         let checkpoint = running.checkpoint_folder();
         let trainer = self.trainer(running, &checkpoint)?;
-        Learner::One(Box::new(trainer)).train(running, metrics, &checkpoint)
+        Learner::One(Box::new(trainer)).train(running, metrics, &checkpoint, self.budget)
     }
 
     /// The trial's trainer: from its checkpoint if it has a good one, from that of its parent if it is a branch, else
     /// from the beginning.
     fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
-        let (problem, key) = (self.problem, running.random_key());
+        let (budget, key) = (self.budget, running.random_key());
+        let problem = &budget.rows(self.problem, running)?;
         let parts = || (self.network.clone(), self.settings.clone());
-        let is_own = |trainer: &Trainer| is_own(running, trainer.epochs_done());
+        let is_own = |trainer: &Trainer| {
+            let step = budget.position(trainer.epochs_done(), std::slice::from_ref(trainer));
+            budget.is_own(running, step, trainer.is_done())
+        };
         let mut saved = None;
         if Checkpoint::exists(checkpoint) {
             // A checkpoint that is damaged costs the epochs it held, not the trial.
@@ -449,7 +476,8 @@ impl Run<'_> {
                 trainer
             }
         };
-        Ok(trainer.measuring(&self.reported))
+        let trainer = trainer.measuring(&self.reported);
+        Ok(if budget.counts_epochs_by_steps() { trainer.lasting_its_steps() } else { trainer })
     }
 }
 
@@ -469,18 +497,12 @@ fn forget_model(checkpoint: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Whether a checkpoint of this epoch may be the trial's own: that of its parent is of the epoch it begins at, and one beyond
-/// what was reported would skip reports.
-fn is_own(running: &Running<'_>, epoch: usize) -> bool {
-    let epoch = epoch as u64;
-    epoch <= running.step() && running.parent().is_none_or(|(_, step)| epoch > step)
-}
-
 /// One trial's training of all its replicates.
 struct ReplicatedRun<'a> {
     plan: &'a Arc<Replication>,
     settings: Settings,
     reported: Vec<Metric>,
+    budget: Budget,
 }
 
 impl ReplicatedRun<'_> {
@@ -488,29 +510,36 @@ impl ReplicatedRun<'_> {
         let checkpoint = running.checkpoint_folder();
         let replicates = self.replicates(running, &checkpoint)?.measuring(&self.reported);
         let detailed = names_of(metrics).map(|name| base_name(name).to_owned()).collect();
-        Learner::Many { replicates: Box::new(replicates), detailed }.train(running, metrics, &checkpoint)
+        let learner = Learner::Many { replicates: Box::new(replicates), detailed };
+        learner.train(running, metrics, &checkpoint, self.budget)
     }
 
     /// From a checkpoint if there is a good one, as for a single network.
     fn replicates(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Replicates, Failed> {
-        let (plan, settings, key) = (self.plan, &self.settings, running.random_key());
-        let is_own = |replicates: &Replicates| is_own(running, replicates.epochs_done());
+        let (budget, settings, key) = (self.budget, &self.settings, running.random_key());
+        let plan = &match budget.share(running) {
+            None => Arc::clone(self.plan),
+            Some(percent) => Arc::new(self.plan.share(percent as f64).map_err(|e| no_rows(percent, &e))?),
+        };
+        let is_own = |replicates: &Replicates| {
+            let step = budget.position(replicates.epochs_done(), replicates.trainers());
+            budget.is_own(running, step, replicates.is_done())
+        };
         let mut saved = None;
         if Replicates::exists(checkpoint) {
             saved = Replicates::resume(plan, settings, key, checkpoint).ok().filter(is_own);
         }
-        match (saved, running.parent()) {
-            (Some(replicates), _) => Ok(replicates),
-            (None, None) => {
-                Replicates::new(plan, settings, key).map_err(|error| Failure::error(error).into())
-            }
+        let replicates = match (saved, running.parent()) {
+            (Some(replicates), _) => replicates,
+            (None, None) => Replicates::new(plan, settings, key).map_err(Failure::error)?,
             (None, Some(parent)) => {
                 let branched = Replicates::branch(plan, settings, key, checkpoint);
                 let replicates = branched.map_err(|error| not_begun(parent, &error))?;
                 forget_model(checkpoint)?;
-                Ok(replicates)
+                replicates
             }
-        }
+        };
+        Ok(if budget.counts_epochs_by_steps() { replicates.lasting_its_steps() } else { replicates })
     }
 }
 
@@ -576,36 +605,54 @@ impl Learner {
         running: &mut Running<'_>,
         metrics: &Metrics,
         checkpoint: &Path,
+        budget: Budget,
     ) -> Result<(), Failed> {
+        let share = budget.share(running);
+        let end = if share.is_some() { u64::MAX } else { running.budget().unwrap_or(u64::MAX) };
         let mut keeper = Keeper::new(metrics, checkpoint);
-        let end = running.budget().map_or(usize::MAX, |budget| budget as usize);
-        let mut saved = Instant::now();
+        let (mut told, mut saved) = (0, Instant::now());
         let mut flow = Flow::Continue;
-        while flow == Flow::Continue && self.goes_on(end) && !running.is_interrupted() {
+        while flow == Flow::Continue && self.goes_on(budget, end) && !running.is_interrupted() {
             let values = self.epoch()?;
-            let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (&**name, *value)).collect();
-            keeper.see(&values, || self.keep());
-            flow = running.report(self.epochs_done() as u64, &values);
-            if flow == Flow::Continue && saved.elapsed() > SAVE_EVERY {
-                save(&mut self, &mut keeper, checkpoint)?;
+            let is_last = !self.goes_on(budget, end);
+            let step = match share {
+                Some(percent) => is_last.then_some(percent),
+                // Of the epochs that end in one second the first is told; the last one of all is told anyway.
+                None => Some(self.position(budget)).filter(|step| is_last || *step > told),
+            };
+            if let Some(step) = step {
+                told = step.max(told + 1);
+                let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (&**name, *value)).collect();
+                keeper.see(&values, || self.keep());
+                flow = running.report(told, &values);
+            }
+            if flow == Flow::Continue && !is_last && saved.elapsed() > SAVE_EVERY {
+                match share {
+                    Some(_) => self.save_state(checkpoint).map_err(Failure::error)?,
+                    None => save(&mut self, &mut keeper, checkpoint)?,
+                }
                 saved = Instant::now();
             }
+        }
+        // The model there is that of what has been reported: of a smaller part of the rows.
+        if share.is_some() && told == 0 {
+            return self.save_state(checkpoint).map_err(|error| Failure::error(error).into());
         }
         leave(flow, running, &mut self, &mut keeper, checkpoint)
     }
 
-    fn goes_on(&self, end: usize) -> bool {
+    fn goes_on(&self, budget: Budget, end: u64) -> bool {
         let is_done = match self {
             Self::One(trainer) => trainer.is_done(),
             Self::Many { replicates, .. } => replicates.is_done(),
         };
-        !is_done && self.epochs_done() < end
+        !is_done && self.position(budget) < end
     }
 
-    fn epochs_done(&self) -> usize {
+    fn position(&self, budget: Budget) -> u64 {
         match self {
-            Self::One(trainer) => trainer.epochs_done(),
-            Self::Many { replicates, .. } => replicates.epochs_done(),
+            Self::One(trainer) => budget.position(trainer.epochs_done(), std::slice::from_ref(&**trainer)),
+            Self::Many { replicates, .. } => budget.position(replicates.epochs_done(), replicates.trainers()),
         }
     }
 

@@ -207,6 +207,21 @@ impl Replication {
         }
     }
 
+    /// The same with a part of each replicate's training rows; see [`Problem::share`].
+    ///
+    /// # Errors
+    /// A share that leaves a replicate without rows.
+    pub fn share(&self, percent: f64) -> Result<Self, DataError> {
+        let problems = self.problems.iter().map(|problem| problem.share(percent).map(Arc::new));
+        Ok(Self {
+            problems: problems.collect::<Result<_, _>>()?,
+            names: self.names.clone(),
+            design: self.design,
+            confidence: self.confidence,
+            truth: self.truth.clone(),
+        })
+    }
+
     /// The data of each replicate.
     pub fn problems(&self) -> &[Arc<Problem>] {
         &self.problems
@@ -421,6 +436,13 @@ impl Replicates {
     #[must_use]
     pub fn measuring(mut self, metrics: &[Metric]) -> Self {
         self.trainers = self.trainers.into_iter().map(|trainer| trainer.measuring(metrics)).collect();
+        self
+    }
+
+    /// The same, each for as many epochs as its steps take; see [`Trainer::lasting_its_steps`].
+    #[must_use]
+    pub(crate) fn lasting_its_steps(mut self) -> Self {
+        self.trainers = self.trainers.into_iter().map(Trainer::lasting_its_steps).collect();
         self
     }
 

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use luthier_nn::{
-    DataSpec, ExampleKind, KnownTargets, Part, Prediction, Problem, Settings, Targets, Task, Trainer,
+    DataSpec, ExampleKind, KnownTargets, Part, Prediction, Problem, Settings, SplitKind, Targets, Task,
+    Trainer,
 };
 
 fn arrays(rows: usize) -> Problem {
@@ -48,6 +49,51 @@ fn a_fold_is_scaled_by_its_own_training_rows() {
     }
     assert_eq!(problem.folds(5, 2, 1).unwrap(), folds);
     assert_ne!(problem.folds(5, 2, 2).unwrap(), folds);
+}
+
+#[test]
+fn a_share_has_every_class_in_proportion_the_rows_of_smaller_ones_and_the_scales_of_all() {
+    let problem = arrays(300);
+    let shares = [5.0, 30.0, 90.0, 100.0].map(|percent| problem.share(percent).unwrap());
+    assert_eq!(shares.each_ref().map(|share| share.train().len()), [9, 54, 162, 180]);
+    for (share, larger) in shares.iter().zip(&shares[1..]) {
+        assert!(share.train().rows().iter().all(|row| larger.train().rows().contains(row)));
+        let Targets::Classes(classes) = share.train().targets() else { unreachable!() };
+        let of = |class| classes.iter().filter(|found| **found == class).count();
+        assert_eq!([of(0), of(1), of(2)], [share.train().len() / 3; 3]);
+        assert_eq!(
+            (share.validation(), share.held_out_rows()),
+            (problem.validation(), problem.held_out_rows())
+        );
+        assert_eq!(share.preprocessing(), problem.preprocessing());
+        assert_ne!(share.fingerprint(), larger.fingerprint(), "a checkpoint of the one is not the other's");
+    }
+    let one = &shares[0].train();
+    let place = problem.train().rows().iter().position(|row| *row == one.rows()[0]).unwrap();
+    assert_eq!(one.inputs()[..2], problem.train().inputs()[2 * place..2 * place + 2]);
+    for percent in [0.0, 100.5, f64::NAN] {
+        assert!(problem.share(percent).is_err());
+    }
+}
+
+#[test]
+fn a_share_of_rows_in_time_is_the_latest_and_one_of_groups_has_whole_ones() {
+    let spec = DataSpec { split: Some(SplitKind::Time), ..DataSpec::new("") };
+    let targets = KnownTargets::Values((0..100).map(f64::from).collect());
+    let problem = Problem::from_arrays(&[1], (0..100u8).map(f32::from).collect(), targets, &spec).unwrap();
+    let all = problem.train().rows();
+    assert_eq!(problem.share(25.0).unwrap().train().rows(), &all[all.len() - all.len() / 4..]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..120).map(|k| format!("{k},g{},{}\n", k % 20, k * 7 % 31)).collect();
+    std::fs::write(folder.path().join("groups.csv"), format!("x,group,y\n{rows}")).unwrap();
+    let spec: DataSpec = toml::from_str("file = \"groups.csv\"\ntarget = \"y\"\ngroup = \"group\"").unwrap();
+    let problem = Problem::prepare(&spec, folder.path()).unwrap();
+    let share = problem.share(30.0).unwrap();
+    let groups =
+        |part: &Part| part.rows().iter().map(|row| row % 20).collect::<std::collections::BTreeSet<u32>>();
+    assert_eq!(share.train().len(), groups(share.train()).len() * 6, "whole groups");
+    assert!(groups(share.train()).len() < groups(problem.train()).len() / 2);
 }
 
 #[test]

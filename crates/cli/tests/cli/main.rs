@@ -20,3 +20,4 @@ mod populations;
 mod processes;
 mod quality;
 mod racing;
+mod units;

@@ -317,7 +317,7 @@ impl Command {
 
     fn launch(&self, running: &Running<'_>) -> Result<Launch, Failed> {
         let folder = absolute(running.folder())?;
-        let checkpoint = folders::checkpoint_in(folder);
+        let checkpoint = folders::checkpoint_in(&folder);
         let params_file = folder.join("params.json");
         let prepared = fs::create_dir_all(&checkpoint)
             .and_then(|()| write_params(&params_file, running.params()))

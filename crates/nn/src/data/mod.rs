@@ -23,8 +23,9 @@ pub use preprocessing::{EmbeddedColumn, LabelError, Preprocessing, TargetEncodin
 use problem::PartTargets;
 pub use problem::{KnownTargets, Part, Problem};
 pub use spec::{
-    Categories, Channels, ColumnRef, ColumnType, DataSpec, ExampleKind, Fill, Format, MissingCategory,
-    NetworkSpec, OuterFold, SplitKind, TargetColumns, Task, TextSpec, TogetherChoice, TogetherSpec, Tokens,
+    BudgetUnit, Categories, Channels, ColumnRef, ColumnType, DataSpec, ExampleKind, Fill, Format,
+    MissingCategory, NetworkSpec, OuterFold, SplitKind, TargetColumns, Task, TextSpec, TogetherChoice,
+    TogetherSpec, Tokens,
 };
 pub use split::Fold;
 use table::Table;

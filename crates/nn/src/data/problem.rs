@@ -226,6 +226,35 @@ impl Problem {
         })
     }
 
+    /// The same problem with a part of its training rows, above 0 and up to 100 per cent: every class in proportion, whole
+    /// groups, or the latest rows, as the data are split. Larger shares have the rows of smaller ones. Scales are those of
+    /// the whole training part; what scores is not touched.
+    pub fn share(&self, percent: f64) -> Result<Self, DataError> {
+        if !(percent > 0.0 && percent <= 100.0) {
+            let expected = "above 0 and at most 100";
+            return Err(DataError::Fraction { name: "percent", value: percent, expected });
+        }
+        let rows = if percent < 100.0 {
+            let seed = derived_seed("share", self.split_seed(), 0);
+            self.examples.division().share(self.train.rows(), percent / 100.0, &seed)?
+        } else {
+            self.train.rows().to_vec()
+        };
+        Ok(Self {
+            examples: Arc::clone(&self.examples),
+            preprocessing: self.preprocessing.clone(),
+            shape: self.shape.clone(),
+            embedded: self.embedded.clone(),
+            train: self.train.only(&rows, self.inputs()),
+            validation: self.validation.clone(),
+            stopping: self.stopping.clone(),
+            held_out: self.held_out.clone(),
+            fingerprint: derived_fingerprint(&self.fingerprint, &[&rows]),
+            notes: self.notes.clone(),
+            limits: self.limits,
+        })
+    }
+
     /// Places in the training part to train on, and to watch for early stopping: divided as the data are split.
     pub(crate) fn inner_places(
         &self,

@@ -50,6 +50,30 @@ pub struct NetworkSpec {
     /// Whether trials train together as one tensor program; default auto.
     #[serde(default)]
     pub population: TogetherSpec,
+    /// What a step of a trial is; a study file says it as `[budget] unit`. Default: an epoch.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub unit: BudgetUnit,
+}
+
+fn is_usual(unit: &BudgetUnit) -> bool {
+    *unit == BudgetUnit::default()
+}
+
+named_choices! {
+    /// What the training of a network is counted in, where a scheduler gives it a little first and more if it does well.
+    /// Whatever it is, a trial reports at the ends of epochs.
+    #[derive(Default)]
+    BudgetUnit {
+        /// Passes over the training rows.
+        #[default]
+        Epoch = "epoch" | "epochs",
+        /// Updates of the weights: one for each batch.
+        Step = "step" | "steps",
+        /// Seconds of training, begun ones counted whole. What a trial comes to then depends on the machine.
+        Second = "second" | "seconds",
+        /// Per cent of the training rows: each budget is a training of its own, from the beginning to the end.
+        Percent = "percent",
+    }
 }
 
 /// Whether networks of one shape train together: `"auto"`, `"off"` or `{ members = 32 }`.

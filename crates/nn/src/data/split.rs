@@ -67,6 +67,15 @@ impl Division<'_> {
         Ok(parts)
     }
 
+    /// About this fraction (below 1) of `rows`, ascending: at least one row of each class, at least one group, or the latest.
+    pub(super) fn share(self, rows: &[u32], fraction: f64, seed: &[u8; 32]) -> Result<Vec<u32>, DataError> {
+        let of = |validation| self.split(rows, Fractions { validation, test: 0.0 }, seed);
+        Ok(match self.kind {
+            SplitKind::Time => of(fraction)?.validation,
+            SplitKind::Random | SplitKind::Group => of(1.0 - fraction)?.train,
+        })
+    }
+
     fn too_few(
         self,
         rows: &[u32],

@@ -215,6 +215,15 @@ impl Trainer {
         self
     }
 
+    /// The same run, for as many epochs as `max_steps` updates take: a course of the learning rate ends with them.
+    #[must_use]
+    pub(crate) fn lasting_its_steps(mut self) -> Self {
+        if let Some(most) = self.settings.max_steps {
+            self.settings.epochs = most.div_ceil(self.batches.count() as u64) as usize;
+        }
+        self
+    }
+
     /// Continues the run that was saved in `directory`: same data, settings and seed, or the checkpoint is refused.
     /// Only the budgets (`epochs`, `max_steps`, `max_seconds`) may differ.
     pub fn resume(
@@ -323,6 +332,16 @@ impl Trainer {
     /// Epochs done.
     pub fn epochs_done(&self) -> usize {
         self.epoch
+    }
+
+    /// Updates of the weights so far.
+    pub fn steps_done(&self) -> u64 {
+        self.steps
+    }
+
+    /// Seconds of training so far, those before a checkpoint that it was resumed from too.
+    pub fn seconds_done(&self) -> f64 {
+        self.seconds
     }
 
     /// Whether the run is over: its epochs, steps or seconds are spent, or early stopping says so.

@@ -33,10 +33,6 @@ impl Trainer {
         self.stopping.is_some()
     }
 
-    pub(crate) fn steps_done(&self) -> u64 {
-        self.steps
-    }
-
     /// Another engine in place of the present one, which is returned.
     pub(crate) fn replace_engine(&mut self, engine: Box<dyn Engine>) -> Box<dyn Engine> {
         std::mem::replace(&mut self.engine, engine)

@@ -1,0 +1,113 @@
+//! What the budget of a network counts: epochs, updates of the weights, seconds, or per cent of the rows.
+
+use serde_json::Value;
+
+use crate::support::Bench;
+
+fn bench(metric: &str, budget: &str, policy: &str, settings: &str) -> Bench {
+    let bench = Bench::with_study(&format!(
+        "trials = 9\n[metric]\nname = \"val_loss\"\n{metric}\n[budget]\n{budget}\n[policy]\nsampler = \"random\"\n{policy}\n\
+         [network.data]\nfile = \"data.csv\"\ntarget = \"y\"\n[network.settings]\nunits = 6\n{settings}\n\
+         [params.learning_rate]\ntype = \"float\"\nlow = 0.001\nhigh = 0.1\nscale = \"log\"\n\
+         [params.batch_size]\ntype = \"categorical\"\nchoices = [8, 16, 32]\n"
+    ));
+    bench.write_classes();
+    bench
+}
+
+fn steps(trial: &Value) -> Vec<u64> {
+    trial["curve"].as_array().unwrap().iter().map(|point| point["step"].as_u64().unwrap()).collect()
+}
+
+/// Of 200 rows 120 are trained on.
+fn updates_in_an_epoch(trial: &Value) -> u64 {
+    120_u64.div_ceil(trial["params"]["batch_size"].as_u64().unwrap())
+}
+
+#[test]
+fn updates_of_the_weights_are_counted_whatever_the_batch_size() {
+    for mode in ["stop", "promote"] {
+        let policy = format!("scheduler = {{ name = \"asha\", mode = \"{mode}\", min_budget = 10 }}");
+        let bench = bench("", "unit = \"steps\"\nmax = 90", &policy, "schedule = \"cosine\"");
+        let out = bench.ok(&["tune"]);
+        assert!(out.out.contains(" of work, ") && out.out.contains(" steps\n"), "{}", out.out);
+        let trials = bench.trials();
+        for trial in &trials {
+            let each = updates_in_an_epoch(trial);
+            let expected: Vec<u64> = (1..).map(|k| k * each).take(steps(trial).len()).collect();
+            assert_eq!(steps(trial), expected, "{mode}: {trial}");
+            let end = 90_u64.div_ceil(each) * each;
+            assert!(*expected.last().unwrap() <= end, "{mode}: {trial}");
+            assert_eq!(trial["state"] == "completed", *expected.last().unwrap() == end, "{mode}: {trial}");
+        }
+        let sizes = trials.iter().filter(|trial| trial["state"] == "completed").map(updates_in_an_epoch);
+        assert!(sizes.count() >= 1 && trials.iter().any(|trial| trial["state"] != "completed"), "{trials:?}");
+        bench.ok(&["verify"]);
+    }
+}
+
+#[test]
+fn seconds_end_a_training_where_nothing_else_does() {
+    let bench = bench("", "unit = \"seconds\"\nmax = 1", "", "");
+    let out = bench.ok(&["tune", "-n", "2"]).out;
+    assert!(out.contains(" 2 seconds\n"), "{out}");
+    for trial in bench.trials() {
+        assert_eq!((&trial["state"], trial["step"].as_u64()), (&"completed".into(), Some(2)), "{trial}");
+        assert!(trial["seconds"].as_f64().unwrap() > 0.9, "{trial}");
+    }
+    bench.ok(&["verify"]);
+}
+
+#[test]
+fn a_part_of_the_rows_is_a_training_of_its_own_and_all_of_them_the_usual_one() {
+    let percent = bench("", "unit = \"percent\"", "", "epochs = 6");
+    let out = percent.ok(&["tune"]);
+    assert!(out.err.contains("random + asha") && out.err.contains("paused: at percent 4, "), "{}", out.err);
+    let usual = bench("curve = \"last\"", "", "scheduler = \"run_all\"", "epochs = 6");
+    usual.ok(&["tune"]);
+    let usual = usual.trials();
+    let mut ended = 0;
+    for (trial, whole) in percent.trials().iter().zip(&usual) {
+        assert_eq!(trial["params"], whole["params"]);
+        assert!([4, 12, 36, 100].starts_with(&steps(trial)), "{trial}");
+        if trial["state"] == "completed" {
+            assert_eq!(trial["values"], whole["values"]);
+            assert_eq!(trial["values"]["val_loss"], trial["curve"][3]["val_loss"]);
+            ended += 1;
+        }
+    }
+    assert!(ended >= 1);
+    percent.ok(&["verify"]);
+    assert!(percent.has("study.trials/best/model.json"));
+}
+
+#[test]
+fn folds_have_parts_of_their_rows_too() {
+    let bench = bench("", "unit = \"percent\"", "", "epochs = 3");
+    bench.edit("[network.data]", "[network.quality]\nfolds = 3\n[network.data]");
+    bench.ok(&["tune", "-n", "4"]);
+    assert!(bench.trials().iter().all(|trial| [4, 12, 36, 100].starts_with(&steps(trial))));
+    bench.ok(&["verify"]);
+}
+
+#[test]
+fn what_does_not_go_with_the_unit_is_said() {
+    for (metric, budget, policy, settings, expected) in [
+        ("", "unit = \"minutes\"\nmax = 3", "", "", "is not what a network's training can be counted in"),
+        ("", "unit = \"step\"", "", "", "give budget.max"),
+        ("", "unit = \"second\"\nmax = 3", "", "schedule = \"cosine\"", "give epochs in [network.settings]"),
+        ("", "unit = \"percent\"\nmax = 200", "", "", "there are at most 100"),
+        ("", "unit = \"percent\"", "scheduler = \"asha\"", "", "say mode = \"promote\""),
+        ("curve = \"best\"", "unit = \"percent\"", "", "", "say curve = \"last\" in [metric]"),
+        (
+            "",
+            "unit = \"step\"\nmax = 90",
+            "scheduler = \"pbt\"",
+            "",
+            "pbt counts a network's training in epochs",
+        ),
+    ] {
+        let said = bench(metric, budget, policy, settings).error(&["tune"]);
+        assert!(said.contains(expected), "{budget}: {said}");
+    }
+}
