@@ -108,7 +108,7 @@ impl Model {
             settings: settings.resolved(),
             epochs,
             data_blake3: problem.data_fingerprint().to_owned(),
-            problem: problem.fingerprint().to_owned(),
+            problem: problem.split_fingerprint().to_owned(),
         };
         let mut model = Self::with_zero_weights(description)
             .unwrap_or_else(|error| unreachable!("an engine has trained this network: {error}"));
@@ -242,7 +242,7 @@ impl Model {
 
     /// Measures the held-out rows of the problem it was trained on: to be done once, with the model that is chosen.
     pub fn held_out(&mut self, problem: &Problem) -> Result<Evaluation, ModelError> {
-        if problem.fingerprint() != self.description.problem {
+        if problem.split_fingerprint() != self.description.problem {
             return Err(ModelError::OtherProblem);
         }
         if problem.held_out().is_empty() {

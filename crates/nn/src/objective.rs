@@ -617,7 +617,7 @@ impl Learner {
             let is_last = !self.goes_on(budget, end);
             let step = match share {
                 Some(percent) => is_last.then_some(percent),
-                // Of the epochs that end in one second the first is told; the last one of all is told anyway.
+                // Of the epochs that end within one second the first is told; the last one of all is told anyway.
                 None => Some(self.position(budget)).filter(|step| is_last || *step > told),
             };
             if let Some(step) = step {

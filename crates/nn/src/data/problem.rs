@@ -28,6 +28,8 @@ pub struct Problem {
     stopping: Option<Part>,
     held_out: Part,
     fingerprint: String,
+    /// The fingerprint of the problem whose rows are divided as here, where this one has but a share of them.
+    whole_fingerprint: Option<String>,
     notes: Vec<String>,
     limits: Limits,
 }
@@ -118,6 +120,7 @@ impl Problem {
             examples: Arc::clone(&examples),
             preprocessing,
             fingerprint,
+            whole_fingerprint: None,
             notes,
             limits: Limits::default(),
         })
@@ -221,6 +224,7 @@ impl Problem {
             stopping: Some(self.train.only(&rows.validation, self.inputs())),
             held_out: self.held_out.clone(),
             fingerprint: derived_fingerprint(&self.fingerprint, &[&rows.train, &rows.validation]),
+            whole_fingerprint: None,
             notes: self.notes.clone(),
             limits: self.limits,
         })
@@ -250,6 +254,7 @@ impl Problem {
             stopping: self.stopping.clone(),
             held_out: self.held_out.clone(),
             fingerprint: derived_fingerprint(&self.fingerprint, &[&rows]),
+            whole_fingerprint: Some(self.split_fingerprint().to_owned()),
             notes: self.notes.clone(),
             limits: self.limits,
         })
@@ -338,6 +343,11 @@ impl Problem {
     /// BLAKE3 of the files' bytes and of how they are read and split: equal fingerprints mean equal parts.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// The same of the problem that this one has a share of: equal ones mean the same held-out rows.
+    pub(crate) fn split_fingerprint(&self) -> &str {
+        self.whole_fingerprint.as_deref().unwrap_or(&self.fingerprint)
     }
 
     /// What was done to the data that a user may want to know: columns dropped, cells filled.

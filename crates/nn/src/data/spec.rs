@@ -69,7 +69,7 @@ named_choices! {
         Epoch = "epoch" | "epochs",
         /// Updates of the weights: one for each batch.
         Step = "step" | "steps",
-        /// Seconds of training, begun ones counted whole. What a trial comes to then depends on the machine.
+        /// Whole seconds of training. What a trial comes to then depends on the machine.
         Second = "second" | "seconds",
         /// Per cent of the training rows: each budget is a training of its own, from the beginning to the end.
         Percent = "percent",

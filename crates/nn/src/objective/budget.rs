@@ -120,7 +120,7 @@ impl Budget {
         match self.unit {
             BudgetUnit::Epoch | BudgetUnit::Percent => epochs as u64,
             BudgetUnit::Step => trainers.iter().map(Trainer::steps_done).max().unwrap_or(0),
-            BudgetUnit::Second => trainers.iter().map(Trainer::seconds_done).sum::<f64>().ceil() as u64,
+            BudgetUnit::Second => trainers.iter().map(Trainer::seconds_done).sum::<f64>() as u64,
         }
     }
 
