@@ -342,18 +342,19 @@ impl NetworkObjective {
         self.plan.as_ref().map(read).transpose()
     }
 
-    fn diagnosis(&self, study: &Study, trial: &Trial, settings: &Settings) -> Diagnosis {
+    /// What the curve of a trial tells; nothing where it is none of epochs.
+    fn diagnosis(&self, study: &Study, trial: &Trial, settings: &Settings) -> Option<Diagnosis> {
+        if !matches!(self.budget.unit, BudgetUnit::Epoch | BudgetUnit::Step) {
+            return None;
+        }
         let curve = |wanted: &str| -> Vec<f64> {
             let points = trial.curve().iter().map(|point| named_values(study, point));
             let value = |values: Vec<(Arc<str>, f64)>| values.into_iter().find(|(name, _)| **name == *wanted);
-            let values: Vec<f64> = points.filter_map(value).map(|(_, value)| value).collect();
-            // A curve by seconds is none of epochs; of each part of the rows only the end is known.
-            let is_by_epoch = matches!(self.budget.unit, BudgetUnit::Epoch | BudgetUnit::Step);
-            values[if is_by_epoch { 0 } else { values.len().saturating_sub(1) }..].to_vec()
+            points.filter_map(value).map(|(_, value)| value).collect()
         };
         let loss = settings.loss(self.problem.usual_loss());
         let [train, validation] = LOSSES.map(curve);
-        diagnose(&train, &validation, Some(self.problem.baseline_loss(loss)))
+        Some(diagnose(&train, &validation, Some(self.problem.baseline_loss(loss))))
     }
 
     /// Every parameter must be a setting; tried on the middle of its range. Returns the settings there.

@@ -27,7 +27,8 @@ pub struct WinnerReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
     /// What its learning curves say.
-    pub diagnosis: Diagnosis,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
     /// Its last training; `None` if the trial's own model was taken, or before the study has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anew: Option<TrainedAnew>,
@@ -156,7 +157,9 @@ impl fmt::Display for WinnerReport {
         if let Some(quality) = &self.quality {
             writeln!(f, "{quality}")?;
         }
-        writeln!(f, "{}", self.diagnosis)?;
+        if let Some(diagnosis) = &self.diagnosis {
+            writeln!(f, "{diagnosis}")?;
+        }
         match &self.anew {
             Some(anew) => write!(f, "{anew}"),
             None => Ok(()),
