@@ -26,7 +26,7 @@ pub struct WinnerReport {
     /// What its replicates tell together, with the hits (or the spread) of each example; `None` without replicates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
-    /// What its learning curves say.
+    /// What its learning curve says; `None` where that is none of epochs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosis>,
     /// Its last training; `None` if the trial's own model was taken, or before the study has ended.
