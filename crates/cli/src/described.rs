@@ -9,6 +9,7 @@ use luthier::core::study::Study;
 use luthier::objective::Objective;
 use luthier::objective::command::Command;
 use luthier::study_file::{ObjectiveSpec, StudyFile};
+use luthier_nn::BudgetUnit;
 use luthier_nn::objective::NetworkObjective;
 
 use crate::opening::folder_of;
@@ -69,6 +70,14 @@ impl Kind {
         match self {
             Self::Command(command) => command.take_remarks(),
             Self::Network(_) => Vec::new(),
+        }
+    }
+
+    /// What a network's training is counted in.
+    pub(crate) fn unit(&self) -> Option<BudgetUnit> {
+        match self {
+            Self::Command(_) => None,
+            Self::Network(network) => Some(network.unit()),
         }
     }
 

@@ -445,7 +445,8 @@ impl Turn<'_> {
             return Ok(Reply::Stop("another replicate of the trial has ended it".into()));
         }
         let budget = self.study().piece(work).and_then(|piece| piece.budget);
-        let pauses = budget.is_some_and(|budget| step >= budget) && !self.is_final(budget);
+        // Who came to the largest step at once has nothing to go on to.
+        let pauses = budget.is_some_and(|budget| step >= budget) && !self.is_final(Some(step));
         Ok(if pauses { Reply::Pause } else { Reply::Continue })
     }
 

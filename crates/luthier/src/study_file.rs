@@ -261,10 +261,9 @@ impl StudyFile {
                 ));
             }
         };
-        if let (ObjectiveSpec::Network(network), Some(unit)) =
-            (&mut objective, form.budget.as_ref().and_then(|budget| budget.unit.as_ref()))
-        {
-            set_unit(network, unit).map_err(|message| at(&["budget", "unit"], &message))?;
+        if let ObjectiveSpec::Network(network) = &mut objective {
+            let said = form.budget.as_ref().and_then(|budget| budget.unit.as_deref());
+            set_unit(network, said).map_err(|message| at(&["budget", "unit"], &message))?;
         }
         if form.params.0.is_empty() {
             return Err(at(
@@ -291,7 +290,13 @@ impl StudyFile {
         if max_budget == Some(0) {
             return Err(at(&["budget", "max"], "the largest step must be at least 1"));
         }
-        let defaults = default_policy_with(max_budget, resumes(&objective), form.replicates, &metrics);
+        let defaults = match &objective {
+            // Each part of the rows is a training of its own: trials are judged between them, also where a race would judge folds.
+            ObjectiveSpec::Network(network) if unit_of(network) == PERCENT => {
+                default_policy(max_budget, true)
+            }
+            _ => default_policy_with(max_budget, resumes(&objective), form.replicates, &metrics),
+        };
         let policy = PolicySpec {
             version: POLICY_VERSION,
             sampler: form.policy.sampler.map_or(defaults.sampler, |form| form.0),
@@ -377,8 +382,7 @@ fn resumes(objective: &ObjectiveSpec) -> bool {
         ObjectiveSpec::Command(command) => {
             ["{budget}", "{checkpoint}"].iter().all(|word| command.mentions(word))
         }
-        // Each part of the rows is a training of its own, so trials are only judged between them.
-        ObjectiveSpec::Network(network) => unit_of(network) == PERCENT,
+        ObjectiveSpec::Network(_) => false,
     }
 }
 
@@ -396,18 +400,32 @@ fn unit_of(network: &serde_json::Map<String, serde_json::Value>) -> &str {
     network.get("unit").and_then(serde_json::Value::as_str).unwrap_or(EPOCH)
 }
 
-/// Writes what a network's training is counted in into its table.
-fn set_unit(network: &mut serde_json::Map<String, serde_json::Value>, unit: &str) -> Result<(), String> {
-    let wanted = unit.to_lowercase();
-    let known = UNITS.iter().find(|(name, others, _)| *name == wanted || others.contains(&&*wanted));
-    let Some((name, ..)) = known else {
-        return Err(format!(
-            "{unit:?} is not what a network's training can be counted in; that is epoch, step (an update of the weights), \
-             second, or percent (of the training rows)"
-        ));
+/// Writes what a network's training is counted in into its table, which may say so already.
+fn set_unit(
+    network: &mut serde_json::Map<String, serde_json::Value>,
+    said: Option<&str>,
+) -> Result<(), String> {
+    let own = network.get("unit").and_then(serde_json::Value::as_str).map(str::to_owned);
+    let named = |unit: &str| {
+        let wanted = unit.to_lowercase();
+        let known = UNITS.iter().find(|(name, others, _)| *name == wanted || others.contains(&&*wanted));
+        known.map(|(name, ..)| *name).ok_or_else(|| {
+            format!(
+                "{unit:?} is not what a network's training can be counted in; that is epoch, step (an update of the weights), \
+                 second, or percent (of the training rows)"
+            )
+        })
     };
-    if *name != EPOCH {
-        network.insert("unit".into(), (*name).into());
+    let (said, own) = (said.map(named).transpose()?, own.as_deref().map(named).transpose()?);
+    if let (Some(said), Some(own)) = (said, own)
+        && said != own
+    {
+        return Err(format!("the budget is counted in {said:?} here, but in {own:?} by [network]; keep one"));
+    }
+    // Epochs are what is counted where nothing is said.
+    network.remove("unit");
+    if let Some(unit) = said.or(own).filter(|unit| *unit != EPOCH) {
+        network.insert("unit".into(), unit.into());
     }
     Ok(())
 }
@@ -459,9 +477,12 @@ fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String
     }
     if given.is_empty() {
         match objective {
-            ObjectiveSpec::Network(network) => given.extend(usual_metrics(network).iter().map(|name| {
-                MetricForm { name: (*name).into(), direction: Direction::Minimize, curve: None }
-            })),
+            ObjectiveSpec::Network(network) => {
+                let curve = (unit_of(network) != PERCENT).then_some(CurveValue::Best);
+                let form =
+                    |name: &&str| MetricForm { name: (*name).into(), direction: Direction::Minimize, curve };
+                given.extend(usual_metrics(network).iter().map(form));
+            }
             ObjectiveSpec::Command(_) => {
                 return Err(
                     "which number is to be made small or large? Add [metric] with name and direction".into(),
@@ -479,11 +500,11 @@ fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String
     }
     let curve = given[0].curve;
     let objectives = given.iter().map(|m| Metric { name: m.name.clone(), direction: m.direction }).collect();
+    let unit = form.budget.as_ref().and_then(|budget| budget.unit.clone());
     let step: Arc<str> = match objective {
-        ObjectiveSpec::Network(network) => unit_of(network).into(),
-        ObjectiveSpec::Command(_) => {
-            form.budget.as_ref().and_then(|budget| budget.unit.clone()).unwrap_or_else(|| "step".into())
-        }
+        ObjectiveSpec::Network(network) if unit_of(network) != EPOCH => unit_of(network).into(),
+        ObjectiveSpec::Network(_) => unit.unwrap_or_else(|| EPOCH.into()),
+        ObjectiveSpec::Command(_) => unit.unwrap_or_else(|| "step".into()),
     };
     // What a network comes to on a part of the rows says little of what it comes to on more.
     let usual = if *step == *PERCENT { CurveValue::Last } else { CurveValue::default() };

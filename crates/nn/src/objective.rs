@@ -1,7 +1,7 @@
 //! A network as the objective of a study, its params laid over settings by name. This file and `hypermodel.rs` are the
 //! only ones of this crate that know Luthier.
 //!
-//! Each epoch is a report; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
+//! Each epoch is a report, unless the [`Budget`] is counted otherwise; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
 //! The model a trial leaves behind is that of the epoch which its value stands for.
 
 mod budget;
@@ -29,7 +29,7 @@ use luthier::objective::{Next, Pool};
 use luthier::session::named_values;
 
 pub(crate) use self::budget::Budget;
-use self::budget::no_rows;
+use self::budget::{share_of, too_small};
 pub use self::knobs::knob;
 use crate::evaluation::joined;
 pub use crate::hypermodel::{
@@ -177,7 +177,7 @@ impl NetworkObjective {
         let is_planned = table["settings"].get("schedule").is_some() || spec.space.find("schedule").is_some();
         let has_epochs = table["settings"].get("epochs").is_some() || spec.space.find("epochs").is_some();
         let network: NetworkSpec = serde_json::from_value(table).map_err(NetworkError::Table)?;
-        let budget = Budget::read(&network, spec, has_epochs, is_planned)?;
+        let budget = Budget::read(&network, spec, has_epochs)?;
         if let Some(quality) = &network.quality {
             quality.check_objective(&names_of(&spec.metrics).collect::<Vec<_>>())?;
         }
@@ -208,9 +208,12 @@ impl NetworkObjective {
         // A replicate that is work of its own knows no spread.
         let in_step = objective.plan.is_some() && objective.apart.is_empty();
         check_reported(&objective.metrics, &objective.problem, in_step)?;
-        // Replicates go in step with each other already, on data of their own; those that train together count epochs.
-        if objective.plan.is_none() && budget.unit == BudgetUnit::Epoch {
-            let (together, note) = population::choose(network.population, &objective.problem, &middle);
+        // Replicates go in step with each other already, on data of their own.
+        if objective.plan.is_none() {
+            let (together, note) = match budget {
+                Budget::Epochs => population::choose(network.population, &objective.problem, &middle),
+                _ => (1, population::unless_epochs(network.population)),
+            };
             objective.together = together;
             objective.notes.splice(0..0, note);
         }
@@ -220,6 +223,11 @@ impl NetworkObjective {
     /// A fingerprint of the data and of how it is split.
     pub fn fingerprint(&self) -> &str {
         self.problem.fingerprint()
+    }
+
+    /// What a step of a trial is.
+    pub fn unit(&self) -> BudgetUnit {
+        self.budget.unit()
     }
 
     /// What was noticed about the data, and how trials will be trained, for the user: one sentence each.
@@ -285,7 +293,7 @@ impl NetworkObjective {
             Some(measured) => measured.epoch,
             None if study.metrics().curve == CurveValue::Best
                 && settings.patience.is_none()
-                && self.budget.unit == BudgetUnit::Epoch =>
+                && matches!(self.budget, Budget::Epochs) =>
             {
                 let losses: Vec<(u64, f64)> =
                     best.curve().iter().map(|point| (point.step, point.loss)).collect();
@@ -296,6 +304,11 @@ impl NetworkObjective {
             }
             None => Model::load(&kept)?.epochs(),
         };
+        let planned = match &measured {
+            Some(measured) => measured.epoch,
+            None => Model::load(&kept)?.settings().epochs,
+        };
+        let settings = self.budget.of_winner(settings, epochs, planned);
         let seed = Rng::key(study.spec().seed, u64::from(best.number), Purpose::Objective, 0);
         // A model that went on from others' has had rates of its own.
         let cooled = settings.cooled(epochs).filter(|_| self.cooldown && best.parent.is_none());
@@ -344,7 +357,7 @@ impl NetworkObjective {
 
     /// What the curve of a trial tells; nothing where it is none of epochs.
     fn diagnosis(&self, study: &Study, trial: &Trial, settings: &Settings) -> Option<Diagnosis> {
-        if !matches!(self.budget.unit, BudgetUnit::Epoch | BudgetUnit::Step) {
+        if !self.budget.tells_epochs() {
             return None;
         }
         let curve = |wanted: &str| -> Vec<f64> {
@@ -438,15 +451,26 @@ impl Run<'_> {
     /// Trains to the budget or to the end; reports, saves and leaves the trial's model behind.
     pub(crate) fn train(self, running: &mut Running<'_>, metrics: &Metrics) -> Result<(), Failed> {
         let checkpoint = running.checkpoint_folder();
-        let trainer = self.trainer(running, &checkpoint)?;
-        Learner::One(Box::new(trainer)).train(running, metrics, &checkpoint, self.budget)
+        let share = self.budget.share(running);
+        let trainer = self.trainer(running, &checkpoint, share)?;
+        Learner::One(Box::new(trainer)).run(running, metrics, &checkpoint, self.budget, share)
     }
 
     /// The trial's trainer: from its checkpoint if it has a good one, from that of its parent if it is a branch, else
     /// from the beginning.
-    fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
+    fn trainer(
+        &self,
+        running: &Running<'_>,
+        checkpoint: &Path,
+        share: Option<u64>,
+    ) -> Result<Trainer, Failed> {
         let (budget, key) = (self.budget, running.random_key());
-        let problem = &budget.rows(self.problem, running)?;
+        let problem = &match share {
+            None => Arc::clone(self.problem),
+            Some(percent) => {
+                share_of(self.problem, percent).map_err(|error| Failure::error(too_small(percent, &error)))?
+            }
+        };
         let parts = || (self.network.clone(), self.settings.clone());
         let is_own = |trainer: &Trainer| {
             let step = budget.position(trainer.epochs_done(), std::slice::from_ref(trainer));
@@ -462,7 +486,14 @@ impl Run<'_> {
             (Some(trainer), _) => trainer,
             (None, None) => {
                 let (network, settings) = parts();
-                Trainer::with_network(problem, network, settings, key).map_err(failure)?
+                Trainer::with_network(problem, network, settings, key).map_err(|error| {
+                    match (share, &error) {
+                        (Some(percent), TrainError::NothingToWatch { .. }) => {
+                            Failure::error(too_small(percent, &error))
+                        }
+                        _ => failure(error),
+                    }
+                })?
             }
             (None, Some(parent)) => {
                 let (network, settings) = parts();
@@ -509,18 +540,27 @@ struct ReplicatedRun<'a> {
 impl ReplicatedRun<'_> {
     fn train(self, running: &mut Running<'_>, metrics: &Metrics) -> Result<(), Failed> {
         let checkpoint = running.checkpoint_folder();
-        let replicates = self.replicates(running, &checkpoint)?.measuring(&self.reported);
+        let share = self.budget.share(running);
+        let replicates = self.replicates(running, &checkpoint, share)?.measuring(&self.reported);
         let detailed = names_of(metrics).map(|name| base_name(name).to_owned()).collect();
         let learner = Learner::Many { replicates: Box::new(replicates), detailed };
-        learner.train(running, metrics, &checkpoint, self.budget)
+        learner.run(running, metrics, &checkpoint, self.budget, share)
     }
 
     /// From a checkpoint if there is a good one, as for a single network.
-    fn replicates(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Replicates, Failed> {
+    fn replicates(
+        &self,
+        running: &Running<'_>,
+        checkpoint: &Path,
+        share: Option<u64>,
+    ) -> Result<Replicates, Failed> {
         let (budget, settings, key) = (self.budget, &self.settings, running.random_key());
-        let plan = &match budget.share(running) {
+        let plan = &match share {
             None => Arc::clone(self.plan),
-            Some(percent) => Arc::new(self.plan.share(percent as f64).map_err(|e| no_rows(percent, &e))?),
+            Some(percent) => {
+                let plan = self.plan.with_problems(|problem| share_of(problem, percent));
+                Arc::new(plan.map_err(|error| Failure::error(too_small(percent, &error)))?)
+            }
         };
         let is_own = |replicates: &Replicates| {
             let step = budget.position(replicates.epochs_done(), replicates.trainers());
@@ -600,7 +640,22 @@ enum Kept {
 type Values = Vec<(Cow<'static, str>, f64)>;
 
 impl Learner {
-    /// Trains to the budget or to the end; reports, saves and leaves behind what the trial's value stands for.
+    /// Trains to the budget or to the end; reports, saves and leaves behind what the trial's value stands for. `share` is the part
+    /// of the rows that it trains on, if that is its budget.
+    fn run(
+        self,
+        running: &mut Running<'_>,
+        metrics: &Metrics,
+        checkpoint: &Path,
+        budget: Budget,
+        share: Option<u64>,
+    ) -> Result<(), Failed> {
+        match share {
+            None => self.train(running, metrics, checkpoint, budget),
+            Some(percent) => self.train_on_share(running, metrics, checkpoint, percent),
+        }
+    }
+
     fn train(
         mut self,
         running: &mut Running<'_>,
@@ -608,46 +663,68 @@ impl Learner {
         checkpoint: &Path,
         budget: Budget,
     ) -> Result<(), Failed> {
-        let share = budget.share(running);
-        let end = if share.is_some() { u64::MAX } else { running.budget().unwrap_or(u64::MAX) };
+        let end = running.budget().unwrap_or(u64::MAX);
         let mut keeper = Keeper::new(metrics, checkpoint);
-        let (mut told, mut saved) = (0, Instant::now());
+        let mut saved = Instant::now();
+        let mut told = self.position(budget);
         let mut flow = Flow::Continue;
         while flow == Flow::Continue && self.goes_on(budget, end) && !running.is_interrupted() {
             let values = self.epoch()?;
-            let is_last = !self.goes_on(budget, end);
-            let step = match share {
-                Some(percent) => is_last.then_some(percent),
-                // Of the epochs that end within one second the first is told; the last one of all is told anyway.
-                None => Some(self.position(budget)).filter(|step| is_last || *step > told),
-            };
-            if let Some(step) = step {
+            // Of the epochs that end within one second the first is told; the last one of all is told anyway.
+            let step = self.position(budget);
+            if step > told || !self.goes_on(budget, end) {
                 told = step.max(told + 1);
-                let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (&**name, *value)).collect();
-                keeper.see(&values, || self.keep());
-                flow = running.report(told, &values);
+                flow = tell(running, &mut keeper, told, &values, || self.keep());
             }
-            if flow == Flow::Continue && !is_last && saved.elapsed() > SAVE_EVERY {
-                match share {
-                    Some(_) => self.save_state(checkpoint).map_err(Failure::error)?,
-                    None => save(&mut self, &mut keeper, checkpoint)?,
-                }
+            if flow == Flow::Continue && saved.elapsed() > SAVE_EVERY {
+                save(&mut self, &mut keeper, checkpoint)?;
                 saved = Instant::now();
             }
-        }
-        // The model there is that of what has been reported: of a smaller part of the rows.
-        if share.is_some() && told == 0 {
-            return self.save_state(checkpoint).map_err(|error| Failure::error(error).into());
         }
         leave(flow, running, &mut self, &mut keeper, checkpoint)
     }
 
+    /// Trains to the end, and reports that.
+    fn train_on_share(
+        mut self,
+        running: &mut Running<'_>,
+        metrics: &Metrics,
+        checkpoint: &Path,
+        percent: u64,
+    ) -> Result<(), Failed> {
+        if running.step() >= percent {
+            // It was reported, but its model may not have been saved: the one that is there may be of fewer rows.
+            forget_model(checkpoint)?;
+        }
+        let mut saved = Instant::now();
+        let values = loop {
+            let values = self.epoch()?;
+            if self.is_done() {
+                break values;
+            }
+            // The model that is there stays that of what was reported.
+            if running.is_interrupted() {
+                return self.save_state(checkpoint).map_err(|error| Failure::error(error).into());
+            }
+            if saved.elapsed() > SAVE_EVERY {
+                self.save_state(checkpoint).map_err(Failure::error)?;
+                saved = Instant::now();
+            }
+        };
+        let mut keeper = Keeper::new(metrics, checkpoint);
+        let flow = tell(running, &mut keeper, percent, &values, || self.keep());
+        leave(flow, running, &mut self, &mut keeper, checkpoint)
+    }
+
     fn goes_on(&self, budget: Budget, end: u64) -> bool {
-        let is_done = match self {
+        !self.is_done() && self.position(budget) < end
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
             Self::One(trainer) => trainer.is_done(),
             Self::Many { replicates, .. } => replicates.is_done(),
-        };
-        !is_done && self.position(budget) < end
+        }
     }
 
     fn position(&self, budget: Budget) -> u64 {
@@ -672,6 +749,19 @@ impl Learner {
             }
         }
     }
+}
+
+/// Reports what an epoch came to.
+fn tell(
+    running: &mut Running<'_>,
+    keeper: &mut Keeper<'_>,
+    step: u64,
+    values: &Values,
+    keep: impl FnOnce() -> Kept,
+) -> Flow {
+    let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (&**name, *value)).collect();
+    keeper.see(&values, keep);
+    running.report(step, &values)
 }
 
 /// Something in training that a trial leaves behind.

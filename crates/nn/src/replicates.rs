@@ -207,14 +207,21 @@ impl Replication {
         }
     }
 
-    /// The same with a part of each replicate's training rows; see [`Problem::share`].
-    ///
-    /// # Errors
-    /// A share that leaves a replicate without rows.
-    pub fn share(&self, percent: f64) -> Result<Self, DataError> {
-        let problems = self.problems.iter().map(|problem| problem.share(percent).map(Arc::new));
+    /// The same with other data for each replicate, such as a part of its training rows; those that had the same have the same.
+    pub(crate) fn with_problems(
+        &self,
+        other: impl Fn(&Arc<Problem>) -> Result<Arc<Problem>, DataError>,
+    ) -> Result<Self, DataError> {
+        let mut problems: Vec<Arc<Problem>> = Vec::with_capacity(self.problems.len());
+        for (place, problem) in self.problems.iter().enumerate() {
+            let same = self.problems[..place].iter().position(|earlier| Arc::ptr_eq(earlier, problem));
+            problems.push(match same {
+                Some(earlier) => Arc::clone(&problems[earlier]),
+                None => other(problem)?,
+            });
+        }
         Ok(Self {
-            problems: problems.collect::<Result<_, _>>()?,
+            problems,
             names: self.names.clone(),
             design: self.design,
             confidence: self.confidence,

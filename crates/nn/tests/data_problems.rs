@@ -56,6 +56,7 @@ fn a_share_has_every_class_in_proportion_the_rows_of_smaller_ones_and_the_scales
     let problem = arrays(300);
     let shares = [5.0, 30.0, 90.0, 100.0].map(|percent| problem.share(percent).unwrap());
     assert_eq!(shares.each_ref().map(|share| share.train().len()), [9, 54, 162, 180]);
+    assert_eq!(problem.share(0.1).unwrap().train().len(), 3, "one of each class");
     for (share, larger) in shares.iter().zip(&shares[1..]) {
         assert!(share.train().rows().iter().all(|row| larger.train().rows().contains(row)));
         let Targets::Classes(classes) = share.train().targets() else { unreachable!() };
@@ -85,15 +86,23 @@ fn a_share_of_rows_in_time_is_the_latest_and_one_of_groups_has_whole_ones() {
     assert_eq!(problem.share(25.0).unwrap().train().rows(), &all[all.len() - all.len() / 4..]);
 
     let folder = tempfile::tempdir().unwrap();
-    let rows: String = (0..120).map(|k| format!("{k},g{},{}\n", k % 20, k * 7 % 31)).collect();
+    // Groups of two to sixteen rows.
+    let group = |k: u32| (0..16).find(|group| k < (group + 1) * (group + 2) / 2 + group).unwrap();
+    let rows: String = (0..150).map(|k| format!("{k},g{},{}\n", group(k), k * 7 % 31)).collect();
     std::fs::write(folder.path().join("groups.csv"), format!("x,group,y\n{rows}")).unwrap();
     let spec: DataSpec = toml::from_str("file = \"groups.csv\"\ntarget = \"y\"\ngroup = \"group\"").unwrap();
     let problem = Problem::prepare(&spec, folder.path()).unwrap();
-    let share = problem.share(30.0).unwrap();
-    let groups =
-        |part: &Part| part.rows().iter().map(|row| row % 20).collect::<std::collections::BTreeSet<u32>>();
-    assert_eq!(share.train().len(), groups(share.train()).len() * 6, "whole groups");
-    assert!(groups(share.train()).len() < groups(problem.train()).len() / 2);
+    let mut smaller: Vec<u32> = Vec::new();
+    for percent in [1.0, 4.0, 12.0, 36.0, 60.0, 80.0] {
+        let share = problem.share(percent).unwrap();
+        let rows = share.train().rows();
+        assert!(smaller.iter().all(|row| rows.contains(row)), "{percent}: {smaller:?} {rows:?}");
+        let of_groups = |row: &&u32| rows.iter().any(|own| group(*own) == group(**row));
+        let whole = problem.train().rows().iter().filter(of_groups);
+        assert_eq!(whole.count(), rows.len(), "whole groups");
+        smaller = rows.to_vec();
+    }
+    assert!(smaller.len() < problem.train().len());
 }
 
 #[test]

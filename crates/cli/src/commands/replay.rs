@@ -12,7 +12,7 @@ use luthier::core::study::Study;
 use luthier::executor::{Replay, Report};
 use luthier::folders;
 use luthier::session::{SessionError, named_values};
-use luthier_nn::Model;
+use luthier_nn::{BudgetUnit, Model};
 use serde_json::{Value, json};
 
 use crate::described::{Kind, stored};
@@ -79,11 +79,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .map_err(|failed| anyhow::anyhow!("the replay failed: {}\n{}", failed.reason, failed.detail))?;
     fs::write(out.join("schedule.json"), written(study, number, &legs).to_string() + "\n")?;
     let model = saved_model(&out, number)?;
-    let difference = difference(study, &legs, &reports);
+    let unit = kind.unit();
+    let difference = difference(study, &legs, &reports, unit == Some(BudgetUnit::Percent));
     if arguments.json {
         println!("{}", told(study, number, &legs, &reports, difference, model.as_deref()));
     } else {
-        print_result(number, &legs, difference, &out, model.as_deref());
+        print_result(number, &legs, difference, unit, &out, model.as_deref());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,8 +102,9 @@ fn written(study: &Study, number: u32, legs: &[Leg]) -> Value {
     })
 }
 
-/// The largest difference of the first objective from the study's curve, relative to the value there.
-fn difference(study: &Study, legs: &[Leg], reports: &[Report]) -> f64 {
+/// The largest difference of the first objective from the study's curve, relative to the value there. Where each step is a
+/// training of its own, only the last one is made again.
+fn difference(study: &Study, legs: &[Leg], reports: &[Report], last_only: bool) -> f64 {
     let name = &study.metrics().objectives[0].name;
     let recorded = legs.iter().flat_map(|leg| {
         let curve = study.trial(leg.trial).map(luthier::core::trial::Trial::curve).unwrap_or_default();
@@ -117,7 +119,8 @@ fn difference(study: &Study, legs: &[Leg], reports: &[Report]) -> f64 {
     let of_step = |&(step, value): &(u64, f64)| {
         again(step).map_or(f64::INFINITY, |again| (again - value).abs() / value.abs().max(f64::MIN_POSITIVE))
     };
-    recorded.iter().map(of_step).fold(0.0, f64::max)
+    let first = if last_only { recorded.len().saturating_sub(1) } else { 0 };
+    recorded[first..].iter().map(of_step).fold(0.0, f64::max)
 }
 
 /// The model of a replayed network, in the folder named `model`.
@@ -159,7 +162,14 @@ fn told(
     })
 }
 
-fn print_result(number: u32, legs: &[Leg], difference: f64, out: &Path, model: Option<&Path>) {
+fn print_result(
+    number: u32,
+    legs: &[Leg],
+    difference: f64,
+    unit: Option<BudgetUnit>,
+    out: &Path,
+    model: Option<&Path>,
+) {
     println!("trial {number} trained again along {} leg(s)", legs.len());
     for leg in legs {
         println!(
@@ -174,6 +184,11 @@ fn print_result(number: u32, legs: &[Leg], difference: f64, out: &Path, model: O
         0.0 => println!("the curve is that of the study"),
         x if x.is_finite() => {
             println!("the curve differs from the study's by up to {} of its value", report::number(x));
+        }
+        _ if unit == Some(BudgetUnit::Second) => {
+            println!(
+                "the curve has other seconds than the study's: how much is trained in one depends on the machine"
+            );
         }
         _ => println!("the curve lacks steps that the study's has"),
     }

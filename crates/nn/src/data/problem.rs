@@ -232,7 +232,7 @@ impl Problem {
 
     /// The same problem with a part of its training rows, above 0 and up to 100 per cent: every class in proportion, whole
     /// groups, or the latest rows, as the data are split. Larger shares have the rows of smaller ones. Scales are those of
-    /// the whole training part; what scores is not touched.
+    /// the whole training part; what scores is not touched. Folds and the whole of a share have nothing but the share.
     pub fn share(&self, percent: f64) -> Result<Self, DataError> {
         if !(percent > 0.0 && percent <= 100.0) {
             let expected = "above 0 and at most 100";
@@ -240,7 +240,7 @@ impl Problem {
         }
         let rows = if percent < 100.0 {
             let seed = derived_seed("share", self.split_seed(), 0);
-            self.examples.division().share(self.train.rows(), percent / 100.0, &seed)?
+            self.examples.division().share(self.train.rows(), percent / 100.0, &seed)
         } else {
             self.train.rows().to_vec()
         };

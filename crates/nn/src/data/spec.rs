@@ -51,17 +51,12 @@ pub struct NetworkSpec {
     #[serde(default)]
     pub population: TogetherSpec,
     /// What a step of a trial is; a study file says it as `[budget] unit`. Default: an epoch.
-    #[serde(default, skip_serializing_if = "is_usual")]
+    #[serde(default)]
     pub unit: BudgetUnit,
-}
-
-fn is_usual(unit: &BudgetUnit) -> bool {
-    *unit == BudgetUnit::default()
 }
 
 named_choices! {
     /// What the training of a network is counted in, where a scheduler gives it a little first and more if it does well.
-    /// Whatever it is, a trial reports at the ends of epochs.
     #[derive(Default)]
     BudgetUnit {
         /// Passes over the training rows.

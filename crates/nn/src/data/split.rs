@@ -67,13 +67,41 @@ impl Division<'_> {
         Ok(parts)
     }
 
-    /// About this fraction (below 1) of `rows`, ascending: at least one row of each class, at least one group, or the latest.
-    pub(super) fn share(self, rows: &[u32], fraction: f64, seed: &[u8; 32]) -> Result<Vec<u32>, DataError> {
-        let of = |validation| self.split(rows, Fractions { validation, test: 0.0 }, seed);
-        Ok(match self.kind {
-            SplitKind::Time => of(fraction)?.validation,
-            SplitKind::Random | SplitKind::Group => of(1.0 - fraction)?.train,
-        })
+    /// About this fraction of `rows`, ascending: every class in proportion and with at least one row, whole groups and at least
+    /// one, or the latest rows. A larger fraction has the rows of a smaller one.
+    pub(super) fn share(self, rows: &[u32], fraction: f64, seed: &[u8; 32]) -> Vec<u32> {
+        let wanted = ((fraction * rows.len() as f64).round() as usize).max(1);
+        let mut chosen: Vec<u32> = match self.kind {
+            SplitKind::Time => self.ordered(rows).into_iter().rev().take(wanted).collect(),
+            SplitKind::Group => {
+                let mut groups = self.grouped(rows);
+                Stream::new(seed, Purpose::Split, 0).shuffle(&mut groups);
+                let mut chosen: Vec<u32> = Vec::new();
+                for group in groups {
+                    if !chosen.is_empty() && chosen.len() + group.len() / 2 > wanted {
+                        break;
+                    }
+                    chosen.extend(group);
+                }
+                chosen
+            }
+            SplitKind::Random => {
+                // The first of each class, then all in the order of their places within their classes.
+                let mut places: Vec<(f64, usize, u32)> = Vec::with_capacity(rows.len());
+                let classes = self.by_class(rows);
+                let needed = classes.iter().filter(|class| !class.is_empty()).count();
+                for (class, mut group) in classes.into_iter().enumerate() {
+                    Stream::new(seed, Purpose::Split, class as u64).shuffle(&mut group);
+                    let size = group.len() as f64;
+                    let place = |rank: usize| if rank == 0 { 0.0 } else { (rank as f64 + 0.5) / size };
+                    places.extend(group.iter().enumerate().map(|(rank, row)| (place(rank), class, *row)));
+                }
+                places.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                places.into_iter().take(wanted.max(needed)).map(|(.., row)| row).collect()
+            }
+        };
+        chosen.sort_unstable();
+        chosen
     }
 
     fn too_few(

@@ -1,70 +1,81 @@
-//! What a step of a trial is. However it is counted, a trial reports at the ends of epochs, and goes a little beyond its budget
-//! where that ends within one; of a share of the rows it reports once, when it has trained on them.
+//! What a step of a trial is. A curve is told at the ends of epochs, so a trial goes a little beyond a budget of updates or
+//! seconds that ends within one; of a part of the rows only the end of its training is told.
 
 use std::sync::Arc;
 
 use luthier::core::metric::CurveValue;
+use luthier::core::registry;
+use luthier::core::scheduler::SCHEDULERS;
 use luthier::core::spec::Spec;
-use luthier::objective::{Failed, Running};
+use luthier::objective::Running;
 
 use super::NetworkError;
 use crate::data::DataError;
-use crate::{BudgetUnit, NetworkSpec, Problem, Settings, Trainer};
+use crate::{BudgetUnit, NetworkSpec, Problem, Schedule, Settings, Trainer};
 
-/// Schedulers that have trials go on from others' epochs.
-const BY_EPOCHS: [&str; 3] = ["pbt", "pb2", "babysit"];
-/// Schedulers that have modes, of which `stop`, the usual one, gives no budgets.
-const WITH_MODES: [&str; 2] = ["asha", "hyperband"];
 /// More epochs than a training has whose end is said otherwise.
 const OPEN: usize = 1_000_000;
 
 /// How far trials go, and in what that is counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Budget {
-    pub(super) unit: BudgetUnit,
-    /// The largest step.
-    max: u64,
-    /// Whether the epochs end with something else, since nobody said how many there are.
-    is_open: bool,
+pub(crate) enum Budget {
+    /// Passes over the training rows.
+    #[default]
+    Epochs,
+    /// Updates of the weights; where it `is_open` nobody has said how many epochs there are.
+    Steps { max: u64, is_open: bool },
+    /// Whole seconds of training.
+    Seconds { max: u64, is_open: bool },
+    /// Per cent of the training rows, each a training of its own.
+    Rows { max: u64 },
 }
 
 impl Budget {
-    /// What a study says; with `epochs` it says how many there are, with `planned` that the learning rate follows a course.
-    pub(super) fn read(
-        network: &NetworkSpec,
-        spec: &Spec,
-        epochs: bool,
-        planned: bool,
-    ) -> Result<Self, NetworkError> {
+    /// What a study says; with `has_epochs` it says how many there are.
+    pub(super) fn read(network: &NetworkSpec, spec: &Spec, has_epochs: bool) -> Result<Self, NetworkError> {
         let unit = network.unit;
         let refused = |problem: String| Err(NetworkError::Budget { unit, problem });
         if unit == BudgetUnit::Epoch {
-            return Ok(Self::default());
+            return Ok(Self::Epochs);
         }
-        let scheduler = &spec.policy.scheduler;
-        if BY_EPOCHS.contains(&&*scheduler.name) {
-            return refused(format!("{} counts a network's training in epochs", scheduler.name));
+        let name = &spec.policy.scheduler.name;
+        let (scheduler, _) = match registry::build("scheduler", SCHEDULERS, &spec.policy.scheduler) {
+            Ok(built) => built,
+            Err(error) => return refused(error.to_string()),
+        };
+        if scheduler.branches() {
+            return refused(format!(
+                "with {name} a network's training is counted in epochs; say unit = \"epoch\""
+            ));
         }
         let Some(max) = spec.max_budget else {
             return refused("give budget.max, how many there are".to_owned());
         };
+        let is_open = !has_epochs;
         match unit {
-            BudgetUnit::Second if planned && !epochs => {
-                return refused(
-                    "a learning rate that follows a schedule needs to know its epochs; give epochs in [network.settings]"
-                        .to_owned(),
-                );
+            BudgetUnit::Epoch => Ok(Self::Epochs),
+            BudgetUnit::Step => Ok(Self::Steps { max, is_open }),
+            BudgetUnit::Second => {
+                let has_end = |schedule| {
+                    matches!(schedule, Schedule::Cosine | Schedule::Polynomial | Schedule::OneCycle)
+                };
+                if is_open && (has_end(network.settings.schedule) || spec.space.find("schedule").is_some()) {
+                    return refused(
+                        "the course of the learning rate needs to know how many epochs there are; give epochs in [network.settings]"
+                            .to_owned(),
+                    );
+                }
+                Ok(Self::Seconds { max, is_open })
             }
             BudgetUnit::Percent => {
                 if max > 100 {
                     return refused(format!("budget.max is {max}, but there are at most 100"));
                 }
-                let mode = scheduler.options.get("mode").and_then(|mode| mode.as_str()).unwrap_or("stop");
-                if WITH_MODES.contains(&&*scheduler.name) && mode == "stop" {
+                let sends_nobody_further = scheduler.only_judges() || **name == *"race";
+                if max == 100 && sends_nobody_further && **name != *"run_all" {
                     return refused(format!(
-                        "{} in mode \"stop\" judges trainings on their way, but a training on a part of the rows has only its end; \
-                         say mode = \"promote\"",
-                        scheduler.name
+                        "{name} sends no trial further, so all would be trained on all rows at once; say \
+                         scheduler = {{ name = \"asha\", mode = \"promote\" }}, or `hyperband` in that mode"
                     ));
                 }
                 if spec.metrics.curve == CurveValue::Best {
@@ -73,68 +84,99 @@ impl Budget {
                             .to_owned(),
                     );
                 }
+                Ok(Self::Rows { max })
             }
-            BudgetUnit::Epoch | BudgetUnit::Step | BudgetUnit::Second => {}
         }
-        Ok(Self { unit, max, is_open: !epochs })
+    }
+
+    pub(super) fn unit(self) -> BudgetUnit {
+        match self {
+            Self::Epochs => BudgetUnit::Epoch,
+            Self::Steps { .. } => BudgetUnit::Step,
+            Self::Seconds { .. } => BudgetUnit::Second,
+            Self::Rows { .. } => BudgetUnit::Percent,
+        }
+    }
+
+    /// Whether a curve has a point for each epoch.
+    pub(super) fn tells_epochs(self) -> bool {
+        matches!(self, Self::Epochs | Self::Steps { .. })
     }
 
     /// Settings of a training that ends with the largest step.
     pub(super) fn limited(self, mut settings: Settings) -> Settings {
-        match self.unit {
-            BudgetUnit::Epoch | BudgetUnit::Percent => return settings,
-            BudgetUnit::Step => {
-                settings.max_steps = Some(settings.max_steps.unwrap_or(u64::MAX).min(self.max));
+        let is_open = match self {
+            Self::Epochs | Self::Rows { .. } => return settings,
+            Self::Steps { max, is_open } => {
+                settings.max_steps = Some(settings.max_steps.unwrap_or(u64::MAX).min(max));
+                is_open
             }
-            BudgetUnit::Second => {
-                settings.max_seconds =
-                    Some(settings.max_seconds.unwrap_or(f64::INFINITY).min(self.max as f64));
+            Self::Seconds { max, is_open } => {
+                settings.max_seconds = Some(settings.max_seconds.unwrap_or(f64::INFINITY).min(max as f64));
+                is_open
             }
-        }
-        if self.is_open {
+        };
+        if is_open {
             settings.epochs = OPEN;
+        }
+        settings
+    }
+
+    /// Settings of the winner's last training, of which it is known how many epochs it has. Its trial had planned so many,
+    /// which a course of the learning rate goes by.
+    pub(super) fn of_winner(self, mut settings: Settings, epochs: usize, planned: usize) -> Settings {
+        match self {
+            Self::Epochs | Self::Rows { .. } => {}
+            Self::Steps { is_open, .. } | Self::Seconds { is_open, .. } => {
+                (settings.max_steps, settings.max_seconds) = (None, None);
+                if is_open {
+                    settings.epochs = if planned < OPEN { planned.max(epochs) } else { epochs };
+                }
+            }
         }
         settings
     }
 
     /// Whether epochs are as many as the updates take.
     pub(super) fn counts_epochs_by_steps(self) -> bool {
-        self.unit == BudgetUnit::Step && self.is_open
+        matches!(self, Self::Steps { is_open: true, .. })
     }
 
-    /// The share of the training rows that a trial is to train on now, in per cent, where that is its budget.
+    /// The part of the training rows that a trial is to train on now, in per cent, where that is its budget.
     pub(super) fn share(self, running: &Running<'_>) -> Option<u64> {
-        (self.unit == BudgetUnit::Percent).then(|| running.budget().unwrap_or(self.max))
-    }
-
-    /// The problem with the rows that a trial is to train on now.
-    pub(super) fn rows(self, problem: &Arc<Problem>, running: &Running<'_>) -> Result<Arc<Problem>, Failed> {
-        match self.share(running) {
-            None => Ok(Arc::clone(problem)),
-            Some(percent) => problem.share(percent as f64).map(Arc::new).map_err(|e| no_rows(percent, &e)),
+        match self {
+            Self::Rows { max } => Some(running.budget().unwrap_or(max)),
+            Self::Epochs | Self::Steps { .. } | Self::Seconds { .. } => None,
         }
     }
 
     /// The step at which trainers are that have done so many epochs in step with each other.
     pub(super) fn position(self, epochs: usize, trainers: &[Trainer]) -> u64 {
-        match self.unit {
-            BudgetUnit::Epoch | BudgetUnit::Percent => epochs as u64,
-            BudgetUnit::Step => trainers.iter().map(Trainer::steps_done).max().unwrap_or(0),
-            BudgetUnit::Second => trainers.iter().map(Trainer::seconds_done).sum::<f64>() as u64,
+        match self {
+            Self::Epochs | Self::Rows { .. } => epochs as u64,
+            Self::Steps { .. } => trainers.iter().map(Trainer::steps_done).max().unwrap_or(0),
+            Self::Seconds { .. } => trainers.iter().map(Trainer::seconds_done).fold(0.0, f64::max) as u64,
         }
     }
 
     /// Whether a checkpoint of this step may be the trial's own: that of its parent is of the step it begins at, and one beyond
     /// what was reported would skip reports. Of a part of the rows nothing is reported before the end.
     pub(super) fn is_own(self, running: &Running<'_>, step: u64, is_done: bool) -> bool {
-        match self.unit {
-            BudgetUnit::Percent => !is_done,
-            _ => step <= running.step() && running.parent().is_none_or(|(_, from)| step > from),
+        match self {
+            Self::Rows { .. } => !is_done,
+            Self::Epochs | Self::Steps { .. } | Self::Seconds { .. } => {
+                step <= running.step() && running.parent().is_none_or(|(_, from)| step > from)
+            }
         }
     }
 }
 
-pub(super) fn no_rows(percent: u64, error: &DataError) -> Failed {
-    luthier::core::event::Failure::error(format!("it cannot be trained on {percent} % of the rows: {error}"))
-        .into()
+/// The problem with so much of its training rows, in per cent; with all of them it is the same.
+pub(super) fn share_of(problem: &Arc<Problem>, percent: u64) -> Result<Arc<Problem>, DataError> {
+    if percent < 100 { problem.share(percent as f64).map(Arc::new) } else { Ok(Arc::clone(problem)) }
+}
+
+/// Why there is no training on a part of the rows.
+pub(super) fn too_small(percent: u64, error: &dyn std::fmt::Display) -> String {
+    format!("on {percent} % of the rows: {error}; or begin with more rows, by the scheduler's min_budget")
 }

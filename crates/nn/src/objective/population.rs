@@ -27,6 +27,15 @@ pub(super) fn choose(
     }
 }
 
+/// What to say where trials train one by one, since their budget is not counted in epochs.
+pub(super) fn unless_epochs(wanted: TogetherSpec) -> Option<String> {
+    let note = "trials train one by one: those that train together count their budget in epochs";
+    match wanted {
+        TogetherSpec::Named(_) => None,
+        TogetherSpec::Members { members } => (members.get() > 1).then(|| note.to_owned()),
+    }
+}
+
 #[cfg(not(feature = "burn"))]
 fn measured(_: &Arc<Problem>, _: &Settings) -> (usize, Option<String>) {
     (1, None)
@@ -174,7 +183,7 @@ mod trials {
                 trial.seat = seat;
                 return Some(trial);
             }
-            let trainer = objective.run_of(&running).and_then(|run| run.trainer(&running, &checkpoint));
+            let trainer = objective.run_of(&running).and_then(|run| run.trainer(&running, &checkpoint, None));
             let trainer = match trainer {
                 Ok(trainer) => trainer,
                 Err(failed) => {

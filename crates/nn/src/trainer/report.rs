@@ -5,7 +5,7 @@ use crate::evaluation::Evaluation;
 /// What an epoch came to. The same run gives the same reports, but for `seconds`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EpochReport {
-    /// Epochs done, from 1: the step of the report.
+    /// Epochs done, from 1.
     pub epoch: usize,
     /// Optimiser steps done.
     pub steps: u64,

@@ -34,7 +34,8 @@ pub(super) fn prepare(
         check_comparable(study, file, Path::new(&session.place()), arguments)?;
     }
     let changes = Changes::of(study, file, arguments)?;
-    let spec = Spec { space: changes.space.clone(), ..study.spec().clone() };
+    let policy = changes.policy.clone().unwrap_or_else(|| study.spec().policy.clone());
+    let spec = Spec { space: changes.space.clone(), policy, ..study.spec().clone() };
     let kind = Kind::new(objective, file, &spec, base, arguments.workers)?;
     if !arguments.accept_changes && has_measured(study) {
         check_unchanged(described(study), objective, &kind)?;
