@@ -444,10 +444,7 @@ impl Turn<'_> {
             self.end_with(work, outcome, 0.0, None)?;
             return Ok(Reply::Stop("another replicate of the trial has ended it".into()));
         }
-        let budget = self.study().piece(work).and_then(|piece| piece.budget);
-        // Who came to the largest step at once has nothing to go on to.
-        let pauses = budget.is_some_and(|budget| step >= budget) && !self.is_final(Some(step));
-        Ok(if pauses { Reply::Pause } else { Reply::Continue })
+        Ok(if self.is_at_budget(work) { Reply::Pause } else { Reply::Continue })
     }
 
     fn carry_out(&mut self, judged: &Event) -> Result<Reply, SessionError> {
@@ -517,9 +514,10 @@ impl Turn<'_> {
         budget.filter(|_| !self.is_final(budget))
     }
 
+    /// Whether work is at a budget that is not the last. Who came to the largest step at once has nothing to go on to.
     fn is_at_budget(&self, work: Work) -> bool {
         let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
-        self.short_budget(work).is_some_and(|budget| step >= budget)
+        self.short_budget(work).is_some_and(|budget| step >= budget) && !self.is_final(Some(step))
     }
 
     /// The outcome of work that ran to its end: its objectives from the conclusion, else from the curve. Other metrics

@@ -102,7 +102,7 @@ fn a_winner_by_steps_is_trained_anew_for_as_long_as_its_trial() {
         bench.edit("[network.data]", "[network]\nretrain = true\n[network.data]");
         bench.edit("choices = [8, 16, 32]", "choices = [32]");
         let out = bench.ok(&["tune", "-n", "1"]).out;
-        assert!(out.contains(" for 150 epochs"), "{settings}: {out}");
+        assert!(out.contains(", 150 epochs"), "{settings}: {out}");
     }
 }
 
