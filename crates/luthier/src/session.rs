@@ -444,7 +444,7 @@ impl Turn<'_> {
             self.end_with(work, outcome, 0.0, None)?;
             return Ok(Reply::Stop("another replicate of the trial has ended it".into()));
         }
-        Ok(if self.is_at_budget(work) { Reply::Pause } else { Reply::Continue })
+        Ok(if self.is_at_budget(work, step) { Reply::Pause } else { Reply::Continue })
     }
 
     fn carry_out(&mut self, judged: &Event) -> Result<Reply, SessionError> {
@@ -493,11 +493,11 @@ impl Turn<'_> {
             };
         }
         let fate = self.fate_of_siblings(work).filter(|_| result.is_ok() && conclusion.is_none());
+        let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
         let outcome = match result {
             _ if fate.is_some() => fate.unwrap_or(Outcome::Pruned),
             Err((reason, detail)) => Outcome::Failed { reason, detail },
-            Ok(()) if conclusion.is_none() && self.is_at_budget(work) && !self.is_to_be_done(work) => {
-                let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
+            Ok(()) if conclusion.is_none() && self.is_at_budget(work, step) && !self.is_to_be_done(work) => {
                 self.add(Event::Paused { work, step, seconds })?;
                 self.let_go(work);
                 return Ok(Reply::Pause);
@@ -508,16 +508,17 @@ impl Turn<'_> {
         Ok(Reply::Continue)
     }
 
-    /// The budget of work, if it is short of the trial's end: final values given there stand for that step only.
+    /// The budget of work, if it is short of the trial's end: final values given there stand for that step only. Who came to the
+    /// largest step at once has nothing to go on to; but other replicates go as far as the first was sent.
     fn short_budget(&self, work: Work) -> Option<u64> {
-        let budget = self.study().piece(work)?.budget;
-        budget.filter(|_| !self.is_final(budget))
+        let piece = self.study().piece(work)?;
+        let is_over = self.study().spec().runs_once() && self.is_final(Some(piece.step()));
+        piece.budget.filter(|_| !self.is_final(piece.budget) && !is_over)
     }
 
-    /// Whether work is at a budget that is not the last. Who came to the largest step at once has nothing to go on to.
-    fn is_at_budget(&self, work: Work) -> bool {
-        let step = self.study().piece(work).map_or(0, luthier_core::trial::Piece::step);
-        self.short_budget(work).is_some_and(|budget| step >= budget) && !self.is_final(Some(step))
+    /// Whether work that is at `step` is at a budget that is not the last.
+    fn is_at_budget(&self, work: Work, step: u64) -> bool {
+        self.short_budget(work).is_some_and(|budget| step >= budget)
     }
 
     /// The outcome of work that ran to its end: its objectives from the conclusion, else from the curve. Other metrics

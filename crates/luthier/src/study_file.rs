@@ -405,7 +405,12 @@ fn set_unit(
     network: &mut serde_json::Map<String, serde_json::Value>,
     said: Option<&str>,
 ) -> Result<(), String> {
-    let own = network.get("unit").and_then(serde_json::Value::as_str).map(str::to_owned);
+    let own = match network.get("unit") {
+        Some(serde_json::Value::String(own)) => Some(own.clone()),
+        // It is refused where the table is read.
+        Some(_) => return Ok(()),
+        None => None,
+    };
     let named = |unit: &str| {
         let wanted = unit.to_lowercase();
         let known = UNITS.iter().find(|(name, others, _)| *name == wanted || others.contains(&&*wanted));

@@ -1,7 +1,7 @@
 //! A network as the objective of a study, its params laid over settings by name. This file and `hypermodel.rs` are the
 //! only ones of this crate that know Luthier.
 //!
-//! Each epoch is a report, unless the [`Budget`] is counted otherwise; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
+//! Each epoch is a report, unless the budget counts seconds or rows; a checkpoint is written when a trial pauses, when it is interrupted, and every few seconds.
 //! The model a trial leaves behind is that of the epoch which its value stands for.
 
 mod budget;
@@ -304,11 +304,13 @@ impl NetworkObjective {
             }
             None => Model::load(&kept)?.epochs(),
         };
-        let planned = match &measured {
-            Some(measured) => measured.epoch,
-            None => Model::load(&kept)?.settings().epochs,
+        let planned = || -> Result<usize, NetworkError> {
+            Ok(match &measured {
+                Some(measured) => measured.epoch.max(best.curve().len()),
+                None => Model::load(&kept)?.settings().epochs,
+            })
         };
-        let settings = self.budget.of_winner(settings, epochs, planned);
+        let settings = self.budget.of_winner(settings, epochs, planned)?;
         let seed = Rng::key(study.spec().seed, u64::from(best.number), Purpose::Objective, 0);
         // A model that went on from others' has had rates of its own.
         let cooled = settings.cooled(epochs).filter(|_| self.cooldown && best.parent.is_none());
@@ -703,7 +705,7 @@ impl Learner {
                 break values;
             }
             // The model that is there stays that of what was reported.
-            if running.is_interrupted() {
+            if running.is_interrupted() && running.step() < percent {
                 return self.save_state(checkpoint).map_err(|error| Failure::error(error).into());
             }
             if saved.elapsed() > SAVE_EVERY {

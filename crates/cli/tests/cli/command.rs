@@ -300,6 +300,24 @@ fn a_paused_trial_goes_on_from_its_checkpoint() {
     assert!(reached.contains(&4), "none came to its end");
 }
 
+/// Whether it says its value with the last step, after it, or both.
+#[test]
+fn a_command_that_is_at_the_largest_step_at_once_has_completed() {
+    let step = r#"echo '{"step": 9, "loss": 0.5}'"#;
+    let value = r#"echo '{"loss": 0.25}'"#;
+    for (script, expected) in [(step, 0.5), (&*format!("{step}; {value}"), 0.25)] {
+        let policy =
+            "budget.max = 9\npolicy.scheduler = { name = \"asha\", mode = \"promote\", min_budget = 1 }";
+        let bench = Bench::with_study(&study(&format!("trials = 3\n{policy}"), script, ""));
+        bench.ok(&["tune", "study.toml", "--quiet"]);
+        for trial in bench.trials() {
+            assert_eq!((&trial["state"], trial["step"].as_u64()), (&"completed".into(), Some(9)), "{trial}");
+            assert_eq!(trial["values"]["loss"].as_f64(), Some(expected), "{trial}");
+        }
+        bench.verify();
+    }
+}
+
 #[test]
 fn a_command_that_ignores_its_budget_is_ended_at_the_pause() {
     let bench = promotes(r#""4", "{checkpoint}", "{x}", "slow""#);

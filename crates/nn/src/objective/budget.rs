@@ -122,19 +122,26 @@ impl Budget {
         settings
     }
 
-    /// Settings of the winner's last training, of which it is known how many epochs it has. Its trial had planned so many,
-    /// which a course of the learning rate goes by.
-    pub(super) fn of_winner(self, mut settings: Settings, epochs: usize, planned: usize) -> Settings {
-        match self {
-            Self::Epochs | Self::Rows { .. } => {}
-            Self::Steps { is_open, .. } | Self::Seconds { is_open, .. } => {
-                (settings.max_steps, settings.max_seconds) = (None, None);
-                if is_open {
-                    settings.epochs = if planned < OPEN { planned.max(epochs) } else { epochs };
-                }
-            }
+    /// Settings of the winner's last training, of which it is known how many epochs it has unless early stopping ends it. Its trial
+    /// had `planned` so many, which a course of the learning rate goes by.
+    pub(super) fn of_winner<E>(
+        self,
+        settings: Settings,
+        epochs: usize,
+        planned: impl FnOnce() -> Result<usize, E>,
+    ) -> Result<Settings, E> {
+        let (Self::Steps { is_open, .. } | Self::Seconds { is_open, .. }) = self else { return Ok(settings) };
+        let is_stopped = settings.patience.is_some();
+        let mut settings = if is_stopped {
+            self.limited(settings)
+        } else {
+            Settings { max_steps: None, max_seconds: None, ..settings }
+        };
+        if is_open {
+            let planned = planned()?;
+            settings.epochs = if planned < OPEN || is_stopped { planned.max(epochs) } else { epochs };
         }
-        settings
+        Ok(settings)
     }
 
     /// Whether epochs are as many as the updates take.
