@@ -306,9 +306,8 @@ fn a_command_that_is_at_the_largest_step_at_once_has_completed() {
     let step = r#"echo '{"step": 9, "loss": 0.5}'"#;
     let value = r#"echo '{"loss": 0.25}'"#;
     for (script, expected) in [(step, 0.5), (&*format!("{step}; {value}"), 0.25)] {
-        let policy =
-            "budget.max = 9\npolicy.scheduler = { name = \"asha\", mode = \"promote\", min_budget = 1 }";
-        let bench = Bench::with_study(&study(&format!("trials = 3\n{policy}"), script, ""));
+        let bench = Bench::with_study(&study("trials = 3\nbudget.max = 9", script, ""));
+        bench.edit("\"run_all\"", "{ name = \"asha\", mode = \"promote\", min_budget = 1 }");
         bench.ok(&["tune", "study.toml", "--quiet"]);
         for trial in bench.trials() {
             assert_eq!((&trial["state"], trial["step"].as_u64()), (&"completed".into(), Some(9)), "{trial}");
