@@ -159,7 +159,7 @@ def luthier(options, table, way, seed):
 
 def report(found, tables, seeds):
     print("Losses on held-out rows: cross-entropy, or root mean squared error in the target's unit; the difference in per cent of the full search's loss, below 0 where the race is better")
-    print(f"{'':10}{'seeds':>6}{'full: loss':>12}{'epochs':>8}{'race: loss':>12}{'epochs':>8}{'share':>7}{'difference, %':>18}{'race no worse':>15}")
+    print(f"{'':10}{'seeds':>6}{'full: loss':>12}{'epochs':>8}{'race: loss':>12}{'epochs':>8}{'share':>7}{'difference, %':>18}{'race no worse':>15}{'accuracy, points':>20}")
     for table in tables:
         ways = found.get(table, {})
         chosen = [seed for seed in seeds if all(seed in ways.get(way, {}) for way in WAYS)]
@@ -169,7 +169,15 @@ def report(found, tables, seeds):
         mean = lambda way, key: statistics.mean(of(way, key))
         relative = [100 * (race / full - 1) for full, race in zip(of("full", "test"), of("race", "test"))]
         error = statistics.stdev(relative) / len(relative) ** 0.5
-        print(f"{table:10}{len(chosen):6}{mean('full', 'test'):12.4f}{mean('full', 'epochs'):8.0f}{mean('race', 'test'):12.4f}{mean('race', 'epochs'):8.0f}{mean('race', 'epochs') / mean('full', 'epochs'):7.0%}{statistics.mean(relative):+10.1f} ± {error:.1f}{sum(value <= 0 for value in relative):>11}/{len(relative)}")
+        print(f"{table:10}{len(chosen):6}{mean('full', 'test'):12.4f}{mean('full', 'epochs'):8.0f}{mean('race', 'test'):12.4f}{mean('race', 'epochs'):8.0f}{mean('race', 'epochs') / mean('full', 'epochs'):7.0%}{statistics.mean(relative):+10.1f} ± {error:.1f}{sum(value <= 0 for value in relative):>11}/{len(relative)}{accuracy(of):>20}")
+
+
+def accuracy(of):
+    """How much better the race classifies, in points, with its standard error; nothing where nothing is classified."""
+    if None in of("full", "accuracy"):
+        return ""
+    gains = [100 * (race - full) for full, race in zip(of("full", "accuracy"), of("race", "accuracy"))]
+    return f"{statistics.mean(gains):+.1f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.1f}"
 
 
 if __name__ == "__main__":
