@@ -146,13 +146,17 @@ def peers_and(runs, ours):
     return {name: kept for name, kept in runs.items() if bars.is_peer(name) or name in ours}
 
 
+# A peer that has run fewer on every task is judged by paired tests alone: ranks on one or two seeds say little of anybody.
+FEWEST_SEEDS = 3
+
+
 def complete_seeds(runs, tasks, grid):
-    """Seeds that auto and all anchors have run on every task, of those that have one such; those of the grid if there is none."""
+    """Seeds that auto and all anchors have run on every task, of those that have a few such; those of the grid if there are none."""
     complete = []
     for anchor in (bars.AUTO + ("+fidelity" if grid.fidelity else ""), *grid.anchors):
         kept = runs.get(anchor, {})
         seeds = {seed for seed in range(grid.seeds) if all(has(kept, task, seed, grid.trials) for task in tasks)}
-        if seeds:
+        if len(seeds) >= FEWEST_SEEDS:
             complete.append(seeds)
     return sorted(set(range(grid.seeds)).intersection(*complete)) if complete else list(range(grid.seeds))
 
