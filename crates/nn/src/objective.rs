@@ -29,7 +29,6 @@ use luthier::objective::{Next, Pool};
 use luthier::session::named_values;
 
 pub(crate) use self::budget::Budget;
-use self::budget::{share_of, too_small};
 pub use self::knobs::knob;
 use crate::evaluation::joined;
 pub use crate::hypermodel::{
@@ -453,26 +452,15 @@ impl Run<'_> {
     /// Trains to the budget or to the end; reports, saves and leaves the trial's model behind.
     pub(crate) fn train(self, running: &mut Running<'_>, metrics: &Metrics) -> Result<(), Failed> {
         let checkpoint = running.checkpoint_folder();
-        let share = self.budget.share(running);
-        let trainer = self.trainer(running, &checkpoint, share)?;
-        Learner::One(Box::new(trainer)).run(running, metrics, &checkpoint, self.budget, share)
+        let trainer = self.trainer(running, &checkpoint)?;
+        Learner::One(Box::new(trainer)).run(running, metrics, &checkpoint, self.budget)
     }
 
     /// The trial's trainer: from its checkpoint if it has a good one, from that of its parent if it is a branch, else
     /// from the beginning.
-    fn trainer(
-        &self,
-        running: &Running<'_>,
-        checkpoint: &Path,
-        share: Option<u64>,
-    ) -> Result<Trainer, Failed> {
+    fn trainer(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Trainer, Failed> {
         let (budget, key) = (self.budget, running.random_key());
-        let problem = &match share {
-            None => Arc::clone(self.problem),
-            Some(percent) => {
-                share_of(self.problem, percent).map_err(|error| Failure::error(too_small(percent, &error)))?
-            }
-        };
+        let problem = &budget.rows_of(self.problem, running)?;
         let parts = || (self.network.clone(), self.settings.clone());
         let is_own = |trainer: &Trainer| {
             let step = budget.position(trainer.epochs_done(), std::slice::from_ref(trainer));
@@ -488,14 +476,8 @@ impl Run<'_> {
             (Some(trainer), _) => trainer,
             (None, None) => {
                 let (network, settings) = parts();
-                Trainer::with_network(problem, network, settings, key).map_err(|error| {
-                    match (share, &error) {
-                        (Some(percent), TrainError::NothingToWatch { .. }) => {
-                            Failure::error(too_small(percent, &error))
-                        }
-                        _ => failure(error),
-                    }
-                })?
+                Trainer::with_network(problem, network, settings, key)
+                    .map_err(|error| budget.not_trained(error, running))?
             }
             (None, Some(parent)) => {
                 let (network, settings) = parts();
@@ -542,27 +524,18 @@ struct ReplicatedRun<'a> {
 impl ReplicatedRun<'_> {
     fn train(self, running: &mut Running<'_>, metrics: &Metrics) -> Result<(), Failed> {
         let checkpoint = running.checkpoint_folder();
-        let share = self.budget.share(running);
-        let replicates = self.replicates(running, &checkpoint, share)?.measuring(&self.reported);
+        let replicates = self.replicates(running, &checkpoint)?.measuring(&self.reported);
         let detailed = names_of(metrics).map(|name| base_name(name).to_owned()).collect();
         let learner = Learner::Many { replicates: Box::new(replicates), detailed };
-        learner.run(running, metrics, &checkpoint, self.budget, share)
+        learner.run(running, metrics, &checkpoint, self.budget)
     }
 
     /// From a checkpoint if there is a good one, as for a single network.
-    fn replicates(
-        &self,
-        running: &Running<'_>,
-        checkpoint: &Path,
-        share: Option<u64>,
-    ) -> Result<Replicates, Failed> {
+    fn replicates(&self, running: &Running<'_>, checkpoint: &Path) -> Result<Replicates, Failed> {
         let (budget, settings, key) = (self.budget, &self.settings, running.random_key());
-        let plan = &match share {
+        let plan = &match budget.share(running) {
             None => Arc::clone(self.plan),
-            Some(percent) => {
-                let plan = self.plan.with_problems(|problem| share_of(problem, percent));
-                Arc::new(plan.map_err(|error| Failure::error(too_small(percent, &error)))?)
-            }
+            Some(_) => Arc::new(self.plan.with_problems(|problem| budget.rows_of(problem, running))?),
         };
         let is_own = |replicates: &Replicates| {
             let step = budget.position(replicates.epochs_done(), replicates.trainers());
@@ -642,17 +615,15 @@ enum Kept {
 type Values = Vec<(Cow<'static, str>, f64)>;
 
 impl Learner {
-    /// Trains to the budget or to the end; reports, saves and leaves behind what the trial's value stands for. `share` is the part
-    /// of the rows that it trains on, if that is its budget.
+    /// Trains to the budget or to the end; reports, saves and leaves behind what the trial's value stands for.
     fn run(
         self,
         running: &mut Running<'_>,
         metrics: &Metrics,
         checkpoint: &Path,
         budget: Budget,
-        share: Option<u64>,
     ) -> Result<(), Failed> {
-        match share {
+        match budget.share(running) {
             None => self.train(running, metrics, checkpoint, budget),
             Some(percent) => self.train_on_share(running, metrics, checkpoint, percent),
         }

@@ -208,10 +208,10 @@ impl Replication {
     }
 
     /// The same with other data for each replicate, such as a part of its training rows; those that had the same have the same.
-    pub(crate) fn with_problems(
+    pub(crate) fn with_problems<E>(
         &self,
-        other: impl Fn(&Arc<Problem>) -> Result<Arc<Problem>, DataError>,
-    ) -> Result<Self, DataError> {
+        other: impl Fn(&Arc<Problem>) -> Result<Arc<Problem>, E>,
+    ) -> Result<Self, E> {
         let mut problems: Vec<Arc<Problem>> = Vec::with_capacity(self.problems.len());
         for (place, problem) in self.problems.iter().enumerate() {
             let same = self.problems[..place].iter().position(|earlier| Arc::ptr_eq(earlier, problem));

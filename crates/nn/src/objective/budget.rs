@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use luthier::core::event::Failure;
 use luthier::core::metric::CurveValue;
 use luthier::core::registry;
 use luthier::core::scheduler::SCHEDULERS;
@@ -10,8 +11,7 @@ use luthier::core::spec::Spec;
 use luthier::objective::Running;
 
 use super::NetworkError;
-use crate::data::DataError;
-use crate::{BudgetUnit, NetworkSpec, Problem, Schedule, Settings, Trainer};
+use crate::{BudgetUnit, NetworkSpec, Problem, Schedule, Settings, TrainError, Trainer};
 
 /// More epochs than a training has whose end is said otherwise.
 const OPEN: usize = 1_000_000;
@@ -157,6 +157,28 @@ impl Budget {
         }
     }
 
+    /// The problem with the training rows that a trial is to train on now: where they are its budget, a part of them.
+    pub(super) fn rows_of(
+        self,
+        problem: &Arc<Problem>,
+        running: &Running<'_>,
+    ) -> Result<Arc<Problem>, Failure> {
+        match self.share(running) {
+            Some(percent) if percent < 100 => {
+                problem.share(percent as f64).map(Arc::new).map_err(|error| too_small(percent, &error))
+            }
+            Some(_) | None => Ok(Arc::clone(problem)),
+        }
+    }
+
+    /// Why a training cannot begin.
+    pub(super) fn not_trained(self, error: TrainError, running: &Running<'_>) -> Failure {
+        match (self.share(running), &error) {
+            (Some(percent), TrainError::NothingToWatch { .. }) => too_small(percent, &error),
+            _ => Failure::error(error),
+        }
+    }
+
     /// The step at which trainers are that have done so many epochs in step with each other.
     pub(super) fn position(self, epochs: usize, trainers: &[Trainer]) -> u64 {
         match self {
@@ -178,12 +200,9 @@ impl Budget {
     }
 }
 
-/// The problem with so much of its training rows, in per cent; with all of them it is the same.
-pub(super) fn share_of(problem: &Arc<Problem>, percent: u64) -> Result<Arc<Problem>, DataError> {
-    if percent < 100 { problem.share(percent as f64).map(Arc::new) } else { Ok(Arc::clone(problem)) }
-}
-
 /// Why there is no training on a part of the rows.
-pub(super) fn too_small(percent: u64, error: &dyn std::fmt::Display) -> String {
-    format!("on {percent} % of the rows: {error}; or begin with more rows, by the scheduler's min_budget")
+fn too_small(percent: u64, error: &dyn std::fmt::Display) -> Failure {
+    Failure::error(format!(
+        "on {percent} % of the rows: {error}; or begin with more rows, by the scheduler's min_budget"
+    ))
 }

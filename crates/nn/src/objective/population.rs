@@ -183,7 +183,7 @@ mod trials {
                 trial.seat = seat;
                 return Some(trial);
             }
-            let trainer = objective.run_of(&running).and_then(|run| run.trainer(&running, &checkpoint, None));
+            let trainer = objective.run_of(&running).and_then(|run| run.trainer(&running, &checkpoint));
             let trainer = match trainer {
                 Ok(trainer) => trainer,
                 Err(failed) => {
