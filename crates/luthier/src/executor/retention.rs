@@ -15,6 +15,7 @@ use luthier_core::trial::{Trial, WorkState};
 use super::{Keep, Options};
 use crate::folders;
 use crate::objective::kept;
+use crate::process::FileIdentity;
 
 /// What is known of the checkpoints under a folder.
 pub(super) struct Retention {
@@ -27,9 +28,9 @@ pub(super) struct Retention {
     /// Finished trials whose checkpoints may still be there.
     untidied: BTreeSet<u32>,
     /// Files of checkpoints, as far as there is a quota.
-    checkpoints: BTreeMap<Work, Vec<Identity>>,
+    checkpoints: BTreeMap<Work, Vec<FileIdentity>>,
     /// Files of what trials had at pauses, by trial and step, as far as there is a quota.
-    kept: BTreeMap<(u32, u64), Vec<Identity>>,
+    kept: BTreeMap<(u32, u64), Vec<FileIdentity>>,
     room: Room,
 }
 
@@ -37,12 +38,12 @@ pub(super) struct Retention {
 #[derive(Default)]
 struct Room {
     /// Their bytes, and how many checkpoints have them.
-    files: HashMap<Identity, (u64, u32)>,
+    files: HashMap<FileIdentity, (u64, u32)>,
     bytes: u64,
 }
 
 impl Room {
-    fn take(&mut self, files: Vec<(Identity, u64)>) -> Vec<Identity> {
+    fn take(&mut self, files: Vec<(FileIdentity, u64)>) -> Vec<FileIdentity> {
         let mut taken = Vec::with_capacity(files.len());
         for (file, bytes) in files {
             let (known, holders) = self.files.entry(file).or_default();
@@ -54,7 +55,7 @@ impl Room {
         taken
     }
 
-    fn leave(&mut self, files: &[Identity]) {
+    fn leave(&mut self, files: &[FileIdentity]) {
         for file in files {
             if let Entry::Occupied(mut entry) = self.files.entry(*file) {
                 entry.get_mut().1 -= 1;
@@ -174,7 +175,7 @@ impl Retention {
     fn weigh_kept(&mut self, trial: u32) {
         let folder = self.of_trial(trial);
         let steps = kept::steps(&folder);
-        let gone = |(_, step): &(u32, u64), _: &mut Vec<Identity>| !steps.contains(step);
+        let gone = |(_, step): &(u32, u64), _: &mut Vec<FileIdentity>| !steps.contains(step);
         for (_, files) in self.kept.extract_if((trial, 0)..=(trial, u64::MAX), gone) {
             self.room.leave(&files);
         }
@@ -256,7 +257,7 @@ impl Retention {
         let checkpoints =
             self.checkpoints.iter().map(|(work, files)| (Held::Checkpoint(*work), work.trial, files));
         let kept = self.kept.iter().map(|((trial, step), files)| (Held::Kept(*trial, *step), *trial, files));
-        let is_idle = |&(held, trial, files): &(Held, u32, &Vec<Identity>)| {
+        let is_idle = |&(held, trial, files): &(Held, u32, &Vec<FileIdentity>)| {
             let is_taken = matches!(held, Held::Kept(trial, step) if taken.contains(&(trial, step)));
             !files.is_empty() && !busy.contains(&trial) && !is_taken
         };
@@ -334,33 +335,15 @@ impl Retention {
     }
 }
 
-/// Which file it is, whatever it is called.
-type Identity = (u64, u64);
-
-#[cfg(unix)]
-fn identity(about: &fs::Metadata, _: &Path) -> Identity {
-    use std::os::unix::fs::MetadataExt;
-    (about.dev(), about.ino())
-}
-
-/// Elsewhere nothing tells hard links apart: each counts as a file of its own.
-#[cfg(not(unix))]
-fn identity(_: &fs::Metadata, path: &Path) -> Identity {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    (0, hasher.finish())
-}
-
 /// All files in a folder with their bytes; what cannot be read is left out.
-fn files_in(folder: &Path) -> Vec<(Identity, u64)> {
+fn files_in(folder: &Path) -> Vec<(FileIdentity, u64)> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.metadata() {
                 Ok(about) if about.is_dir() => folders.push(entry.path()),
-                Ok(about) => files.push((identity(&about, &entry.path()), about.len())),
+                Ok(about) => files.push((FileIdentity::of(&entry.path(), &about), about.len())),
                 Err(_) => {}
             }
         }

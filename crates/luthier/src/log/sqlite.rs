@@ -14,7 +14,8 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use super::{Draft, Guard, Lease, Log, LogError, Record, Writer};
-use file::{Identity, Place, Rest, SCHEMA, open_still};
+use crate::process::FileIdentity;
+use file::{Place, Rest, SCHEMA, identity_of, open_still};
 
 /// The largest event in bytes.
 const LARGEST: i32 = 256 << 20;
@@ -58,7 +59,7 @@ impl Default for Options {
 pub struct SqliteLog {
     conn: Connection,
     place: Place,
-    identity: Identity,
+    identity: FileIdentity,
     access: Access,
     writer: Writer,
     holder: String,
@@ -152,7 +153,7 @@ impl SqliteLog {
 
     fn connect(place: Place, access: Access, patience: Patience, holder: String) -> Result<Self, LogError> {
         let conn = connection(&place, access).map_err(|e| place.explain(&e))?;
-        let identity = Identity::of(&place.path).map_err(|e| place.store(e.to_string()))?;
+        let identity = identity_of(&place.path).map_err(|e| place.store(e.to_string()))?;
         let writer = token();
         Ok(Self { conn, place, identity, access, writer, holder, patience, turn: None, turns: 0 })
     }
@@ -246,7 +247,7 @@ impl SqliteLog {
 
     /// A study that was deleted or replaced behind our back must not be written to: nobody would ever see it.
     fn same_file(&self) -> Result<(), LogError> {
-        if Identity::of(&self.place.path).ok() == Some(self.identity) {
+        if identity_of(&self.place.path).ok() == Some(self.identity) {
             return Ok(());
         }
         Err(self.place.store("the file was deleted or replaced while it was in use; start again"))

@@ -41,6 +41,7 @@ mod unix;
 #[cfg(unix)]
 mod words;
 
+mod file;
 mod keys;
 pub mod supervisor;
 mod tag;
@@ -55,6 +56,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use file::FileIdentity;
 pub use keys::Keys;
 pub use tag::{ProcessTag, is_alive};
 pub use threads::thread_environment;

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::log::{FORMAT, LogError};
+use crate::process::FileIdentity;
 
 /// `Luth` in the header of the file, by which `file` and this program know a study.
 pub(super) const APPLICATION: i32 = 0x4c75_7468;
@@ -291,28 +292,15 @@ fn sync_directory(path: &Path) {
 #[cfg(not(unix))]
 fn sync_directory(_: &Path) {}
 
-/// Which file a path names, so that a deleted or replaced study is noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64, u64);
-
-impl Identity {
-    #[cfg(unix)]
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt;
-        fs::metadata(path).map(|found| Self(found.dev(), found.ino()))
-    }
-
-    /// Elsewhere a file cannot be deleted or replaced while it is open.
-    #[cfg(not(unix))]
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        fs::metadata(path).map(|_| Self(0, 0))
-    }
+/// Which file a path names now, so that a deleted or replaced study is noticed.
+pub(super) fn identity_of(path: &Path) -> io::Result<FileIdentity> {
+    fs::metadata(path).map(|about| FileIdentity::of(path, &about))
 }
 
 /// How a file that nobody writes looks from outside: no `-wal` beside it, and these marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rest {
-    identity: Identity,
+    identity: FileIdentity,
     length: u64,
     changed: Option<SystemTime>,
 }
@@ -324,7 +312,7 @@ impl Rest {
             return None;
         }
         let found = fs::metadata(&place.path).ok()?;
-        let identity = Identity::of(&place.path).ok()?;
+        let identity = FileIdentity::of(&place.path, &found);
         Some(Self { identity, length: found.len(), changed: found.modified().ok() })
     }
 }
