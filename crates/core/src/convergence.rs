@@ -14,7 +14,7 @@
 //! A trial counts, once, when it first stops: at its first pause, or at its end if it never paused. Waiting for it to be promoted would leave most
 //! trials of a scheduler that pauses them out, and its chance to gain is what a start has. Only a completed trial has a loss that may be
 //! the best; it gains at the moment when it completes, however long ago it was counted. Where fewer than five have completed, the
-//! first values are what the first trials have reached so far. The coefficients were fitted on recorded runs of many samplers and measured on tasks held
+//! first values are what the first trials have reached so far, and as long as those are better than the best nothing is told. The coefficients were fitted on recorded runs of many samplers and measured on tasks held
 //! back: `benchmarks/convergence`, whose tables are in `docs/benchmarks.md`.
 
 use std::collections::BTreeSet;
@@ -252,9 +252,10 @@ impl Course {
         (values.len() >= LEAST).then(|| median(values))
     }
 
-    /// By how much the best is better than the median of the first values.
+    /// By how much the best is better than the median of the first values; not known where what trials have reached on the way is better
+    /// than where the best one ended, as when later steps are harder.
     fn progress(&self) -> Option<f64> {
-        Some((self.typical()? - self.best()?).max(0.0))
+        Some(self.typical()? - self.best()?).filter(|progress| *progress >= 0.0)
     }
 
     /// The best loss after so many trials; the typical early one before the first.

@@ -62,6 +62,8 @@ pub struct Study {
     ended_ahead: Vec<Work>,
     /// How many trials there were when the current policy began.
     policy_from: u32,
+    /// How many there were when the current scheduler did, with its options.
+    scheduler_from: u32,
     /// Some trial asked for a parameter that its params did not have.
     traced: bool,
 }
@@ -209,6 +211,7 @@ impl Study {
             reports: Vec::new(),
             ended_ahead: Vec::new(),
             policy_from: 0,
+            scheduler_from: 0,
             traced: false,
         };
         for k in 0..study.spec.metrics.objectives.len() {
@@ -433,6 +436,11 @@ impl Study {
         self.policy_from
     }
 
+    /// The first trial that the current scheduler, with its options, has decided about: a change of the sampler alone is none of the scheduler.
+    pub fn scheduler_from(&self) -> u32 {
+        self.scheduler_from
+    }
+
     /// Names of all metrics seen; a curve's `others` index into it. The first objective is number 0.
     pub fn metric_names(&self) -> &[Arc<str>] {
         &self.metric_names
@@ -570,8 +578,11 @@ impl Study {
             }
             Event::SpaceChanged(edit) => self.change_space(edit)?,
             Event::PolicyChanged(policy) => {
-                self.spec.policy = policy.clone();
                 self.policy_from = self.trials.len() as u32;
+                if self.spec.policy.scheduler != policy.scheduler {
+                    self.scheduler_from = self.policy_from;
+                }
+                self.spec.policy = policy.clone();
             }
             Event::LimitsChanged(limits) => {
                 self.spec.limits = *limits;

@@ -204,7 +204,11 @@ fn noise_overfitting_and_a_rough_beginning_are_no_trouble() {
     };
     let rough = |_: &[f64], moment: Moment| if moment.step < 4 { 1e6 } else { 0.5 };
     let accuracy = |_: &[f64], moment: Moment| -(0.9 - 0.5 / moment.step as f64);
-    let values: [Values; 4] = [&noisy, &overfits, &rough, &accuracy];
+    let nothing = |_: &[f64], moment: Moment| if moment.step == 8 { 1e-9 } else { 0.0 };
+    let errors = |_: &[f64], moment: Moment| {
+        if moment.step < 5 { 1.0 / moment.step as f64 } else { 0.01 * (moment.step % 7 / 6) as f64 }
+    };
+    let values: [Values; 6] = [&noisy, &overfits, &rough, &accuracy, &nothing, &errors];
     for (k, value) in values.into_iter().enumerate() {
         let run = simulate(
             spec(space(vec![rate()]), 60, babysit()),

@@ -410,6 +410,18 @@ fn trials_that_pause_count() {
     assert!((20..60).contains(&stop) && (20..60).contains(&promote), "{promote} trials, {stop} with stops");
 }
 
+/// Later steps may be harder, as folds are: then what trials reach on the way says nothing about what a best one has gained.
+#[test]
+fn where_losses_rise_with_the_step_nothing_is_told_until_enough_have_completed() {
+    let mut play = Play::new(by_rungs("promote", 27, None));
+    let loss = |trial: &Trial, _: u16, step: u64| trial.point.0[0] + step as f64;
+    let done = by_steps(&mut play, 27, 60, loss);
+    assert_eq!(done, None);
+    let completed = play.study.tally().completed;
+    assert!((1..5).contains(&completed), "{completed}");
+    assert_eq!(luthier_core::convergence::advice(&play.study, &Convergence::default()), None);
+}
+
 /// A trial is counted at its first pause, and gains when it completes.
 #[test]
 fn a_paused_trial_counts_once_and_gains_when_it_completes() {

@@ -560,18 +560,69 @@ fn a_trial_of_which_a_replicate_failed_is_not_promoted() {
 }
 
 #[test]
-fn a_change_of_policy_begins_new_rungs_even_if_it_changes_nothing() {
-    for scheduler in all() {
-        let mut spec = spec(2, 27, &scheduler);
-        spec.limits.trials = Some(60);
-        let wishes = vec![(150, Event::PolicyChanged(spec.policy.clone()))];
-        let world = World { workers: 4, ticks: &uneven, wishes, ..World::new(27, &noisy) };
-        let run = simulate(spec, world);
-        let from = run.study.policy_from();
-        assert!(from > 3 && from < 50, "{from}");
-        check_end(&run, 60, &scheduler.name);
-        check_log(&run, &scheduler.name);
-        assert!(run.study.paused().iter().all(|work| work.trial >= from), "earlier trials go to their end");
+fn a_change_of_the_scheduler_begins_new_rungs_and_one_of_the_sampler_none() {
+    for (to, is_new) in [(named("asha").with("mode", "promote").with("eta", 4), true), (named(""), false)] {
+        for scheduler in all() {
+            let mut spec = spec(2, 27, &scheduler);
+            spec.limits.trials = Some(60);
+            let to = if is_new { to.clone() } else { scheduler.clone() };
+            let changed = PolicySpec { sampler: named("sobol"), scheduler: to, ..spec.policy.clone() };
+            let wishes = vec![(150, Event::PolicyChanged(changed))];
+            let world = World { workers: 4, ticks: &uneven, wishes, ..World::new(27, &noisy) };
+            let run = simulate(spec, world);
+            let from = run.study.policy_from();
+            assert!(from > 3 && from < 50, "{from}");
+            assert_eq!(run.study.scheduler_from(), if is_new { from } else { 0 }, "{}", scheduler.name);
+            check_end(&run, 60, &scheduler.name);
+            check_log(&run, &scheduler.name);
+        }
+    }
+}
+
+/// Who lost by the rungs of before is not trained to the end because somebody takes other rungs.
+#[test]
+fn trials_that_another_scheduler_paused_stay_paused() {
+    let promote = |eta: u64| named("asha").with("mode", "promote").with("eta", eta);
+    for to in [promote(2), named("hyperband").with("mode", "promote"), named("successive_halving")] {
+        let mut spec = spec(1, 27, &promote(3));
+        spec.limits.trials = Some(40);
+        spec.policy = resolve(&spec).unwrap();
+        let changed = PolicySpec { scheduler: to.clone(), ..spec.policy.clone() };
+        let changed = resolve(&Spec { policy: changed, ..spec.clone() }).unwrap();
+        // A later trial is worse than all before: nobody who lost looks better than the best.
+        let value = |_: &[f64], moment: Moment| f64::from(moment.work.trial) + 1.0 / moment.step as f64;
+        let run = simulate(
+            spec,
+            World { wishes: vec![(90, Event::PolicyChanged(changed))], ..World::new(27, &value) },
+        );
+        check_log(&run, &to.name);
+        let from = run.study.scheduler_from();
+        let paused = run.study.paused().iter().filter(|work| work.trial < from).count();
+        assert!(from > 9 && paused * 3 > from as usize, "{}: {paused} of {from} are paused", to.name);
+    }
+}
+
+/// Trial 1 of each pair looks better than the best at the step where it is, and so is not left there; 2 looks worse.
+#[test]
+fn who_looks_better_than_the_best_at_the_end_goes_on() {
+    for scheduler in [
+        named("asha").with("mode", "promote"),
+        named("hyperband").with("mode", "promote"),
+        named("hyperband").with("mode", "fresh"),
+    ] {
+        let mut spec = spec(1, 9, &scheduler);
+        spec.limits.trials = Some(3);
+        let mut hand = ByHand::new(spec);
+        hand.start(2);
+        hand.complete(0, &[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]);
+        hand.reach(1, 1, 0.4);
+        hand.reach(2, 1, 0.6);
+        assert_eq!(hand.take(), (1, Some(3)), "{}", scheduler.name);
+        hand.reach(1, 3, 0.45);
+        assert_eq!(hand.take(), (1, None), "{}", scheduler.name);
+        hand.end(1, Outcome::Completed { values: vec![0.55] });
+        assert!(matches!(hand.next(), Next::Done(Done::Trials(3))), "{}", scheduler.name);
+        assert_eq!(hand.study.incumbent().map(|best| best.number), Some(0), "{}", scheduler.name);
     }
 }
 

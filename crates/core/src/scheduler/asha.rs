@@ -11,8 +11,8 @@ use super::brackets::Brackets;
 use super::fronts;
 use super::ranking::{Ranked, Ranking};
 use super::rungs::{
-    self, Losses, arrival, check_options, concerns, ended_since, follower, is_over, is_paused, losses_at,
-    losses_of, sent_to,
+    self, Losses, arrival, check_options, concerns, contender, ended_since, follower, is_over, is_paused,
+    losses_at, losses_of, sent_to,
 };
 use super::{
     Allowance, Assignment, Scheduler, Verdict, figure, is_compared, latest, run_to_end, with_sibling,
@@ -73,8 +73,9 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// *Promote.* From the top rung down, the best paused trial among the best ⌊n/η⌋ goes on to the next rung; if there is
 /// none, a new trial starts. A trial that fails or that a user stops counts as the worst of the last rung it was sent
 /// to; one that completes early counts there with its final loss. A trial that pauses without a loss at its rung is
-/// not among those compared. Once no trial may be started and none is running, and none has completed, the best of the
-/// highest rung goes on all the same: a study with few trials ends with a result. The others stay paused. Of several
+/// not among those compared. Once no trial may be started and none is running, the best of the
+/// highest rung goes on all the same if none has completed, and who looks better than the best trial did at the same step
+/// ([`contender`]): a study with few trials ends with a result, and with the best that it knows of. The others stay paused. Of several
 /// replicates, number 0 decides and the others follow it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -165,7 +166,7 @@ impl Scheduler for Asha {
             return Assignment::Wait;
         }
         let last = if study.incumbent().is_none() { field.leader(study) } else { None };
-        last.unwrap_or(Assignment::Done)
+        last.or_else(|| contender(study, &field.rungs)).unwrap_or(Assignment::Done)
     }
 
     fn only_judges(&self) -> bool {
@@ -173,7 +174,7 @@ impl Scheduler for Asha {
     }
 
     fn judge(&self, study: &Study, work: Work, memo: &mut Memo, _: &mut Rng) -> Verdict {
-        if self.mode == Mode::Promote || work.trial < study.policy_from() {
+        if self.mode == Mode::Promote || work.trial < study.scheduler_from() {
             return Verdict::go_on();
         }
         if let Some(verdict) = with_sibling(study, work) {
@@ -237,11 +238,11 @@ impl Asha {
     }
 
     fn advance(&self, study: &Study, field: &mut Field) {
-        if !field.begun || field.from != study.policy_from() {
+        if !field.begun || field.from != study.scheduler_from() {
             let max = study.spec().max_budget.unwrap_or(u64::MAX);
             let rungs = rungs::rungs(self.first(), self.eta, max);
             let brackets = Brackets::new(self.first(), self.eta, max, self.brackets);
-            *field = Field { begun: true, from: study.policy_from(), rungs, brackets, ..Field::default() };
+            *field = Field { begun: true, from: study.scheduler_from(), rungs, brackets, ..Field::default() };
         }
         for report in &study.reports()[field.reports..] {
             let is_followed = match self.mode {

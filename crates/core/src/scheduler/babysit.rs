@@ -170,8 +170,8 @@ struct Ledger {
 
 impl Ledger {
     fn advance(&mut self, study: &Study) {
-        if !self.begun || self.from != study.policy_from() {
-            *self = Self { from: study.policy_from(), begun: true, ..Self::default() };
+        if !self.begun || self.from != study.scheduler_from() {
+            *self = Self { from: study.scheduler_from(), begun: true, ..Self::default() };
         }
         for trial in &study.trials()[self.from as usize + self.line_of.len()..] {
             let follows = matches!(trial.origin, Origin::Scheduler | Origin::Steered);
@@ -316,7 +316,11 @@ impl Babysit {
         // Of changes, since a loss that falls is no noise; the change between two losses has the noise of both.
         let spread = median(changes.iter().map(|change| (change - trend).abs()).collect());
         let deviation = DEVIATION_BY_MEDIAN * spread / std::f64::consts::SQRT_2;
-        Some(center + deviations * deviation.max(FLOOR * center.abs()))
+        // Where it is 0 what the loss once was tells how large it is; if it was never anything else, nothing does.
+        let largest = || before.iter().fold(0.0, |largest: f64, (_, loss)| largest.max(loss.abs()));
+        let scale = Some(center.abs()).filter(|scale| *scale > 0.0).unwrap_or_else(largest);
+        let deviation = deviation.max(FLOOR * scale);
+        (deviation > 0.0).then_some(center + deviations * deviation)
     }
 
     /// Where a line in trouble goes back to, and with which params; none once it has done so as often as it may.
@@ -472,7 +476,7 @@ impl Scheduler for Babysit {
         if study.spec().replicates > 1 {
             return run_to_end(study, allowance);
         }
-        if let Some(&work) = study.paused().first().filter(|work| work.trial < study.policy_from()) {
+        if let Some(&work) = study.paused().first().filter(|work| work.trial < study.scheduler_from()) {
             return Assignment::Resume { work, budget: None };
         }
         let ledger: &mut Ledger = memo.get();

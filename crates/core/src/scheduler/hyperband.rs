@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asha::{Asha, Mode};
 use super::brackets::Brackets;
-use super::ranking::Ranked;
-use super::rungs::{self, check_options, follower};
+use super::rungs::{self, check_options, contender, follower};
 use super::successive_halving::SuccessiveHalving;
 use super::{Allowance, Assignment, Scheduler, Verdict};
 use crate::event::Work;
@@ -17,7 +16,6 @@ use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::spec::Spec;
 use crate::study::Study;
-use crate::trial::Piece;
 
 pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
     name: "hyperband",
@@ -118,9 +116,8 @@ impl Scheduler for Fresh {
         if !study.running().is_empty() {
             return Assignment::Wait;
         }
-        // A study with few trials ends with a result too.
-        let leader = if study.incumbent().is_none() { furthest(study) } else { None };
-        leader.map_or(Assignment::Done, |work| Assignment::Resume { work, budget: None })
+        let max = study.spec().max_budget.unwrap_or(u64::MAX);
+        contender(study, &rungs::rungs(self.min_budget, self.eta, max)).unwrap_or(Assignment::Done)
     }
 
     fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {
@@ -130,16 +127,6 @@ impl Scheduler for Fresh {
     fn check(&self, spec: &Spec) -> Result<(), String> {
         rungs::check(spec, self.min_budget)
     }
-}
-
-/// The best of the paused trials that came furthest.
-fn furthest(study: &Study) -> Option<Work> {
-    let place = |work: &&Work| {
-        let piece = study.piece(**work);
-        let loss = piece.and_then(Piece::last_loss).map_or(f64::INFINITY, |(_, loss)| loss);
-        (std::cmp::Reverse(piece.map_or(0, Piece::step)), Ranked::new(loss, work.trial))
-    };
-    study.paused().iter().filter(|work| work.replicate == 0).min_by_key(place).copied()
 }
 
 impl Fresh {
@@ -157,7 +144,7 @@ impl Fresh {
             })
             .collect();
         let round: u64 = sizes.iter().flatten().fold(0, |sum, size| sum.saturating_add(*size));
-        let mut place = (study.trials().len() as u64 - u64::from(study.policy_from())) % round;
+        let mut place = (study.trials().len() as u64 - u64::from(study.scheduler_from())) % round;
         for (start, sizes) in sizes.iter().enumerate() {
             for (k, size) in sizes.iter().enumerate() {
                 if place < *size {

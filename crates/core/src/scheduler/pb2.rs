@@ -152,7 +152,7 @@ fn near(space: &Space, index: usize, value: f64, width: f64, rng: &mut Rng) -> f
 /// those of the child's population did since they last did is not known yet.
 fn stretches(study: &Study, rules: &Rules, child: &Child) -> Vec<Stretch> {
     let mut stretches = Vec::new();
-    for trial in &study.trials()[study.policy_from() as usize..] {
+    for trial in &study.trials()[study.scheduler_from() as usize..] {
         let Some(piece) = trial.piece(0).filter(|_| !trial.outside) else { continue };
         let until = if trial.number < child.first { u64::MAX } else { child.until };
         let (mut at, mut before) = (piece.from, inherited(study, trial));

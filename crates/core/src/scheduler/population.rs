@@ -108,8 +108,8 @@ struct Standing {
 
 impl Ledger {
     fn advance(&mut self, study: &Study, rules: &Rules) {
-        if !self.begun || self.from != study.policy_from() {
-            *self = Self { begun: true, from: study.policy_from(), ..Self::default() };
+        if !self.begun || self.from != study.scheduler_from() {
+            *self = Self { begun: true, from: study.scheduler_from(), ..Self::default() };
         }
         for trial in &study.trials()[self.from as usize + self.place_of.len()..] {
             let place = self.place_for(study, trial, rules);
@@ -272,7 +272,7 @@ impl Rules<'_> {
         if study.spec().replicates > 1 || study.spec().max_budget.is_none() {
             return run_to_end(study, allowance);
         }
-        if let Some(&work) = study.paused().first().filter(|work| work.trial < study.policy_from()) {
+        if let Some(&work) = study.paused().first().filter(|work| work.trial < study.scheduler_from()) {
             return Assignment::Resume { work, budget: None };
         }
         ledger.advance(study, self);

@@ -3,6 +3,10 @@
 //! Nothing about a rung is stored in a study. Who is at a rung, and with which loss, follows from the curves, the
 //! budgets and the outcomes of the trials that the current policy has started.
 
+use std::cmp::Reverse;
+
+use super::Assignment;
+use super::ranking::Ranked;
 use crate::event::{Outcome, Work};
 use crate::metric::{CurveValue, Metric};
 use crate::spec::Spec;
@@ -176,16 +180,12 @@ pub(super) fn sent_to(piece: &Piece, rungs: &[u64]) -> usize {
     rungs.partition_point(|&rung| rung <= reach)
 }
 
-/// Paused work that no rung decides about: trials of an earlier policy go to their end, and further replicates go as
-/// far as replicate 0 was sent.
-pub(super) fn follower(study: &Study) -> Option<super::Assignment> {
-    // An earlier policy may have held replicates back.
+/// Paused work that no rung decides about: further replicates go as far as replicate 0 was sent. Trials that another scheduler
+/// paused stay paused.
+pub(super) fn follower(study: &Study) -> Option<Assignment> {
+    // An earlier scheduler may have held replicates back.
     if let Some(&work) = study.held().first() {
-        return Some(super::Assignment::Resume { work, budget: None });
-    }
-    let &first = study.paused().first()?;
-    if first.trial < study.policy_from() {
-        return Some(super::Assignment::Resume { work: first, budget: None });
+        return Some(Assignment::Resume { work, budget: None });
     }
     if study.spec().replicates < 2 {
         return None;
@@ -195,9 +195,40 @@ pub(super) fn follower(study: &Study) -> Option<super::Assignment> {
         let (leader, own) = (budget(0).flatten(), budget(work.replicate).flatten());
         work.replicate > 0 && own.is_some_and(|own| leader.is_none_or(|leader| own < leader))
     };
-    let &work = study.paused().iter().find(behind)?;
+    let own = study.paused().range(Work::of(study.scheduler_from())..);
+    let &work = own.into_iter().find(behind)?;
     let budget = study.trial(work.trial)?.piece(0)?.budget;
-    Some(super::Assignment::Resume { work, budget })
+    Some(Assignment::Resume { work, budget })
+}
+
+/// Who goes on once no trial may be started and none is running, so that a study does not end with a best trial that another
+/// looks better than: the paused trial that came furthest of those whose loss is below what the best one had at the same step. As long as
+/// nothing has completed, the best of those that came furthest. It is sent to the next of `rungs`. Of several objectives only the latter holds.
+pub(super) fn contender(study: &Study, rungs: &[u64]) -> Option<Assignment> {
+    let best = study.incumbent();
+    if best.is_some() && study.metrics().objectives.len() > 1 {
+        return None;
+    }
+    let place = |&work: &Work| {
+        let trial = study.trial(work.trial).filter(|trial| work.replicate == 0 && !is_over(trial))?;
+        let (piece, step) = (trial.piece(0)?, trial.step());
+        let loss = match losses_at(study, piece, step) {
+            Some(Losses::One(loss)) => loss,
+            Some(Losses::Several(losses)) => losses[0],
+            None => f64::INFINITY,
+        };
+        let is_below = |best: &Trial| loss < loss_of_completed(study, best, step);
+        best.is_none_or(is_below).then_some((Reverse(step), Ranked::new(loss, work.trial)))
+    };
+    let (Reverse(step), chosen) = study.paused().iter().filter_map(place).min()?;
+    let budget = rungs.iter().copied().find(|&rung| rung > step);
+    Some(Assignment::Resume { work: Work::of(chosen.trial), budget })
+}
+
+/// What a completed trial had at a step, or in the end if it came to that earlier.
+fn loss_of_completed(study: &Study, trial: &Trial, step: u64) -> f64 {
+    let at_step = trial.piece(0).and_then(|piece| losses_at(study, piece, step)).and_then(Losses::one);
+    at_step.or_else(|| trial.loss(study.metrics(), 0)).unwrap_or(f64::INFINITY)
 }
 
 /// Whether a trial's replicate 0 waits at a rung to be promoted.

@@ -11,8 +11,8 @@ use super::brackets::{Brackets as Rounds, Slice};
 use super::fronts;
 use super::ranking::Ranked;
 use super::rungs::{
-    self, Losses, check_options, concerns, ended_since, follower, is_over, is_paused, losses_at, losses_of,
-    sent_to,
+    self, Losses, check_options, concerns, contender, ended_since, follower, is_over, is_paused, losses_at,
+    losses_of, sent_to,
 };
 use super::{Allowance, Assignment, Scheduler, Verdict};
 use crate::event::Work;
@@ -152,7 +152,12 @@ impl Scheduler for SuccessiveHalving {
             let slice = brackets.cut.slice(study.trials().len() as u32 - brackets.from);
             return Assignment::Start { budget: brackets.rungs.get(slice.start).copied() };
         }
-        if study.running().is_empty() { Assignment::Done } else { Assignment::Wait }
+        if !study.running().is_empty() {
+            return Assignment::Wait;
+        }
+        // Every bracket has brought one to its end, unless that failed or another scheduler began it.
+        let last = if study.incumbent().is_none() { contender(study, &brackets.rungs) } else { None };
+        last.unwrap_or(Assignment::Done)
     }
 
     fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {
@@ -166,7 +171,7 @@ impl Scheduler for SuccessiveHalving {
 
 impl SuccessiveHalving {
     fn advance(&self, study: &Study, brackets: &mut Brackets) {
-        if !brackets.begun || brackets.from != study.policy_from() {
+        if !brackets.begun || brackets.from != study.scheduler_from() {
             *brackets = self.begin(study);
         }
         for report in &study.reports()[brackets.reports..] {
@@ -199,7 +204,7 @@ impl SuccessiveHalving {
             0 => Cut::Even(self.bracket_trials.unwrap_or(full)),
             most => Cut::Rounds(Rounds::new(self.min_budget, self.eta, max, most)),
         };
-        Brackets { begun: true, from: study.policy_from(), rungs, cut, ..Brackets::default() }
+        Brackets { begun: true, from: study.scheduler_from(), rungs, cut, ..Brackets::default() }
     }
 
     /// The next promotion in a bracket, if one is due.
