@@ -327,7 +327,7 @@ impl Progress {
 /// How far work came that has no final value, and what it had reached there.
 fn stopped_at(study: &Study, work: Work, step: u64) -> String {
     let mut text = format!("at {} {step}", safe(&study.metrics().step));
-    let reached = study.piece(work).and_then(|piece| study.curve_values(&piece.curve).ok());
+    let reached = study.piece(work).and_then(|piece| study.curve_values(piece, u64::MAX).ok());
     for (metric, value) in study.metrics().objectives.iter().zip(reached.unwrap_or_default()) {
         text.push_str(&format!(", {} {}", safe(&metric.name), number(value)));
     }

@@ -543,7 +543,7 @@ pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
         row.extend(has_steps.then(|| trial.step().to_string()));
         // What a trial without a final value had come to stands in brackets: what its replicates lead to expect, or its curve.
         let values = trial.values().map(<[f64]>::to_vec);
-        let reached = study.curve_values(trial.curve()).ok();
+        let reached = trial.piece(0).and_then(|piece| study.curve_values(piece, u64::MAX).ok());
         let objectives = study.metrics().objectives.iter().enumerate();
         row.extend(objectives.map(|(k, metric)| match (&values, trial.estimate(k), &reached) {
             (Some(values), ..) => number(values[k]),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::space::Params;
 use crate::study::Study;
-use crate::trial::Trial;
+use crate::trial::{CurvePoint, Trial};
 
 /// A part of a model's training with params that did not change: those of one trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,16 @@ pub fn checkpoints(study: &Study, number: u32) -> Vec<(u32, u64)> {
         trial.pauses().iter().rev().filter(|step| **step <= to).map(|step| (trial.number, *step)).collect()
     };
     line(study, number, |_| u64::MAX).flat_map(of).collect()
+}
+
+/// The reports that the model of a trial had, ascending: its own, and before those the ones of the trials that it comes from.
+pub fn curve(study: &Study, number: u32) -> Vec<&CurvePoint> {
+    let mut found: Vec<&CurvePoint> = Vec::new();
+    for (trial, to) in line(study, number, |_| u64::MAX) {
+        found.extend(trial.curve().iter().rev().filter(|point| point.step <= to));
+    }
+    found.reverse();
+    found
 }
 
 /// The losses that the model of a trial had up to and including `step`, ascending: its own, and before those the ones of the

@@ -174,9 +174,8 @@ fn until(piece: &Piece, step: u64) -> &[CurvePoint] {
 
 /// Means and standard errors over the replicates that have reported, of what they said up to `step`.
 fn so_far(study: &Study, trial: &Trial, step: u64) -> (Box<[f64]>, Box<[f64]>) {
-    let curves = trial.pieces().map(|(_, piece)| until(piece, step));
-    let rows: Vec<Vec<f64>> =
-        curves.filter(|curve| !curve.is_empty()).map(|curve| curve_losses(study, curve)).collect();
+    let told = trial.pieces().map(|(_, piece)| piece).filter(|piece| !until(piece, step).is_empty());
+    let rows: Vec<Vec<f64>> = told.map(|piece| curve_losses(study, piece, step)).collect();
     let objectives = study.metrics().objectives.len();
     let (mut means, mut errors) = (Vec::with_capacity(objectives), Vec::with_capacity(objectives));
     for k in 0..objectives {
@@ -195,15 +194,14 @@ pub(crate) fn losses_so_far(study: &Study, trial: &Trial, step: u64) -> Box<[f64
     so_far(study, trial, step).0
 }
 
-/// The losses that a curve stands for; NaN for an objective it has not reported.
-fn curve_losses(study: &Study, curve: &[CurvePoint]) -> Vec<f64> {
+/// The losses that a curve stands for up to `step`; NaN for an objective it has not reported.
+fn curve_losses(study: &Study, piece: &Piece, step: u64) -> Vec<f64> {
     let metrics = study.metrics();
-    if let Ok(values) = study.curve_values(curve) {
+    if let Ok(values) = study.curve_values(piece, step) {
         return values.iter().zip(&metrics.objectives).map(|(v, m)| m.direction.turn(*v)).collect();
     }
     let mut losses = vec![f64::NAN; metrics.objectives.len()];
-    let last = curve.iter().rev().map(|point| point.loss).find(|loss| !loss.is_nan());
-    losses[0] = last.unwrap_or(f64::NAN);
+    losses[0] = piece.loss_by(step).unwrap_or(f64::NAN);
     losses
 }
 

@@ -1,6 +1,6 @@
 //! A study's state: the fold of its events, and nothing else.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{Decision, Event, Origin, Outcome, SpaceEdit, Steer, Wish, Work};
@@ -469,22 +469,46 @@ impl Study {
         point.others.iter().find(|(k, _)| *k == id).map(|(_, value)| *value)
     }
 
-    /// The objectives' raw values that a piece's curve stands for, or the first objective without one: all at the
-    /// last step, or all at the step where the first objective is best.
-    pub fn curve_values(&self, curve: &[CurvePoint]) -> Result<Vec<f64>, Arc<str>> {
-        let until = match self.spec.metrics.curve {
-            CurveValue::Last => curve.len(),
-            CurveValue::Best => {
-                let losses = curve.iter().enumerate().filter(|(_, point)| !point.loss.is_nan());
-                losses.min_by(|a, b| a.1.loss.total_cmp(&b.1.loss)).map_or(curve.len(), |(k, _)| k + 1)
-            }
-        };
-        let objectives = self.spec.metrics.objectives.iter();
+    /// The objectives' raw values that a piece's curve up to and including `step` stands for, or the first objective without one: all at the
+    /// last step, or all at the step where the first objective is best, which may be one that its model had
+    /// before it began ([`Piece::before`]).
+    pub fn curve_values(&self, piece: &Piece, step: u64) -> Result<Vec<f64>, Arc<str>> {
+        let points = self.points_that_count(piece, step);
         let at_end = |name: &Arc<str>| {
-            let mut points = curve[..until].iter().rev();
-            points.find_map(|point| self.curve_value(point, name)).ok_or_else(|| name.clone())
+            let mut told = points.iter().rev().filter_map(|point| self.curve_value(point, name));
+            told.next().ok_or_else(|| name.clone())
         };
-        objectives.map(|metric| at_end(&metric.name)).collect()
+        self.spec.metrics.objectives.iter().map(|metric| at_end(&metric.name)).collect()
+    }
+
+    /// The report that a piece's curve stands for.
+    pub fn point_that_counts<'a>(&self, piece: &'a Piece) -> Option<&'a CurvePoint> {
+        self.points_that_count(piece, u64::MAX).last()
+    }
+
+    /// The reports that end with the one whose value is that of the curve.
+    fn points_that_count<'a>(&self, piece: &'a Piece, step: u64) -> &'a [CurvePoint] {
+        let curve = &piece.curve[..piece.curve.partition_point(|point| point.step <= step)];
+        if self.spec.metrics.curve == CurveValue::Last {
+            return curve;
+        }
+        let losses = curve.iter().enumerate().filter(|(_, point)| !point.loss.is_nan());
+        let best = losses.min_by(|a, b| a.1.loss.total_cmp(&b.1.loss));
+        match (&piece.before, best) {
+            (Some(before), Some((_, own))) if before.loss <= own.loss => std::slice::from_ref(before),
+            (Some(before), None) => std::slice::from_ref(before),
+            (_, best) => &curve[..best.map_or(curve.len(), |(k, _)| k + 1)],
+        }
+    }
+
+    /// The best report of the model that `parent` had at `step`, with what was last told of metrics that this one left out.
+    fn best_before(&self, parent: u32, step: u64) -> Option<Box<CurvePoint>> {
+        let piece = self.piece(Work::of(parent)).filter(|_| step > 0)?;
+        let points = self.points_that_count(piece, step);
+        let mut best = points.last().filter(|point| !point.loss.is_nan())?.clone();
+        let others: BTreeMap<u32, f64> = points.iter().flat_map(|point| &point.others).copied().collect();
+        best.others = others.into_iter().collect();
+        Some(Box::new(best))
     }
 
     /// By how much a trial breaks the metrics' constraints: positive last values, summed, averaged over its replicates.
@@ -653,7 +677,11 @@ impl Study {
         let begun = begun.unwrap_or(counted).clamp(1, counted);
         let all = counted.saturating_add(self.spec.confirmations());
         let pieces = Pieces { begun, counted, all };
-        let trial = Trial::new(number, Point(point.into()), version, Origin::Sampler, budget, parent, pieces);
+        let mut trial =
+            Trial::new(number, Point(point.into()), version, Origin::Sampler, budget, parent, pieces);
+        if let Some((parent, step)) = parent.filter(|_| self.spec.metrics.curve == CurveValue::Best) {
+            trial.inherit(self.best_before(parent, step));
+        }
         for replicate in 0..counted {
             let work = Work { trial: number, replicate };
             if replicate < begun {

@@ -64,6 +64,8 @@ pub struct Piece {
     pub why: Option<Arc<str>>,
     /// Its reports, steps ascending.
     pub curve: Vec<CurvePoint>,
+    /// The best report of the trials that its model comes from, where it goes on from a checkpoint and the best of a curve counts.
+    pub before: Option<Box<CurvePoint>>,
     /// How it ended.
     pub outcome: Option<Outcome>,
 }
@@ -80,6 +82,7 @@ impl Piece {
             pauses: Vec::new(),
             why: None,
             curve: Vec::new(),
+            before: None,
             outcome: None,
         }
     }
@@ -106,9 +109,10 @@ impl Piece {
         Some(self.curve[k].loss).filter(|loss| !loss.is_nan())
     }
 
-    /// The smallest loss up to and including `step`.
+    /// The smallest loss up to and including `step`, of the model that it goes on from too where the best of a curve counts.
     pub fn best_loss_to(&self, step: u64) -> Option<f64> {
-        let losses = self.curve.iter().take_while(|point| point.step <= step).map(|point| point.loss);
+        let own = self.curve.iter().take_while(|point| point.step <= step);
+        let losses = self.before.as_deref().into_iter().chain(own).map(|point| point.loss);
         losses.filter(|loss| !loss.is_nan()).min_by(f64::total_cmp)
     }
 
@@ -420,6 +424,11 @@ impl Trial {
             any = true;
             piece.state == WorkState::Ended
         }) && any
+    }
+
+    /// Goes on from a model whose best report was this.
+    pub(crate) fn inherit(&mut self, before: Option<Box<CurvePoint>>) {
+        self.first.before = before;
     }
 
     /// The loss that the curve of replicate 0 stands for: at its last step or its best, as the metrics say.

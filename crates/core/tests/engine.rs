@@ -422,7 +422,7 @@ fn several_objectives_keep_their_raw_values_and_turn_into_losses() {
         let values = vec![("loss".into(), loss), ("speed".into(), speed), ("memory".into(), 7.0)];
         play.add(Event::Reported { work, step, values, seconds: 0.5 });
     }
-    let values = play.study.curve_values(&play.study.piece(work).unwrap().curve).unwrap();
+    let values = play.study.curve_values(play.study.piece(work).unwrap(), u64::MAX).unwrap();
     assert_eq!(values, [1.0, 30.0]);
     play.end(work, Outcome::Completed { values });
     let trial = &play.study.trials()[0];

@@ -530,7 +530,7 @@ impl Turn<'_> {
         }
         let piece = self.study().piece(work).ok_or(SessionError::NoTrial(work.trial))?;
         let step = piece.step();
-        let curve = self.study().curve_values(&piece.curve);
+        let curve = self.study().curve_values(piece, u64::MAX);
         let metrics = self.study().metrics();
         let mut values = Vec::with_capacity(metrics.objectives.len());
         for (k, metric) in metrics.objectives.iter().enumerate() {

@@ -139,7 +139,7 @@ impl Diagnosis {
                     "still learning: the validation loss was falling at the end ({numbers}); more epochs should help"
                 )
             }
-            Verdict::Fine => format!("fine: both losses fell and stayed together ({numbers})"),
+            Verdict::Fine => format!("fine: what it learned carries over ({numbers})"),
         }
     }
 }

@@ -152,7 +152,7 @@ impl Training<'_> {
             network: model.network(self.problem).map_err(failed)?,
             settings: model.settings(fit),
             reported: joined(&wanted(self.metrics, self.problem, &[]), model.metrics()),
-            budget: Budget::default(),
+            budget: Budget::Epochs { max: None, is_open: false },
         };
         run.train(hp.running, self.metrics)
     }

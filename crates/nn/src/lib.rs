@@ -129,4 +129,4 @@ pub use summary::{LayerSummary, Memory, Summary};
 pub use target::TargetError;
 pub use trainer::{EpochReport, ResumeError, TrainError, Trainer};
 pub use update::{MaxNorm, Segment, UnitAxis, UpdateSettings, Updater};
-pub use winner::{AnewError, TrainedAnew, WinnerReport, train_anew};
+pub use winner::{AnewError, TrainedAnew, WinnerReport, train_along, train_anew};

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use luthier::core::event::{Failure, Outcome, Work};
+use luthier::core::lineage;
 use luthier::core::metric::{CurveValue, Metrics};
 use luthier::core::rng::{Purpose, Rng};
 use luthier::core::space::{Params, Space, Value};
@@ -40,7 +41,7 @@ use crate::{
     AnewError, BudgetUnit, Checkpoint, DataError, Diagnosis, Limits, MeasuredReplicates, Metric, Model,
     ModelError, Network, NetworkSpec, ParamValue, Problem, QualityError, QualitySpec, Replicates,
     Replication, Settings, SettingsError, ShapeError, StoreError, Summary, TargetError, TrainError, Trainer,
-    WinnerReport, diagnose, store, train_anew,
+    WinnerReport, diagnose, store, train_along,
 };
 
 /// Seconds between checkpoints of a trial that runs on.
@@ -210,7 +211,7 @@ impl NetworkObjective {
         // Replicates go in step with each other already, on data of their own.
         if objective.plan.is_none() {
             let (together, note) = match budget {
-                Budget::Epochs => population::choose(network.population, &objective.problem, &middle),
+                Budget::Epochs { .. } => population::choose(network.population, &objective.problem, &middle),
                 _ => (1, population::unless_epochs(network.population)),
             };
             objective.together = together;
@@ -292,11 +293,9 @@ impl NetworkObjective {
             Some(measured) => measured.epoch,
             None if study.metrics().curve == CurveValue::Best
                 && settings.patience.is_none()
-                && matches!(self.budget, Budget::Epochs) =>
+                && matches!(self.budget, Budget::Epochs { .. }) =>
             {
-                let losses: Vec<(u64, f64)> =
-                    best.curve().iter().map(|point| (point.step, point.loss)).collect();
-                match level_until(&losses) {
+                match level_until(&lineage::losses(study, best.number, u64::MAX)) {
                     Some(epoch) => epoch as usize,
                     None => Model::load(&kept)?.epochs(),
                 }
@@ -314,16 +313,38 @@ impl NetworkObjective {
         // A model that went on from others' has had rates of its own.
         let cooled = settings.cooled(epochs).filter(|_| self.cooldown && best.parent.is_none());
         let (is_cooled, settings) = (cooled.is_some(), cooled.unwrap_or(settings));
-        self.finish_winner(&mut report, &settings, is_cooled, epochs, &anew_seed(&seed), out)?;
+        let legs = self.legs(study, best, settings, epochs)?;
+        self.finish_winner(&mut report, &legs, is_cooled, epochs, &anew_seed(&seed), out)?;
         let held_out = report.anew.as_ref().map_or(Vec::new(), |anew| anew.held_out.clone());
         Ok(Winner { model: Some(out.to_owned()), held_out, report })
+    }
+
+    /// The settings of the winner's last training with the epochs from which they hold: `last`, and before that those of the trials that its
+    /// model comes from.
+    fn legs(
+        &self,
+        study: &Study,
+        best: &Trial,
+        last: Settings,
+        epochs: usize,
+    ) -> Result<Vec<(usize, Settings)>, NetworkError> {
+        let is_stopped = last.patience.is_some();
+        let mut schedule = lineage::schedule(study, best.number);
+        let own = schedule.pop().map_or(0, |leg| leg.from as usize);
+        let mut legs = Vec::with_capacity(schedule.len() + 1);
+        for leg in schedule {
+            legs.push((leg.from as usize, self.budget.limited(self.settings_with(&leg.params)?)));
+        }
+        legs.push((own, last));
+        legs.retain(|(from, _)| *from == 0 || is_stopped || *from < epochs);
+        Ok(legs)
     }
 
     /// Trains and measures the winner, unless that has been done; writes model and report.
     fn finish_winner(
         &self,
         report: &mut WinnerReport,
-        settings: &Settings,
+        legs: &[(usize, Settings)],
         cooled: bool,
         epochs: usize,
         seed: &[u8; 32],
@@ -332,12 +353,14 @@ impl NetworkObjective {
         let before = WinnerReport::load(out).ok().and_then(|report| Some((report.trial, report.anew?)));
         if let Some((trial, anew)) = &before
             && *trial == report.trial
+            && let Some((_, settings)) = legs.last()
             && Model::load(out).is_ok_and(|model| anew.is_of(&model, self.problem.fingerprint(), settings))
         {
             report.anew = Some(anew.clone());
             return Ok(report.save(out)?);
         }
-        let (model, mut anew) = train_anew(&self.problem, settings, epochs, *seed)?;
+        let scratch = out.with_extension("legs");
+        let (model, mut anew) = train_along(&self.problem, legs, epochs, *seed, &scratch)?;
         anew.cooled = cooled;
         if let Some((trial, before)) = before {
             anew.earlier = before.earlier;
@@ -362,7 +385,8 @@ impl NetworkObjective {
             return None;
         }
         let curve = |wanted: &str| -> Vec<f64> {
-            let points = trial.curve().iter().map(|point| named_values(study, point));
+            let points =
+                lineage::curve(study, trial.number).into_iter().map(|point| named_values(study, point));
             let value = |values: Vec<(Arc<str>, f64)>| values.into_iter().find(|(name, _)| **name == *wanted);
             points.filter_map(value).map(|(_, value)| value).collect()
         };
@@ -488,7 +512,6 @@ impl Run<'_> {
                         not_begun(parent, &format!("it is of epoch {}", trainer.epochs_done())).into()
                     );
                 }
-                forget_model(checkpoint)?;
                 trainer
             }
         };
@@ -502,7 +525,7 @@ fn not_begun((parent, step): (u32, u64), problem: &dyn std::fmt::Display) -> Fai
     Failure::error(format!("it cannot begin with what trial {parent} had at epoch {step}: {problem}"))
 }
 
-/// The model that came with a parent's checkpoint is not of this trial's curve.
+/// The model that is there is none of this trial's.
 fn forget_model(checkpoint: &Path) -> Result<(), Failure> {
     let path = model_folder(checkpoint);
     match fs::remove_dir_all(&path) {
@@ -550,9 +573,7 @@ impl ReplicatedRun<'_> {
             (None, None) => Replicates::new(plan, settings, key).map_err(Failure::error)?,
             (None, Some(parent)) => {
                 let branched = Replicates::branch(plan, settings, key, checkpoint);
-                let replicates = branched.map_err(|error| not_begun(parent, &error))?;
-                forget_model(checkpoint)?;
-                replicates
+                branched.map_err(|error| not_begun(parent, &error))?
             }
         };
         Ok(if budget.counts_epochs_by_steps() { replicates.lasting_its_steps() } else { replicates })
@@ -812,7 +833,8 @@ impl Kept {
     }
 }
 
-/// Remembers what the epoch left behind that the trial's value stands for.
+/// Remembers what the epoch left behind that the trial's value stands for. Where the best of a curve counts, that may be what came with a
+/// parent's checkpoint.
 struct Keeper<'a> {
     metrics: &'a Metrics,
     folder: PathBuf,

@@ -2,6 +2,7 @@
 //! those that are; and what is written down about the winner. It chooses nothing.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::model::{Model, ModelError};
 use crate::quality::Quality;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
-use crate::trainer::{TrainError, Trainer};
+use crate::trainer::{ResumeError, TrainError, Trainer};
 
 const FORMAT: &str = "luthier-quality";
 const FILE: &str = "quality.json";
@@ -72,6 +73,15 @@ pub enum AnewError {
     /// The held-out rows cannot be measured.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A schedule without settings.
+    #[error("the winner cannot be trained anew: its schedule is empty")]
+    NoSettings,
+    /// What one part of a schedule left cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What one part of a schedule left cannot be gone on from by the next.
+    #[error("the winner cannot be trained anew along its schedule: {0}")]
+    Resume(#[from] ResumeError),
 }
 
 /// Trains `settings` on every row of `problem` that is not held out, and measures the model on those that are.
@@ -88,12 +98,27 @@ pub fn train_anew(
     epochs: usize,
     seed: [u8; 32],
 ) -> Result<(Model, TrainedAnew), AnewError> {
+    train_along(problem, &[(0, settings.clone())], epochs, seed, Path::new(""))
+}
+
+/// [`train_anew`] along a schedule: settings with the epoch from which each holds, the first from 0. What one leaves the next goes on from, through
+/// `scratch`, a folder that is not there yet and is gone in the end.
+///
+/// # Errors
+/// The same, and those of the file system.
+pub fn train_along(
+    problem: &Problem,
+    legs: &[(usize, Settings)],
+    epochs: usize,
+    seed: [u8; 32],
+    scratch: &Path,
+) -> Result<(Model, TrainedAnew), AnewError> {
     let whole = Arc::new(problem.whole()?);
-    let mut trainer = Trainer::new(&whole, settings.clone(), seed)?;
-    let end = if settings.patience.is_some() { usize::MAX } else { epochs };
-    while !trainer.is_done() && trainer.epochs_done() < end {
-        trainer.epoch()?;
+    let trainer = along(&whole, legs, epochs, seed, scratch);
+    if legs.len() > 1 {
+        let _ = fs::remove_dir_all(scratch);
     }
+    let trainer = trainer?;
     let mut model = trainer.model();
     let held_out = match whole.held_out_rows() {
         0 => Vec::new(),
@@ -112,6 +137,34 @@ pub fn train_anew(
         data: problem.fingerprint().to_owned(),
     };
     Ok((model, anew))
+}
+
+fn along(
+    whole: &Arc<Problem>,
+    legs: &[(usize, Settings)],
+    epochs: usize,
+    seed: [u8; 32],
+    scratch: &Path,
+) -> Result<Trainer, AnewError> {
+    let Some(((_, first), later)) = legs.split_first() else { return Err(AnewError::NoSettings) };
+    let mut trainer = Trainer::new(whole, first.clone(), seed)?;
+    let until = |trainer: &mut Trainer, end: usize| -> Result<(), TrainError> {
+        while !trainer.is_done() && trainer.epochs_done() < end {
+            trainer.epoch()?;
+        }
+        Ok(())
+    };
+    for (from, settings) in later {
+        until(&mut trainer, *from)?;
+        if trainer.epochs_done() < *from {
+            return Ok(trainer);
+        }
+        trainer.save(scratch)?;
+        trainer = Trainer::branch(whole, settings.clone(), seed, scratch)?;
+    }
+    let is_stopped = legs.last().is_some_and(|(_, settings)| settings.patience.is_some());
+    until(&mut trainer, if is_stopped { usize::MAX } else { epochs })?;
+    Ok(trainer)
 }
 
 pub(crate) fn named(values: &[(&str, f64)]) -> Vec<(String, f64)> {

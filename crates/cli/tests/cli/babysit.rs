@@ -436,6 +436,47 @@ fn stopping_keeps_the_model_as_it_is() {
     verify(&bench);
 }
 
+/// With `curve = "best"`, as networks have it, a knob that is turned too far in the end loses nothing that was there before.
+#[test]
+fn the_best_of_the_whole_line_counts_and_its_model_is_kept() {
+    let bench = network(40);
+    bench.write("stop.txt", "at step 20: stop\n");
+    bench.write("far.txt", "at step 20: lr *900\n");
+    let by = |script: &str, log: &str| {
+        bench.ok(&["babysit", "--study", log, "--script", script, "--rule", "none", "--json"])
+    };
+    let (stopped, far) = (by("stop.txt", "stopped.luthier"), by("far.txt", LOG));
+    let result = |ended: &Ended| serde_json::from_str::<Value>(ended.out.lines().last().unwrap()).unwrap();
+    let (stopped, far) = (result(&stopped), result(&far));
+    let value = |result: &Value| result["best"]["values"]["val_loss"].as_f64().unwrap();
+    assert_eq!(value(&far), value(&stopped));
+    assert_eq!(far["held_out"], stopped["held_out"], "it is the same model");
+    let all = trials(&bench);
+    let own: Vec<(u64, f64)> =
+        curve(&all, 1, "val_loss").into_iter().filter(|(step, _)| *step > 20).collect();
+    assert!(own.len() == 20 && own.iter().all(|(_, loss)| *loss > value(&far)), "{own:?}");
+    assert!(bench.ok(&["replay", LOG]).out.contains("the curve is that of the study"));
+    verify(&bench);
+}
+
+#[test]
+fn a_winner_is_trained_anew_along_its_schedule() {
+    let bench = network(40);
+    bench.edit("[network.data]", "[network]\nretrain = true\n[network.data]");
+    bench.write("turns.txt", "at step 30: lr 1e-5\n");
+    let accuracy = |arguments: &[&str]| {
+        let ended = bench.ok(arguments);
+        assert!(ended.out.contains("trained anew on "), "{ended:?}");
+        let line =
+            ended.out.lines().find(|line| line.starts_with("held-out test accuracy")).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let turned = accuracy(&["babysit", "--script", "turns.txt"]);
+    let calm = accuracy(&["babysit", "--study", "calm.luthier"]);
+    let slow = accuracy(&["babysit", "--study", "slow.luthier", "--set", "lr=1e-5"]);
+    assert!(turned > (calm + slow) / 2.0 + 0.1, "{turned}, {calm} at the first rate, {slow} at the last");
+}
+
 /// Standard input is closed, so nobody can say `go` there; another process can.
 #[test]
 fn a_paused_model_waits_for_go_and_says_how_to_say_it() {

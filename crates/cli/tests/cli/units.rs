@@ -47,6 +47,17 @@ fn updates_of_the_weights_are_counted_whatever_the_batch_size() {
 }
 
 #[test]
+fn the_largest_step_bounds_a_training_in_epochs_too() {
+    for (settings, expected) in [("epochs = 50", 5), ("epochs = 3", 3), ("", 5)] {
+        let bench = bench("", "max = 5", "scheduler = \"run_all\"", settings);
+        bench.ok(&["tune", "-n", "2"]);
+        for trial in bench.trials() {
+            assert_eq!(trial["step"].as_u64(), Some(expected), "{settings}: {trial}");
+        }
+    }
+}
+
+#[test]
 fn seconds_end_a_training_where_nothing_else_does() {
     let bench = bench("", "unit = \"seconds\"\nmax = 1", "", "");
     let out = bench.ok(&["tune", "-n", "2"]).out;

@@ -17,11 +17,10 @@ use crate::{BudgetUnit, NetworkSpec, Problem, Schedule, Settings, TrainError, Tr
 const OPEN: usize = 1_000_000;
 
 /// How far trials go, and in what that is counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Budget {
-    /// Passes over the training rows.
-    #[default]
-    Epochs,
+    /// Passes over the training rows: the largest step, where the study declares one. Where it `is_open` nobody has said how many there are.
+    Epochs { max: Option<u64>, is_open: bool },
     /// Updates of the weights; where it `is_open` nobody has said how many epochs there are.
     Steps { max: u64, is_open: bool },
     /// Whole seconds of training.
@@ -35,8 +34,9 @@ impl Budget {
     pub(super) fn read(network: &NetworkSpec, spec: &Spec, has_epochs: bool) -> Result<Self, NetworkError> {
         let unit = network.unit;
         let refused = |problem: String| Err(NetworkError::Budget { unit, problem });
+        let is_open = !has_epochs;
         if unit == BudgetUnit::Epoch {
-            return Ok(Self::Epochs);
+            return Ok(Self::Epochs { max: spec.max_budget, is_open });
         }
         let name = &spec.policy.scheduler.name;
         let (scheduler, _) = match registry::build("scheduler", SCHEDULERS, &spec.policy.scheduler) {
@@ -51,9 +51,8 @@ impl Budget {
         let Some(max) = spec.max_budget else {
             return refused("give budget.max, how many there are".to_owned());
         };
-        let is_open = !has_epochs;
         match unit {
-            BudgetUnit::Epoch => Ok(Self::Epochs),
+            BudgetUnit::Epoch => Ok(Self::Epochs { max: Some(max), is_open }),
             BudgetUnit::Step => Ok(Self::Steps { max, is_open }),
             BudgetUnit::Second => {
                 let has_end = |schedule| {
@@ -91,7 +90,7 @@ impl Budget {
 
     pub(super) fn unit(self) -> BudgetUnit {
         match self {
-            Self::Epochs => BudgetUnit::Epoch,
+            Self::Epochs { .. } => BudgetUnit::Epoch,
             Self::Steps { .. } => BudgetUnit::Step,
             Self::Seconds { .. } => BudgetUnit::Second,
             Self::Rows { .. } => BudgetUnit::Percent,
@@ -100,13 +99,18 @@ impl Budget {
 
     /// Whether a curve has a point for each epoch.
     pub(super) fn tells_epochs(self) -> bool {
-        matches!(self, Self::Epochs | Self::Steps { .. })
+        matches!(self, Self::Epochs { .. } | Self::Steps { .. })
     }
 
     /// Settings of a training that ends with the largest step.
     pub(super) fn limited(self, mut settings: Settings) -> Settings {
         let is_open = match self {
-            Self::Epochs | Self::Rows { .. } => return settings,
+            Self::Rows { .. } => return settings,
+            Self::Epochs { max, is_open } => {
+                let max = max.map_or(settings.epochs, |max| max as usize);
+                settings.epochs = if is_open { max } else { max.min(settings.epochs) };
+                return settings;
+            }
             Self::Steps { max, is_open } => {
                 settings.max_steps = Some(settings.max_steps.unwrap_or(u64::MAX).min(max));
                 is_open
@@ -130,7 +134,9 @@ impl Budget {
         epochs: usize,
         planned: impl FnOnce() -> Result<usize, E>,
     ) -> Result<Settings, E> {
-        let (Self::Steps { is_open, .. } | Self::Seconds { is_open, .. }) = self else { return Ok(settings) };
+        let (Self::Steps { is_open, .. } | Self::Seconds { is_open, .. }) = self else {
+            return Ok(self.limited(settings));
+        };
         let is_stopped = settings.patience.is_some();
         let mut settings = if is_stopped {
             self.limited(settings)
@@ -153,7 +159,7 @@ impl Budget {
     pub(super) fn share(self, running: &Running<'_>) -> Option<u64> {
         match self {
             Self::Rows { max } => Some(running.budget().unwrap_or(max)),
-            Self::Epochs | Self::Steps { .. } | Self::Seconds { .. } => None,
+            Self::Epochs { .. } | Self::Steps { .. } | Self::Seconds { .. } => None,
         }
     }
 
@@ -182,7 +188,7 @@ impl Budget {
     /// The step at which trainers are that have done so many epochs in step with each other.
     pub(super) fn position(self, epochs: usize, trainers: &[Trainer]) -> u64 {
         match self {
-            Self::Epochs | Self::Rows { .. } => epochs as u64,
+            Self::Epochs { .. } | Self::Rows { .. } => epochs as u64,
             Self::Steps { .. } => trainers.iter().map(Trainer::steps_done).max().unwrap_or(0),
             Self::Seconds { .. } => trainers.iter().map(Trainer::seconds_done).fold(0.0, f64::max) as u64,
         }
@@ -193,7 +199,7 @@ impl Budget {
     pub(super) fn is_own(self, running: &Running<'_>, step: u64, is_done: bool) -> bool {
         match self {
             Self::Rows { .. } => !is_done,
-            Self::Epochs | Self::Steps { .. } | Self::Seconds { .. } => {
+            Self::Epochs { .. } | Self::Steps { .. } | Self::Seconds { .. } => {
                 step <= running.step() && running.parent().is_none_or(|(_, from)| step > from)
             }
         }

@@ -76,7 +76,7 @@ mod trials {
     use luthier::core::event::Failure;
     use luthier::objective::{Failed, Flow, Next, Pool, Running};
 
-    use crate::objective::{Keeper, Kept, NetworkObjective, SAVE_EVERY, failure, forget_model, leave, save};
+    use crate::objective::{Keeper, Kept, NetworkObjective, SAVE_EVERY, failure, leave, save};
     use crate::{Compute, EpochReport, Member, Model, Population, Shape, TrainError, Trainer};
 
     /// A trial that runs.
@@ -210,7 +210,6 @@ mod trials {
             }
             let Seat::Together(number, member) = self.parked.get(&running.parent()?)? else { return None };
             let settings = objective.run_of(running).ok()?.settings;
-            forget_model(&running.checkpoint_folder()).ok()?;
             let group = self.by_number.get_mut(number)?;
             let branched = group.branch(*member, settings, running.random_key()).ok()?;
             Some(Seat::Together(*number, branched))
