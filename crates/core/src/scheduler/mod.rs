@@ -182,13 +182,19 @@ pub trait Scheduler: Send + Sync {
     }
 }
 
-/// What a scheduler that only judges assigns: paused work goes on, then new trials begin, all of them to their end.
+/// What a scheduler that only judges assigns: new trials, all of them to their end. Those that another scheduler paused had lost by its rungs, and stay
+/// paused unless there would be no result without one.
 fn run_to_end(study: &Study, allowance: Allowance) -> Assignment {
-    // An earlier policy may have held replicates back.
-    if let Some(&work) = study.paused().first().or_else(|| study.held().first()) {
+    let paused = || study.paused().range(Work::of(study.scheduler_from())..).next();
+    // An earlier scheduler may have held replicates back.
+    if let Some(&work) = study.held().first().or_else(paused) {
         return Assignment::Resume { work, budget: None };
     }
-    if allowance.may_start { Assignment::Start { budget: None } } else { Assignment::Done }
+    if allowance.may_start {
+        return Assignment::Start { budget: None };
+    }
+    let is_over = study.running().is_empty() && study.incumbent().is_none();
+    Some(study).filter(|_| is_over).and_then(|study| rungs::contender(study, &[])).unwrap_or(Assignment::Done)
 }
 
 /// The piece to judge and its latest report, if that report holds the first objective.

@@ -133,7 +133,8 @@ impl Scheduler for Race {
             }
             from = Work::of(work.trial + 1);
         }
-        if let Some(&work) = study.paused().first() {
+        // Those that another scheduler paused have lost.
+        if let Some(&work) = study.paused().range(Work::of(study.scheduler_from())..).next() {
             return Assignment::Resume { work, budget: None };
         }
         if allowance.may_start { Assignment::Start { budget: None } } else { self.final_heat(study) }

@@ -1,4 +1,4 @@
-//! Every trial runs to its end.
+//! Every trial runs to its end, those that another scheduler paused too.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,10 @@ struct RunAll {}
 
 impl Scheduler for RunAll {
     fn assign(&self, study: &Study, allowance: Allowance, _: &mut Memo, _: &mut Rng) -> Assignment {
-        run_to_end(study, allowance)
+        match study.paused().first() {
+            Some(&work) => Assignment::Resume { work, budget: None },
+            None => run_to_end(study, allowance),
+        }
     }
 
     fn only_judges(&self) -> bool {
