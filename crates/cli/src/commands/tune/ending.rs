@@ -71,8 +71,9 @@ pub(super) fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCod
     } else {
         print!("{text}");
     }
-    let nothing_but_failures = study.incumbent().is_none() && study.tally().failed > 0;
-    let broken = nothing_but_failures
+    // Whoever asked for no trial at all has what was asked for.
+    let has_no_result = study.incumbent().is_none() && !study.trials().is_empty();
+    let broken = has_no_result
         || !has_model
         || matches!(
             end,
