@@ -25,6 +25,21 @@ const FILES: &[(&str, &str)] = &[
     1 | seed = -1",
     ),
     (
+        "limits.converged.chanse = 0.2",
+        "error: study.toml:1:18: limits.converged.chanse: unknown field `chanse`, expected one of `epsilon`, `share`, `chance`, `trials`, `patience`, `min_trials`
+    1 | limits.converged.chanse = 0.2",
+    ),
+    (
+        "limits.converged = { trials = -5 }",
+        "error: study.toml:1:31: limits.converged.trials: invalid value: integer `-5`, expected a whole number from 0
+    1 | limits.converged = { trials = -5 }",
+    ),
+    (
+        r#"limits.converged = "yes""#,
+        r#"error: study.toml:1:20: limits.converged: invalid type: string "yes", expected true, false, or a table with epsilon, share, chance, trials, patience and min_trials
+    1 | limits.converged = "yes""#,
+    ),
+    (
         "trails = 3",
         "error: study.toml:1:1: trails: unknown field `trails`, expected one of `name`, `seed`, `trials`, `limits`, `metric`, `metrics`, `feasible`, `budget`, `replicates`, `max_attempts`, `policy`, `command`, `network`, `params`, `constraints`
     1 | trails = 3",
