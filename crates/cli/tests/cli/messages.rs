@@ -592,6 +592,10 @@ fn wrong_usage_is_told_with_exit_code_2() {
         &["tune", "--for", "soon"],
         "error: invalid value 'soon' for '--for <TIME>': write 90s, 10m, 2h or 1d",
     );
+    check(
+        &["tune", "--checkpoint-quota", "2 barrels"],
+        "error: invalid value '2 barrels' for '--checkpoint-quota <MB>': write a whole number of megabytes, such as 500, or with its unit, such as 2GB",
+    );
     check(&["tune", "--sampler", "best"], "error: invalid value 'best' for '--sampler <NAME>'");
     check(&["tune", "--json", "--quiet"], "error: the argument '--json' cannot be used with '--quiet'");
     check(&["tun"], "error: unrecognized subcommand 'tun'");
