@@ -273,8 +273,8 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     for (name, value) in other_values(study, trial) {
         text.push_str(&format!("{} {}\n", safe(&name), number(value)));
     }
-    let steps = many(trial.step(), &study.metrics().step);
-    text.push_str(&format!("{steps} in {}\n", duration(trial.seconds())));
+    let steps = (trial.step() > 0).then(|| format!("{} in ", many(trial.step(), &study.metrics().step)));
+    text.push_str(&format!("{}{}\n", steps.unwrap_or_default(), duration(trial.seconds())));
     text.push_str(&replicates_block(study, trial));
     for (work, piece) in trial.pieces() {
         if !piece.curve.is_empty() {
@@ -312,13 +312,16 @@ fn replicates_block(study: &Study, trial: &Trial) -> String {
             Some(Outcome::Failed { .. }) => "failed".into(),
             Some(_) | None if piece.attempt == 0 => continue,
             Some(_) => "stopped".into(),
-            None => format!("at step {}", piece.step()),
+            None => format!("at {} {}", safe(&study.metrics().step), piece.step()),
         };
         text.push_str(&format!("{}  {said}\n", replicate_name(study, work.replicate)));
     }
     text.push_str(&estimate_lines(study, trial));
     text
 }
+
+/// A share of a mean below which its error is of the arithmetic and not of the replicates.
+const ROUNDING: f64 = 1e-13;
 
 /// `fold 2 of 5, seed 1`.
 pub(crate) fn replicate_name(study: &Study, replicate: u16) -> String {
@@ -339,10 +342,11 @@ pub(crate) fn estimate_lines(study: &Study, trial: &Trial) -> String {
     for (k, metric) in study.metrics().objectives.iter().enumerate() {
         let told = |estimate: &Estimate| {
             let mean = number(metric.direction.turn(estimate.mean));
-            let doubt = if estimate.error.is_nan() {
-                String::new()
-            } else {
-                format!(" ± {}", number(estimate.error))
+            let doubt = match estimate.error {
+                error if error.is_nan() => String::new(),
+                // What rounding leaves of replicates that are all the same.
+                error if error < ROUNDING * estimate.mean.abs() => " ± 0".into(),
+                error => format!(" ± {}", number(error)),
             };
             format!("{mean}{doubt}")
         };
@@ -451,10 +455,11 @@ pub(crate) fn many(count: u64, unit: &str) -> String {
     format!("{count} {unit}{ending}")
 }
 
-/// What all trials together have taken: `2.5 s of work, 507 epochs`.
+/// What all trials together have taken: `2.5 s of work, 507 epochs`; the seconds alone where nothing is told of steps.
 pub(crate) fn cost(study: &Study) -> String {
     let tally = study.tally();
-    format!("{} of work, {}", duration(tally.seconds), many(tally.steps, &study.metrics().step))
+    let steps = (tally.steps > 0).then(|| format!(", {}", many(tally.steps, &study.metrics().step)));
+    format!("{} of work{}", duration(tally.seconds), steps.unwrap_or_default())
 }
 
 fn direction(study: &Study) -> Direction {

@@ -3,7 +3,7 @@
 use luthier::core::figures::figure;
 use serde_json::Value;
 
-use crate::support::{Bench, toml_text};
+use crate::support::{Bench, study, toml_text};
 
 /// A study of a shell command that is good at x = 0 and harder on later folds; `replicates` is its table.
 fn bench(replicates: &str, policy: &str) -> Bench {
@@ -71,6 +71,14 @@ fn seed_of(bench: &Bench, trial: u32, replicate: u16) -> String {
     };
     let line: Value = serde_json::from_str(bench.read(&format!("{folder}/stdout.log")).trim()).expect("JSON");
     line["seed"].to_string()
+}
+
+#[test]
+fn replicates_that_are_all_the_same_leave_no_doubt_and_no_steps() {
+    let bench = Bench::with_study(&study("trials = 1\nreplicates = 3", r#"echo '{"loss": 0.14211}'"#, ""));
+    let out = bench.ok(&["tune"]).out;
+    assert!(out.contains("mean loss  0.14211 ± 0 (3 replicates)\n"), "{out}");
+    assert!(out.lines().any(|line| line.starts_with("cost ") && line.ends_with(" s of work")), "{out}");
 }
 
 #[test]
