@@ -142,7 +142,13 @@ fn described(text: &str, format: Format, offset: Option<usize>, message: &str) -
 }
 
 /// A parser's message without the names of Rust's types, and with what to do about a backslash.
-pub(crate) fn in_plain_words(message: &str) -> String {
+///
+/// ```
+/// use luthier_core::space::file::in_plain_words;
+/// let told = in_plain_words("invalid type: floating point `2.5`, expected u64");
+/// assert_eq!(told, "invalid type: floating point `2.5`, expected a whole number from 0");
+/// ```
+pub fn in_plain_words(message: &str) -> String {
     if ["missing escaped value", "too few unicode value digits"]
         .iter()
         .any(|start| message.starts_with(start))
