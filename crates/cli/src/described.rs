@@ -9,8 +9,8 @@ use luthier::core::study::Study;
 use luthier::objective::Objective;
 use luthier::objective::command::Command;
 use luthier::study_file::{ObjectiveSpec, StudyFile};
-use luthier_nn::BudgetUnit;
-use luthier_nn::objective::NetworkObjective;
+use luthier_nn::objective::{NetworkError, NetworkObjective};
+use luthier_nn::{BudgetUnit, NetworkSpec};
 
 use crate::opening::folder_of;
 
@@ -45,7 +45,8 @@ impl Kind {
             }
             ObjectiveSpec::Network(table) => {
                 let table = serde_json::Value::Object(table.clone());
-                Ok(Self::Network(Box::new(NetworkObjective::from_table(table, spec, base)?)))
+                let network = NetworkObjective::from_table(table, spec, base);
+                Ok(Self::Network(Box::new(network.map_err(|error| located(error, file))?)))
             }
         }
     }
@@ -87,6 +88,13 @@ impl Kind {
             Self::Network(network) => Some(network.fingerprint().to_owned()),
         }
     }
+}
+
+/// What is wrong with a network; where it is how its table is written, with the line and the key.
+pub(crate) fn located(error: NetworkError, file: Option<&StudyFile>) -> anyhow::Error {
+    let written = file.filter(|_| matches!(error, NetworkError::Table(_)));
+    let told = written.and_then(|file| file.network_as::<NetworkSpec>().err());
+    told.map_or_else(|| error.into(), anyhow::Error::from)
 }
 
 /// The key of the study's note that describes its objective anew.

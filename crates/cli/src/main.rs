@@ -3,6 +3,9 @@
 //! This file tells the story; each command is a file in `commands/`. Results go to standard output, everything else
 //! to standard error.
 
+#[macro_use]
+mod output;
+
 mod commands;
 mod described;
 mod lineage;

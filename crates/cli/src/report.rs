@@ -10,9 +10,9 @@ use luthier::core::engine::{Done, Engine};
 use luthier::core::event::{Failure, Origin, Outcome};
 use luthier::core::figures::about;
 pub(crate) use luthier::core::figures::figure as number;
-use luthier::core::metric::Direction;
+use luthier::core::metric::{CurveValue, Direction};
 use luthier::core::study::Study;
-use luthier::core::trial::{CurvePoint, Estimate, Trial, TrialState};
+use luthier::core::trial::{CurvePoint, Estimate, Piece, Trial, TrialState};
 use luthier::executor::End;
 use luthier::replicates;
 use luthier::session::named_values;
@@ -125,18 +125,42 @@ pub(crate) fn objective_values(study: &Study, trial: &Trial) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// Values of the other metrics at the step that the trial's value stands for.
+/// The other metrics' means over the replicates that completed, of each at the step that its value stands for; while none has, the
+/// first's last report. A metric that some of them did not tell has no mean beside the objective's.
 pub(crate) fn other_values(study: &Study, trial: &Trial) -> Vec<(Arc<str>, f64)> {
-    let value = trial.values().and_then(|values| values.first().copied());
-    let name = study.metrics().objectives.first().map(|metric| metric.name.clone());
-    let curve = trial.curve();
-    let counted = name.zip(value).and_then(|(name, value)| {
-        curve.iter().rev().find(|point| study.curve_value(point, &name) == Some(value))
-    });
-    let point = counted.or(curve.last());
-    let mut others: Vec<_> = point.map(|point| named_values(study, point)).unwrap_or_default();
-    others.retain(|(name, _)| study.metrics().objective(name).is_none());
-    others
+    let completed = trial.replicates().filter_map(|(_, piece)| Some((piece, piece_value(piece)?)));
+    let mut points: Vec<_> =
+        completed.filter_map(|(piece, value)| counted_point(study, &piece.curve, value)).collect();
+    if points.is_empty() {
+        points.extend(trial.curve().last());
+    }
+    let Some(first) = points.first() else { return Vec::new() };
+    let mean = |name: &str| -> Option<f64> {
+        let told: Option<Vec<f64>> = points.iter().map(|point| study.curve_value(point, name)).collect();
+        told.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let names = named_values(study, first).into_iter().map(|(name, _)| name);
+    let others = names.filter(|name| study.metrics().objective(name).is_none());
+    others.filter_map(|name| mean(&name).map(|mean| (name, mean))).collect()
+}
+
+/// The first objective's value of a replicate that completed.
+fn piece_value(piece: &Piece) -> Option<f64> {
+    match &piece.outcome {
+        Some(Outcome::Completed { values }) => values.first().copied(),
+        _ => None,
+    }
+}
+
+/// The report of a curve that a value stands for: the first or the last that told it, as the metrics say, else the last.
+fn counted_point<'a>(study: &Study, curve: &'a [CurvePoint], value: f64) -> Option<&'a CurvePoint> {
+    let name = &study.metrics().objectives.first()?.name;
+    let mut told = curve.iter().filter(|point| study.curve_value(point, name) == Some(value));
+    let counted = match study.metrics().curve {
+        CurveValue::Best => told.next(),
+        CurveValue::Last => told.next_back(),
+    };
+    counted.or(curve.last())
 }
 
 /// Who chose a trial's params, and by which arm where it has several.
@@ -249,8 +273,8 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     for (name, value) in other_values(study, trial) {
         text.push_str(&format!("{} {}\n", safe(&name), number(value)));
     }
-    let steps = many(trial.step(), &study.metrics().step);
-    text.push_str(&format!("{steps} in {}\n", duration(trial.seconds())));
+    let steps = (trial.step() > 0).then(|| format!("{} in ", many(trial.step(), &study.metrics().step)));
+    text.push_str(&format!("{}{}\n", steps.unwrap_or_default(), duration(trial.seconds())));
     text.push_str(&replicates_block(study, trial));
     for (work, piece) in trial.pieces() {
         if !piece.curve.is_empty() {
@@ -288,13 +312,16 @@ fn replicates_block(study: &Study, trial: &Trial) -> String {
             Some(Outcome::Failed { .. }) => "failed".into(),
             Some(_) | None if piece.attempt == 0 => continue,
             Some(_) => "stopped".into(),
-            None => format!("at step {}", piece.step()),
+            None => format!("at {} {}", safe(&study.metrics().step), piece.step()),
         };
         text.push_str(&format!("{}  {said}\n", replicate_name(study, work.replicate)));
     }
     text.push_str(&estimate_lines(study, trial));
     text
 }
+
+/// A share of a mean below which its error is of the arithmetic and not of the replicates.
+const ROUNDING: f64 = 1e-13;
 
 /// `fold 2 of 5, seed 1`.
 pub(crate) fn replicate_name(study: &Study, replicate: u16) -> String {
@@ -315,10 +342,11 @@ pub(crate) fn estimate_lines(study: &Study, trial: &Trial) -> String {
     for (k, metric) in study.metrics().objectives.iter().enumerate() {
         let told = |estimate: &Estimate| {
             let mean = number(metric.direction.turn(estimate.mean));
-            let doubt = if estimate.error.is_nan() {
-                String::new()
-            } else {
-                format!(" ± {}", number(estimate.error))
+            let doubt = match estimate.error {
+                error if error.is_nan() => String::new(),
+                // What rounding leaves of replicates that are all the same.
+                error if error < ROUNDING * estimate.mean.abs() => " ± 0".into(),
+                error => format!(" ± {}", number(error)),
             };
             format!("{mean}{doubt}")
         };
@@ -427,10 +455,11 @@ pub(crate) fn many(count: u64, unit: &str) -> String {
     format!("{count} {unit}{ending}")
 }
 
-/// What all trials together have taken: `2.5 s of work, 507 epochs`.
+/// What all trials together have taken: `2.5 s of work, 507 epochs`; the seconds alone where nothing is told of steps.
 pub(crate) fn cost(study: &Study) -> String {
     let tally = study.tally();
-    format!("{} of work, {}", duration(tally.seconds), many(tally.steps, &study.metrics().step))
+    let steps = (tally.steps > 0).then(|| format!(", {}", many(tally.steps, &study.metrics().step)));
+    format!("{} of work{}", duration(tally.seconds), steps.unwrap_or_default())
 }
 
 fn direction(study: &Study) -> Direction {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::space::file::in_plain_words;
 use crate::spec::Component;
 
 /// One option of a sampler or scheduler.
@@ -94,7 +95,7 @@ pub fn configure<C: Serialize + DeserializeOwned>(
 }
 
 fn read<C: DeserializeOwned>(options: Map<String, Value>) -> Result<C, String> {
-    serde_json::from_value(Value::Object(options)).map_err(|error| error.to_string())
+    serde_json::from_value(Value::Object(options)).map_err(|error| in_plain_words(&error.to_string()))
 }
 
 /// What is wrong with options, with the one in front that leads to the same by itself.

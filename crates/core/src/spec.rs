@@ -1,7 +1,10 @@
 //! What a study is asked to do, resolved when it is created: nothing in it depends on a later default.
 
+use std::fmt;
 use std::sync::Arc;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -271,21 +274,31 @@ impl Limits {
 }
 
 /// `true`, `false`, or a table.
-fn or_default<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Convergence>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(
-        untagged,
-        expecting = "expected true, false, or a table with epsilon, share, chance, trials, patience and min_trials"
-    )]
-    enum Form {
-        Plain(bool),
-        Table(Convergence),
+fn or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Convergence>, D::Error> {
+    deserializer.deserialize_any(ConvergenceForm)
+}
+
+/// Reads what [`or_default`] does; what is wrong within a table is told of its key.
+struct ConvergenceForm;
+
+impl<'de> Visitor<'de> for ConvergenceForm {
+    type Value = Option<Convergence>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true, false, or a table with epsilon, share, chance, trials, patience and min_trials")
     }
-    Ok(match Option::<Form>::deserialize(deserializer)? {
-        None | Some(Form::Plain(false)) => None,
-        Some(Form::Plain(true)) => Some(Convergence::default()),
-        Some(Form::Table(rule)) => Some(rule),
-    })
+
+    fn visit_bool<E>(self, is_asked: bool) -> Result<Self::Value, E> {
+        Ok(is_asked.then(Convergence::default))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Self::Value, A::Error> {
+        Convergence::deserialize(MapAccessDeserializer::new(table)).map(Some)
+    }
 }
 
 /// When a study counts as converged: [`crate::convergence`] says how its chance is reckoned.

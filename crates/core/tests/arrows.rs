@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sobol", &[]),
     ("space", &[]),
     ("spec", &["metric", "rng", "space"]),
-    ("registry", &["spec"]),
+    ("registry", &["space", "spec"]),
     ("event", &["metric", "space", "spec"]),
     ("trial", &["event", "metric", "space"]),
     ("study", &["event", "metric", "space", "spec", "trial"]),

@@ -84,7 +84,7 @@ fn all() -> Vec<Component> {
             "pbt" => {
                 all.push(component.clone());
                 let parts = component.with("population", 12).with("interval", 4).with("synchronous", true);
-                all.push(parts.with("frequencies", vec![1, 3]));
+                all.push(parts.with("frequencies", vec![1, 2]));
             }
             "babysit" => {
                 all.push(component.clone());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use luthier_core::metric::{CurveValue, Direction, Metric, Metrics};
 use luthier_core::space::file::{ConstraintForm, FileError, Format, ParameterForm, SpaceFile, Table, parse};
 use luthier_core::spec::{Component, Design, Limits, POLICY_VERSION, PolicySpec, Spec};
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::objective::command::{CommandError, CommandSpec, OuterFold};
@@ -357,6 +357,19 @@ impl StudyFile {
         }
         self.spec.seed = self.spec.seed.wrapping_add(u64::from(outer.fold));
         Ok(self)
+    }
+
+    /// Reads the network's table, which is kept unread here.
+    ///
+    /// # Errors
+    /// The first thing in it that does not fit, with its line and its key.
+    pub fn network_as<T: DeserializeOwned>(&self) -> Result<T, FileError> {
+        #[derive(Deserialize)]
+        struct Document<T> {
+            network: T,
+        }
+        let document: Result<Document<T>, FileError> = parse(&self.text, self.format);
+        document.map(|document| document.network).map_err(|error| error.in_file(&self.shown))
     }
 
     /// An error of the command, pointing to the file's line.

@@ -1,6 +1,5 @@
 //! `luthier completions`.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -16,6 +15,8 @@ pub(crate) struct Arguments {
 /// Prints the completions.
 #[allow(clippy::unnecessary_wraps)] // one signature for all commands
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(arguments.shell, &mut crate::Arguments::command(), "luthier", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut crate::Arguments::command(), "luthier", &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
     Ok(ExitCode::SUCCESS)
 }

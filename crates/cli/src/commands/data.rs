@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use luthier::core::space::file::in_plain_words;
 use luthier::study_file::ObjectiveSpec;
 use luthier_nn::{DataSpec, Problem, advice};
 use serde_json::{Map, Value};
@@ -87,7 +88,8 @@ impl OnData {
         };
         let mut table = self.reading()?;
         table.insert("file".into(), serde_json::to_value(file)?);
-        let spec: DataSpec = serde_json::from_value(table.into()).context("--read")?;
+        let spec: DataSpec = serde_json::from_value(table.into())
+            .map_err(|error| anyhow!("--read: {}", in_plain_words(&error.to_string())))?;
         let target = self.target.as_deref().map(Into::into);
         Ok(DataSpec { target: target.or(spec.target), ..spec })
     }

@@ -9,6 +9,7 @@ use luthier::core::space::Value;
 use luthier::study_file::ObjectiveSpec;
 use luthier_nn::objective::NetworkObjective;
 
+use crate::described::located;
 use crate::opening::{folder_of, is_log, read_study_file};
 
 /// Which network.
@@ -40,7 +41,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         );
     };
     let table = serde_json::Value::Object(table.clone());
-    let objective = NetworkObjective::from_table(table, &read.spec, &folder_of(&file))?;
+    let objective = NetworkObjective::from_table(table, &read.spec, &folder_of(&file))
+        .map_err(|error| located(error, Some(&read)))?;
     let summary = objective.summary(&read.spec.space, &params)?;
     let mut out = std::io::stdout().lock();
     if arguments.json {

@@ -451,3 +451,19 @@ fn a_value_on_standard_error_is_found_there() {
         "{out}"
     );
 }
+
+#[test]
+fn a_run_that_only_paused_trials_has_no_result_until_one_completes() {
+    let script = "for s in $(seq $((LUTHIER_STEP + 1)) @budget@); do echo \"{\\\"step\\\": $s, \\\"loss\\\": @x@}\"; done";
+    let text =
+        study("trials = 12\nlimits.steps = 2\nbudget.max = 9", script, "").replace("@budget@", "{budget}");
+    let promote = "{ name = \"asha\", mode = \"promote\", min_budget = 1 }";
+    let bench = Bench::with_study(&text.replace("\"run_all\"", promote));
+    let ended = bench.luthier(&["tune"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.out.contains("no trial has completed (2 paused)\n"), "{}", ended.out);
+    assert_eq!(bench.luthier(&["tune", "--for", "0s"]).code, 1, "there is still none");
+    bench.edit("limits.steps = 2", "");
+    bench.ok(&["tune"]);
+    bench.ok(&["tune"]);
+}

@@ -245,14 +245,42 @@ fn machines_get_json_lines_and_people_plain_lines() {
     assert_eq!(bench.ok(&["tune", "study.toml", "-n", "4", "-q"]).err, "");
 }
 
+/// Runs a command whose outputs nobody reads; returns its exit code and, where standard error is read, what it said there.
+fn unread(bench: &Bench, arguments: &[&str], reads_errors: bool) -> (Option<i32>, String) {
+    let mut command = bench.command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    if !reads_errors {
+        drop(child.stderr.take());
+    }
+    let ended = child.wait_with_output().expect("it ends");
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
 #[test]
 fn a_closed_pipe_is_no_error() {
     let bench = finished();
-    let mut trials = bench.command(&["export", "--format", "json"]);
-    let mut child = trials.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    drop(child.stdout.take());
-    let ended = child.wait_with_output().expect("it ends");
-    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+    for arguments in [
+        &["export", "--format", "json"][..],
+        &["export", "--curves"],
+        &["trials"],
+        &["show"],
+        &["best"],
+        &["verify"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        assert_eq!(unread(&bench, arguments, true), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_run_goes_on_without_its_readers() {
+    let bench = finished();
+    assert_eq!(unread(&bench, &["tune", "-n", "8", "--json"], true), (Some(0), String::new()));
+    assert_eq!(unread(&bench, &["tune", "-n", "10"], false).0, Some(0));
+    assert_eq!(bench.trials().len(), 10);
+    bench.verify();
 }
 
 #[test]

@@ -103,3 +103,36 @@ fn a_result_is_told_although_the_best_model_is_gone() {
     assert!(ended.out.contains("\nmodel  the model of trial 0 cannot be saved: "), "{}", ended.out);
     assert!(ended.out.contains("to continue: "), "{}", ended.out);
 }
+
+#[test]
+fn a_study_that_has_more_trials_than_were_asked_for_goes_on_beyond_them() {
+    let bench = begun("");
+    bench.ok(&["tune", "-n", "7"]);
+    let out = bench.ok(&["tune", "-n", "5"]).out;
+    assert!(out.contains("to continue: luthier tune study.toml --trials 14\n"), "{out}");
+}
+
+#[test]
+fn a_limit_that_has_ended_a_run_is_named_with_what_would_go_on() {
+    let stepping = r#"for s in 1 2 3; do echo "{\"step\": $s, \"loss\": @x@}"; done"#;
+    for (limit, condition) in [
+        ("limits.steps = 5", "  once limits.steps in the study file is above 6\n"),
+        ("limits.seconds = 0.0001", "  once limits.seconds in the study file is above 1\n"),
+        (
+            "limits.target = 2.0",
+            "  once limits.target in the study file is gone, or better than the best: loss ",
+        ),
+    ] {
+        let bench = Bench::with_study(&study(limit, stepping, ""));
+        let out = bench.ok(&["tune"]).out;
+        assert!(out.contains(&format!("to continue: luthier tune study.toml\n{condition}")), "{out}");
+    }
+}
+
+#[test]
+fn a_space_that_is_used_up_has_to_grow() {
+    let bench = Bench::with_study(&study("", SCRIPT, ""));
+    bench.edit("type = \"float\"\nlow = 0.0\nhigh = 1.0", "type = \"int\"\nlow = 0\nhigh = 1");
+    let out = bench.ok(&["tune"]).out;
+    assert!(out.contains("study.toml\n  once the space in the study file has more points\n"), "{out}");
+}

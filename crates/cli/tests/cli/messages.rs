@@ -25,6 +25,21 @@ const FILES: &[(&str, &str)] = &[
     1 | seed = -1",
     ),
     (
+        "limits.converged.chanse = 0.2",
+        "error: study.toml:1:18: limits.converged.chanse: unknown field `chanse`, expected one of `epsilon`, `share`, `chance`, `trials`, `patience`, `min_trials`
+    1 | limits.converged.chanse = 0.2",
+    ),
+    (
+        "limits.converged = { trials = -5 }",
+        "error: study.toml:1:31: limits.converged.trials: invalid value: integer `-5`, expected a whole number from 0
+    1 | limits.converged = { trials = -5 }",
+    ),
+    (
+        r#"limits.converged = "yes""#,
+        r#"error: study.toml:1:20: limits.converged: invalid type: string "yes", expected true, false, or a table with epsilon, share, chance, trials, patience and min_trials
+    1 | limits.converged = "yes""#,
+    ),
+    (
         "trails = 3",
         "error: study.toml:1:1: trails: unknown field `trails`, expected one of `name`, `seed`, `trials`, `limits`, `metric`, `metrics`, `feasible`, `budget`, `replicates`, `max_attempts`, `policy`, `command`, `network`, `params`, `constraints`
     1 | trails = 3",
@@ -576,6 +591,10 @@ fn wrong_usage_is_told_with_exit_code_2() {
     check(
         &["tune", "--for", "soon"],
         "error: invalid value 'soon' for '--for <TIME>': write 90s, 10m, 2h or 1d",
+    );
+    check(
+        &["tune", "--checkpoint-quota", "2 barrels"],
+        "error: invalid value '2 barrels' for '--checkpoint-quota <MB>': write a whole number of megabytes, such as 500, or with its unit, such as 2GB",
     );
     check(&["tune", "--sampler", "best"], "error: invalid value 'best' for '--sampler <NAME>'");
     check(&["tune", "--json", "--quiet"], "error: the argument '--json' cannot be used with '--quiet'");

@@ -99,7 +99,14 @@ fn limits_are_read_as_they_are_written() {
     assert!(error.starts_with(start), "{error}");
     bench.edit("\"1 KiB\"", "\"a lot\"");
     let error = bench.error(&["summary"]);
-    assert_eq!(error, "error: [network]: `a lot` is no amount of memory: write it as `2 GiB` or `500 MB`");
+    assert!(error.starts_with("error: study.toml:"), "{error}");
+    let told = ": network.limits.memory: `a lot` is no amount of memory: write it as `2 GiB` or `500 MB`";
+    assert!(error.lines().next().is_some_and(|line| line.ends_with(told)), "{error}");
+    assert!(error.ends_with("| memory = \"a lot\""), "{error}");
+    bench.edit("memory = \"a lot\"\nflops = 1e9", "flops = 1e9\n[network.quality]\nfolds = 2.5");
+    let error = bench.error(&["tune"]);
+    let told = "network.quality.folds: invalid type: floating point `2.5`, expected a whole number from 0\n";
+    assert!(error.contains(told), "{error}");
 }
 
 #[test]

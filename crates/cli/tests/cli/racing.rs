@@ -1,8 +1,9 @@
 //! Folds and seeds of a command, from the study file to the best trial measured again.
 
+use luthier::core::figures::figure;
 use serde_json::Value;
 
-use crate::support::{Bench, toml_text};
+use crate::support::{Bench, study, toml_text};
 
 /// A study of a shell command that is good at x = 0 and harder on later folds; `replicates` is its table.
 fn bench(replicates: &str, policy: &str) -> Bench {
@@ -73,6 +74,14 @@ fn seed_of(bench: &Bench, trial: u32, replicate: u16) -> String {
 }
 
 #[test]
+fn replicates_that_are_all_the_same_leave_no_doubt_and_no_steps() {
+    let bench = Bench::with_study(&study("trials = 1\nreplicates = 3", r#"echo '{"loss": 0.14211}'"#, ""));
+    let out = bench.ok(&["tune"]).out;
+    assert!(out.contains("mean loss  0.14211 ± 0 (3 replicates)\n"), "{out}");
+    assert!(out.lines().any(|line| line.starts_with("cost ") && line.ends_with(" s of work")), "{out}");
+}
+
+#[test]
 fn by_hand_each_fold_is_asked_for() {
     let bench = bench("{ folds = 3 }", "");
     bench.luthier(&["tune", "--for", "0s", "--quiet"]);
@@ -95,6 +104,7 @@ fn networks_race_by_folds_of_their_rows() {
     assert!(out.contains("replicates by folds"), "{out}");
     assert!(out.contains("trained anew on 160 rows, "), "{out}");
     assert!(out.contains("measured again, by what did not choose it: val_accuracy  "), "{out}");
+    assert_eq!(told_loss(&out), mean_loss(&bench), "beside a mean of the folds, others stand for one fold");
     let first = &bench.trials()[0];
     let values = first["replicates"]["val_accuracy"]["values"].as_array().unwrap();
     assert_eq!(values.len(), 3);
@@ -108,6 +118,25 @@ fn networks_race_by_folds_of_their_rows() {
         assert_eq!(value["value"].as_f64(), Some(best), "{curve}");
     }
     bench.ok(&["verify"]);
+}
+
+/// The loss that a result tells beside its accuracy.
+fn told_loss(out: &str) -> String {
+    let line = out.lines().find(|line| line.starts_with("  val_loss ")).expect("the loss is told");
+    line.trim_start_matches("  val_loss ").trim().to_owned()
+}
+
+/// The mean over the best trial's folds of their losses in the epochs that its accuracy is the mean of.
+fn mean_loss(bench: &Bench) -> String {
+    let best: Value = serde_json::from_str(&bench.ok(&["best", "--json"]).out).expect("JSON");
+    let values = best["replicates"]["val_accuracy"]["values"].as_array().expect("one of each fold");
+    let losses = values.iter().zip(best["curves"].as_array().expect("curves")).map(|(value, curve)| {
+        let mut points = curve["curve"].as_array().expect("points").iter();
+        points.find(|point| point["val_accuracy"] == value["value"]).expect("the best")["val_loss"]
+            .as_f64()
+            .expect("a number")
+    });
+    figure(losses.sum::<f64>() / values.len() as f64)
 }
 
 #[test]

@@ -205,6 +205,7 @@ impl Rules<'_> {
                 self.interval_of(max)
             ));
         }
+        self.check_selections(max)?;
         if spec.replicates > 1 {
             return Err(
                 "its members are single trainings; it does not go with replicates, so set replicates = 1"
@@ -215,6 +216,29 @@ impl Rules<'_> {
         if let Some(unknown) = self.change.unwrap_or_default().iter().find(known) {
             let names: Vec<&str> = spec.space.parameters().iter().take(12).map(|p| &*p.name).collect();
             return Err(format!("change names {unknown:?}, but the space has {}", names.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Refuses a part whose members would never be compared before they end.
+    fn check_selections(&self, max: u64) -> Result<(), String> {
+        let interval = self.interval_of(max);
+        for &frequency in self.frequencies {
+            let apart = interval.saturating_mul(frequency);
+            // The last of its comparisons.
+            let last = (max - 1) / apart * apart;
+            if last == 0 {
+                return Err(format!(
+                    "frequencies names {frequency}, with which members are compared every {apart} steps, but a trial ends at step {max}, so \
+                     nobody of that part would ever be compared; lower it, or interval = {interval}"
+                ));
+            }
+            if last < self.burn_in {
+                return Err(format!(
+                    "burn_in = {}, but members are compared for the last time at step {last}, so nobody would ever make way; lower burn_in",
+                    self.burn_in
+                ));
+            }
         }
         Ok(())
     }

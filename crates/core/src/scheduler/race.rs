@@ -31,7 +31,10 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
                   default), \"wilcoxon\" (signed-rank test, p below risk), or \"forgiving\" (its mean is worse than the \
                   best trial's worst replicate)",
         },
-        OptionDoc { name: "first", doc: "replicates with which a trial begins; from 1, default 1" },
+        OptionDoc {
+            name: "first",
+            doc: "replicates with which a trial begins; from 1 to below their number, with a pruner up to it, default 1",
+        },
         OptionDoc {
             name: "risk",
             doc: "the chance or p below which a trial is stopped, above 0 and up to 0.5; default 0.4 for interval and 0.1 for wilcoxon. Of no use to the forgiving rule",
@@ -172,6 +175,12 @@ impl Scheduler for Race {
             return Err("there is nothing to race, since each trial runs once; give it folds or seeds \
                         (`folds` and `seeds` under [replicates] in a study file)"
                 .into());
+        }
+        let (first, all) = (self.first, spec.replicates);
+        if first > all || (first == all && self.built.is_none()) {
+            return Err(format!(
+                "first = {first}, but a trial has {all} replicates, so it would run them all before it is compared; lower first"
+            ));
         }
         if let Some(pruner) = &self.built {
             pruner.check(spec)?;

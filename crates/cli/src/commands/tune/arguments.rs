@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     pub(super) keep_all: bool,
     /// Megabytes of checkpoints beyond which the paused trials least likely to go on lose theirs; the best trial, with several
     /// metrics all that no other beats, never do
-    #[arg(long, value_name = "MB")]
+    #[arg(long, value_name = "MB", value_parser = parse_megabytes)]
     pub(super) checkpoint_quota: Option<u64>,
     /// Continue although the objective or its data has changed since the study began
     #[arg(long)]
@@ -153,6 +153,18 @@ fn parse_workers(text: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err("write a whole number from 1".into()),
         Ok(workers) => Ok(workers),
     }
+}
+
+/// `2GB`, `500MB`, or plain megabytes of 10⁶ bytes.
+fn parse_megabytes(text: &str) -> Result<u64, String> {
+    let upper = text.to_ascii_uppercase();
+    let (number, megabytes) = match upper.strip_suffix("GB") {
+        Some(number) => (number, 1000),
+        None => (upper.strip_suffix("MB").unwrap_or(&upper), 1),
+    };
+    let whole = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(megabytes));
+    whole
+        .ok_or_else(|| "write a whole number of megabytes, such as 500, or with its unit, such as 2GB".into())
 }
 
 /// `90s`, `10m`, `2h`, `1d`, or plain seconds.

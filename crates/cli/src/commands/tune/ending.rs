@@ -63,11 +63,7 @@ pub(super) fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCod
     text.push_str(&format!("study  {}\n", session.place()));
     text.push_str(&format!("{}\n", told_end(end)));
     text.push_str(&format!("to continue: {again}\n"));
-    if let (End::Done(Done::Converged(_)), false) = (end, arguments.until_converged) {
-        text.push_str(
-            "  once limits.converged in the study file is gone, or asks for a smaller chance or epsilon\n",
-        );
-    }
+    text.extend(condition(end, study, arguments).map(|condition| format!("  once {condition}\n")));
     result["continue"] = again.into();
     if arguments.json {
         result["event"] = "result".into();
@@ -75,8 +71,9 @@ pub(super) fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCod
     } else {
         print!("{text}");
     }
-    let nothing_but_failures = study.incumbent().is_none() && study.tally().failed > 0;
-    let broken = nothing_but_failures
+    // Whoever asked for no trial at all has what was asked for.
+    let has_no_result = study.incumbent().is_none() && !study.trials().is_empty();
+    let broken = has_no_result
         || !has_model
         || matches!(
             end,
@@ -98,6 +95,33 @@ fn last_failure(study: &Study) -> String {
     })
 }
 
+/// What has to change before that command starts anything more, where a limit of the study file has ended the run.
+fn condition(end: &End, study: &Study, arguments: &Arguments) -> Option<String> {
+    let End::Done(done) = end else { return None };
+    let tally = study.tally();
+    match done {
+        Done::Converged(_) if !arguments.until_converged => {
+            Some("limits.converged in the study file is gone, or asks for a smaller chance or epsilon".into())
+        }
+        Done::Steps(_) => Some(format!("limits.steps in the study file is above {}", tally.steps)),
+        Done::Seconds(_) => {
+            Some(format!("limits.seconds in the study file is above {}", tally.seconds.ceil()))
+        }
+        Done::Target(_) => {
+            let best =
+                study.incumbent().map_or_else(String::new, |best| report::objective_values(study, best));
+            Some(format!("limits.target in the study file is gone, or better than the best: {best}"))
+        }
+        Done::Exhausted => Some("the space in the study file has more points".into()),
+        Done::Trials(_)
+        | Done::Converged(_)
+        | Done::Failures(_)
+        | Done::Scheduler
+        | Done::Impossible { .. }
+        | Done::Queue(_) => None,
+    }
+}
+
 /// The command that continues a run of `--nested`.
 pub(super) fn nested_continuation(arguments: &Arguments) -> anyhow::Result<String> {
     Ok(continuation(&End::Stopped, 0, &Target::find(arguments)?, arguments))
@@ -113,7 +137,7 @@ fn continuation(end: &End, started: u64, target: &Target, arguments: &Arguments)
     let (trials, until_converged) = match end {
         // A limit of trials is one of those started, paused ones included.
         End::Done(Done::Converged(_)) => (twice(started), false),
-        End::Done(Done::Trials(done)) => (twice(*done), arguments.until_converged),
+        End::Done(Done::Trials(done)) => (twice(started.max(*done)), arguments.until_converged),
         _ => (arguments.trials, arguments.until_converged),
     };
     command.extend(trials.map(|trials| format!(" --trials {trials}")));

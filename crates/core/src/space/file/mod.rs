@@ -136,13 +136,19 @@ pub fn parse<T: DeserializeOwned>(text: &str, format: Format) -> Result<T, FileE
 /// An error of a parser, with the path of the entry it is about in front, where that can be told.
 fn described(text: &str, format: Format, offset: Option<usize>, message: &str) -> FileError {
     let path = offset.map(|at| locate::path_at(text, format, at)).unwrap_or_default();
-    let message = plain(message);
+    let message = in_plain_words(message);
     let message = if path.is_empty() { message } else { format!("{}: {message}", path.join(".")) };
     FileError::new(text, offset.map(|at| Position::of(text, at)), message)
 }
 
 /// A parser's message without the names of Rust's types, and with what to do about a backslash.
-fn plain(message: &str) -> String {
+///
+/// ```
+/// use luthier_core::space::file::in_plain_words;
+/// let told = in_plain_words("invalid type: floating point `2.5`, expected u64");
+/// assert_eq!(told, "invalid type: floating point `2.5`, expected a whole number from 0");
+/// ```
+pub fn in_plain_words(message: &str) -> String {
     if ["missing escaped value", "too few unicode value digits"]
         .iter()
         .any(|start| message.starts_with(start))
