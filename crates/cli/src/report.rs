@@ -130,7 +130,7 @@ pub(crate) fn objective_values(study: &Study, trial: &Trial) -> String {
 pub(crate) fn other_values(study: &Study, trial: &Trial) -> Vec<(Arc<str>, f64)> {
     let completed = trial.replicates().filter_map(|(_, piece)| Some((piece, piece_value(piece)?)));
     let mut points: Vec<_> =
-        completed.filter_map(|(piece, value)| counted_point(study, &piece.curve, value)).collect();
+        completed.filter_map(|(piece, value)| counted_point(study, piece, value)).collect();
     if points.is_empty() {
         points.extend(trial.curve().last());
     }
@@ -152,15 +152,16 @@ fn piece_value(piece: &Piece) -> Option<f64> {
     }
 }
 
-/// The report of a curve that a value stands for: the first or the last that told it, as the metrics say, else the last.
-fn counted_point<'a>(study: &Study, curve: &'a [CurvePoint], value: f64) -> Option<&'a CurvePoint> {
+/// The report that a value stands for: the first or the last that told it, as the metrics say, else the last of the curve.
+fn counted_point<'a>(study: &Study, piece: &'a Piece, value: f64) -> Option<&'a CurvePoint> {
     let name = &study.metrics().objectives.first()?.name;
-    let mut told = curve.iter().filter(|point| study.curve_value(point, name) == Some(value));
+    let points = piece.before.as_deref().into_iter().chain(&piece.curve);
+    let mut told = points.filter(|point| study.curve_value(point, name) == Some(value));
     let counted = match study.metrics().curve {
         CurveValue::Best => told.next(),
         CurveValue::Last => told.next_back(),
     };
-    counted.or(curve.last())
+    counted.or(piece.curve.last())
 }
 
 /// Who chose a trial's params, and by which arm where it has several.
