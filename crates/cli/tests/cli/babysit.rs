@@ -474,7 +474,10 @@ fn a_winner_is_trained_anew_along_its_schedule() {
     let turned = accuracy(&["babysit", "--script", "turns.txt"]);
     let calm = accuracy(&["babysit", "--study", "calm.luthier"]);
     let slow = accuracy(&["babysit", "--study", "slow.luthier", "--set", "lr=1e-5"]);
-    assert!(turned > (calm + slow) / 2.0 + 0.1, "{turned}, {calm} at the first rate, {slow} at the last");
+    assert!(
+        turned > f64::midpoint(calm, slow) + 0.1,
+        "{turned}, {calm} at the first rate, {slow} at the last"
+    );
 }
 
 /// Standard input is closed, so nobody can say `go` there; another process can.
