@@ -526,6 +526,22 @@ fn a_killed_run_goes_on_where_it_was_and_hears_each_line_of_its_script_once() {
     }
 }
 
+/// Before its first report there is nothing by which it is seen to come further.
+#[test]
+fn a_run_may_be_killed_any_number_of_times_before_it_says_anything() {
+    let bench = adding("knobs = \"stdin\"", "touch begun; while [ ! -e go ]; do sleep 0.02; done");
+    for _ in 0..4 {
+        let run = bench.start(&["babysit"]);
+        eventually("it has begun", || bench.path("begun").exists());
+        assert_eq!(run.kill().code, -9);
+        fs::remove_file(bench.path("begun")).unwrap();
+    }
+    bench.write("go", "");
+    bench.ok(&["babysit"]);
+    assert_eq!(trials(&bench)[0]["state"], "completed");
+    verify(&bench);
+}
+
 #[test]
 fn lines_on_standard_input_are_heard() {
     let bench = adding("knobs = \"stdin\"", r#"while [ "$step" = 2 ] && [ ! -e on ]; do sleep 0.02; done"#);
