@@ -536,6 +536,19 @@ fn what_is_wrong_is_said_before_anything_begins() {
 }
 
 #[test]
+fn a_run_that_is_watched_is_not_tuned_and_stays_as_it_is() {
+    let bench = network(2);
+    bench.ok(&["babysit", "-q"]);
+    let before = bench.events_of(LOG).len();
+    for tune in [&["tune", LOG, "-n", "2"][..], &["tune", LOG], &["tune", "--study", LOG, "-n", "2"]] {
+        let said = bench.error(tune);
+        assert!(said.ends_with(&format!("to go on with it: luthier babysit {LOG}")), "{said}");
+    }
+    assert_eq!(bench.events_of(LOG).len(), before);
+    assert_eq!(bench.ok(&["babysit", "--send", "back 1"]).out, "going back to epoch 1 of trial 0\n");
+}
+
+#[test]
 fn a_run_that_has_begun_says_that_it_does_not_begin_otherwise() {
     let bench = network(2);
     let begun = bench.ok(&["babysit", "--set", "lr=0.02"]).err;
