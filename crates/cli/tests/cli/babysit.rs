@@ -436,6 +436,32 @@ fn stopping_keeps_the_model_as_it_is() {
     verify(&bench);
 }
 
+#[test]
+fn a_line_whose_step_is_past_is_refused_and_one_whose_step_never_comes_is_told_of() {
+    let bench = adding("knobs = \"stdin\"", r#"while [ "$step" = 6 ] && [ ! -e on ]; do sleep 0.02; done"#);
+    bench.write("turns.txt", "at step 3: x 2\nat step 99: x 9\n");
+    let mut command = bench.command(&["babysit", "--script", "turns.txt"]);
+    command.stdin(Stdio::piped());
+    let mut run = bench.start_command(command);
+    eventually("it is in step 6", || run.err().contains("step 5  sum"));
+    run.say("at step 4: x 7\nat step 50: x 8\n");
+    eventually("it has heard", || run.err().contains("at step 50: noted"));
+    bench.write("on", "");
+    let said = run.wait().err;
+    for words in [
+        "not done: step 4 is past: the model has come to 5\n",
+        "at step 99: not done: the run ended at 20\n",
+        "at step 50: not done: the run ended at 20\n",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("at step 3: not done"), "{said}");
+    assert_eq!(trials(&bench).len(), 2);
+    // A script that is given again has been heard.
+    let again = bench.ok(&["babysit", "--script", "turns.txt"]).err;
+    assert!(!again.contains("at step 3"), "{again}");
+}
+
 /// Standard input is closed, so nobody can say `go` there; another process can.
 #[test]
 fn a_paused_model_waits_for_go_and_says_how_to_say_it() {

@@ -7,8 +7,8 @@ mod screen;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -100,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let knobs = Arc::new(knobs);
     let screen = Screen::new(arguments.quiet || arguments.json);
     greet(&session, created, &kind, arguments, &screen);
-    let cues: Cues = Arc::new(Mutex::new(cues));
+    let cues = Cues::new(cues, furthest(session.study()));
     let session = session.prompted_by(prompter(cues.clone(), knobs.clone(), screen.clone()));
     watch(session, &kind, knobs, &screen, cues, &log, arguments)
 }
@@ -389,20 +389,26 @@ fn first_params(space: &Space, given: &Params) -> anyhow::Result<Params> {
 /// Commands that wait for a step are carried out when it is first reached, right before its report.
 fn prompter(cues: Cues, knobs: Arc<Knobs>, screen: Screen) -> luthier::session::Prompter {
     Box::new(move |turn, _, step| {
-        let before = turn.study().trials().iter().map(Trial::step).max().unwrap_or(0);
-        let due: Vec<Cue> = {
-            let mut cues = cues.lock().unwrap_or_else(PoisonError::into_inner);
-            // Those of a step that is past were heard when it was reached, maybe by a process that was killed since.
-            let (due, later) = std::mem::take(&mut *cues).into_iter().partition(|cue| cue.step <= step);
-            *cues = later;
-            due
-        };
-        for Cue { step: at, command } in due.iter().filter(|cue| before < cue.step) {
+        for Cue { step: at, command } in &cues.due(furthest(turn.study()), step) {
             let said = knobs.carry_out(turn, command)?;
             screen.say_later(format!("at step {at}: {said}"));
         }
         Ok(())
     })
+}
+
+/// The furthest step that any trial has come to.
+fn furthest(study: &Study) -> u64 {
+    study.trials().iter().map(Trial::step).max().unwrap_or(0)
+}
+
+/// Says which lines waited for a step that has not come.
+fn tell_in_vain(cues: &Cues, end: &End, screen: &Screen) {
+    let (steps, reached) = cues.in_vain();
+    let why = if matches!(end, End::Stopped) { "the run was interrupted" } else { "the run ended" };
+    for step in steps {
+        screen.say(format!("at step {step}: not done: {why} at {reached}"));
+    }
 }
 
 fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, screen: &Screen) {
@@ -512,7 +518,7 @@ fn watch(
         ObjectiveSpec::Network(_) => None,
     };
     let mut teller = Teller::new(screen.clone(), session.study(), knobs_by);
-    let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues, heard);
+    let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues.clone(), heard);
     let mut progress = Progress::new(
         if arguments.json { Mode::Machines } else { Mode::Quiet },
         session.study(),
@@ -531,7 +537,9 @@ fn watch(
     };
     keyboard.finish();
     progress.finish();
-    finish(&mut session, kind, &end?, &folder, log, arguments)
+    let end = end?;
+    tell_in_vain(&cues, &end, screen);
+    finish(&mut session, kind, &end, &folder, log, arguments)
 }
 
 /// A model that fell over may be taken back by somebody who sits before a terminal.
