@@ -5,6 +5,7 @@
 
 mod commands;
 mod described;
+mod headway;
 mod lineage;
 mod opening;
 mod progress;

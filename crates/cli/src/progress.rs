@@ -15,6 +15,7 @@ use luthier::core::trial::{CurvePoint, TrialState, WorkState};
 use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
+use crate::headway::{Headway, best_so_far};
 use crate::report::{
     Open, advice_line, counts_with, duration, failure_line, number, objective_values, params_words,
     replicate_name, safe, said_instead, sparkline, trajectory, was_on_stderr,
@@ -52,6 +53,8 @@ pub(crate) struct Progress {
     /// When so many trials had stopped, advice was last told.
     advised: u64,
     finished_before: u64,
+    /// Steps that were done when this run began, where they are what counts.
+    steps_before: u64,
     /// What this process runs.
     own: BTreeSet<Work>,
     /// Since when this process has had nothing to run while others hold work.
@@ -88,6 +91,7 @@ impl Progress {
             course: Course::default(),
             advised: study.stopped() as u64,
             finished_before,
+            steps_before: Headway::of(study, Open::of(study)).map_or(0, |headway| headway.done),
             own: BTreeSet::new(),
             waiting: None,
             told_waiting: false,
@@ -200,7 +204,7 @@ impl Progress {
                 let room = width.saturating_sub(measure_text_width(&text) + 2).min(30);
                 format!("{text}  {}", trajectory(study, room))
             }
-            None => "best  -".into(),
+            None => format!("best  {}", best_so_far(study).unwrap_or_else(|| "-".into())),
         });
         lines.push(self.rate(study));
         lines.extend(
@@ -248,21 +252,36 @@ impl Progress {
 
     fn rate(&self, study: &Study) -> String {
         let elapsed = self.begun.elapsed().as_secs_f64();
-        let done = study.tally().finished().saturating_sub(self.finished_before);
+        let (unit, done, left) = self.pace(study);
         let mut text = format!("time  {}", duration(elapsed));
-        if done > 0 {
-            let rate = done as f64 / elapsed.max(1e-9);
-            if rate >= 1.0 {
-                text.push_str(&format!("  {} trials/s", number((rate * 10.0).round() / 10.0)));
-            } else {
-                text.push_str(&format!("  {} a trial", duration(1.0 / rate)));
-            }
-            if let Some(limit) = study.spec().limits.trials {
-                let left = limit.saturating_sub(study.tally().finished());
-                text.push_str(&format!("  about {} left", duration(left as f64 / rate)));
-            }
+        if done == 0 {
+            return text;
+        }
+        let rate = done as f64 / elapsed.max(1e-9);
+        if rate >= 1.0 {
+            text.push_str(&format!("  {} {unit}s/s", number((rate * 10.0).round() / 10.0)));
+        } else {
+            text.push_str(&format!("  {} a {unit}", duration(1.0 / rate)));
+        }
+        if let Some(left) = left.filter(|left| *left > 0) {
+            text.push_str(&format!("  about {} left", duration(left as f64 / rate)));
         }
         text
+    }
+
+    /// What is counted, how much of it this run has done, and how much is left, if that is known.
+    fn pace(&self, study: &Study) -> (&'static str, u64, Option<u64>) {
+        let open = Open::of(study);
+        let headway = Headway::of(study, open);
+        if let Some(headway) = headway.filter(|headway| headway.in_steps) {
+            let done = headway.done.saturating_sub(self.steps_before);
+            return ("step", done, Some(headway.of.saturating_sub(headway.done)));
+        }
+        let finished = study.tally().finished();
+        // How many of those that pause will go on, nobody knows.
+        let known = headway.filter(|_| open.paused == 0);
+        let left = known.map(|headway| headway.of.saturating_sub(finished));
+        ("trial", finished.saturating_sub(self.finished_before), left)
     }
 
     fn plain_line(&mut self, study: &Study, moment: Moment) {
@@ -281,10 +300,9 @@ impl Progress {
         let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
         // With replicates, a trial goes on when one of them has ended.
         let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
-            // It may have been sent on already.
-            Some((state, _)) if state == WorkState::Paused || (state == WorkState::Running && step > 0) => {
-                "paused"
-            }
+            Some((WorkState::Paused, _)) => "paused",
+            // It paused and has been sent on already.
+            Some((WorkState::Running, _)) if step > 0 => return,
             Some((WorkState::Ended, Some(Outcome::Completed { .. }))) => TrialState::Completed.name(),
             _ => trial.state().name(),
         };
@@ -438,11 +456,10 @@ fn running_line(study: &Study, work: Work, width: usize) -> String {
 fn head(study: &Study, width: usize) -> String {
     let open = Open::of(study);
     let (name, counts) = (safe(&study.spec().name), counts_with(study, open));
-    let Some(limit) = study.spec().limits.trials.filter(|limit| *limit > 0) else {
+    let Some(headway) = Headway::of(study, open) else {
         return format!("{name}  {} trials  {counts}", study.tally().finished());
     };
-    let settled = study.tally().finished() + open.paused;
-    let shown = format!("{settled}/{limit}  {counts}");
+    let shown = format!("{}  {counts}", headway.told(study));
     // The name gives way to the counts.
     let most = width.saturating_sub(measure_text_width(&shown) + 2).max(SHORTEST_NAME);
     let name = truncate_str(&name, most, "…");
@@ -450,7 +467,7 @@ fn head(study: &Study, width: usize) -> String {
     if room < 5 {
         return format!("{name}  {shown}");
     }
-    let done = ((settled.min(limit) * room as u64) / limit) as usize;
+    let done = ((headway.done.min(headway.of) * room as u64) / headway.of.max(1)) as usize;
     format!("{name}  {}{} {shown}", "█".repeat(done), "░".repeat(room - done))
 }
 

@@ -194,7 +194,8 @@ fn score_command(
 /// What became of one outer fold.
 struct Fold {
     number: u16,
-    trials: u64,
+    /// How many have been started; the winner is one of them.
+    trials: usize,
     /// The winner's number, its value in the first objective as its trial said, and its params.
     winner: Option<(u32, f64, String, Params)>,
     /// What it scored on the outer fold.
@@ -206,7 +207,7 @@ impl Fold {
         let winner = study.incumbent().and_then(|best| {
             Some((best.number, *best.values()?.first()?, params_words(study, best), study.params(best)))
         });
-        let (number, trials) = (outer.fold, study.tally().finished());
+        let (number, trials) = (outer.fold, study.trials().len());
         Self { number, trials, winner, scores: noted(study).unwrap_or_default() }
     }
 
