@@ -1,11 +1,14 @@
 //! Lineages as text: which trials went on from which, and what changed there.
 
+use std::path::Path;
+
 use luthier::core::event::{Origin, Outcome};
 use luthier::core::lineage::schedule;
 use luthier::core::space::{Params, Value};
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
 
+use crate::opening::quoted;
 use crate::report::{number, safe};
 
 /// The trials of a study as a tree, each below the one whose checkpoint it began with.
@@ -108,6 +111,18 @@ pub(crate) fn better_elsewhere(study: &Study) -> Option<(u32, u64, f64)> {
     let (trial, step, loss) = others.min_by(|a, b| a.2.total_cmp(&b.2))?;
     let direction = study.metrics().objectives.first()?.direction;
     (loss < best.loss(study.metrics(), 0)?).then(|| (trial, step, direction.turn(loss)))
+}
+
+/// What to know about the params of a trial whose model had others before; none if it had not.
+pub(crate) fn note_on_params(study: &Study, trial: &Trial, log: &str) -> Option<String> {
+    let legs = schedule(study, trial.number).len();
+    let how = quoted(Path::new(log));
+    (legs > 1).then(|| {
+        format!(
+            "these params are those of the last of {legs} legs; a schedule led to the best\n\
+             to train along it: luthier replay {how}; to print it: luthier replay {how} --schedule"
+        )
+    })
 }
 
 /// How a trial ended, if there is something to say.

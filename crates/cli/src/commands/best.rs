@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::opening::{StudyPath, watch};
-use crate::report;
+use crate::{lineage, report};
 
 /// Which study, and how to print.
 #[derive(clap::Args)]
@@ -30,12 +30,20 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         bail!("no trial has completed yet ({counts}); `luthier trials` shows why");
     };
     let mut out = std::io::stdout().lock();
+    let note = lineage::note_on_params(study, best, &session.place());
     if arguments.json {
         writeln!(out, "{}", report::trial_json(study, best))?;
     } else if arguments.params {
         writeln!(out, "{}", study.params(best))?;
+        // Programs read the params.
+        if let Some(note) = note {
+            eprintln!("{note}");
+        }
     } else {
         write!(out, "{}", report::best_block(study, best))?;
+        for note in note {
+            writeln!(out, "{note}")?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
