@@ -89,7 +89,8 @@ pub(crate) fn words(params: &Params) -> String {
     params.iter().map(|(name, value)| word(name, value)).collect::<Vec<_>>().join(", ")
 }
 
-fn word(name: &str, value: &Value) -> String {
+/// `learning_rate 0.01`.
+pub(crate) fn word(name: &str, value: &Value) -> String {
     format!("{} {}", safe(name), figure(value))
 }
 

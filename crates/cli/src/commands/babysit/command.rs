@@ -235,13 +235,17 @@ impl Knobs {
         text.trim_end().to_owned()
     }
 
+    /// Whether what is called so can be turned while the model trains.
+    pub(super) fn is_knob(&self, name: &str) -> bool {
+        self.network.is_none() || Settings::may_change(name).unwrap_or(true)
+    }
+
     fn knobs(&self, study: &Study) -> String {
         let Some(now) = standing(study) else { return "the model has not begun to train".into() };
         let params = study.space().decode(&now.point);
-        let is_free = |name: &str| self.network.is_none() || Settings::may_change(name).unwrap_or(true);
         let (mut text, mut fixed) = (String::new(), Params::new());
         for (name, value) in params.iter() {
-            if is_free(name) {
+            if self.is_knob(name) {
                 let range = study
                     .space()
                     .find(name)
@@ -256,7 +260,8 @@ impl Knobs {
             text.push_str(&format!("fixed: {}\n", lineage::words(&fixed)));
         }
         if let Some(settings) = &self.network {
-            let others = Settings::names().filter(|name| is_free(name) && study.space().find(name).is_none());
+            let others =
+                Settings::names().filter(|name| self.is_knob(name) && study.space().find(name).is_none());
             let others = others.filter(|name| knob(settings, name).is_ok());
             text.push_str(&format!("more knobs: {}\n", others.collect::<Vec<_>>().join(", ")));
         }

@@ -517,7 +517,7 @@ fn watch(
         ObjectiveSpec::Command(spec) => spec.knobs,
         ObjectiveSpec::Network(_) => None,
     };
-    let mut teller = Teller::new(screen.clone(), session.study(), knobs_by);
+    let mut teller = Teller::new(screen.clone(), session.study(), knobs.clone(), knobs_by);
     let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues.clone(), heard);
     let mut progress = Progress::new(
         if arguments.json { Mode::Machines } else { Mode::Quiet },
