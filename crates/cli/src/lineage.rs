@@ -9,6 +9,7 @@ use luthier::core::study::Study;
 use luthier::core::trial::Trial;
 
 use crate::opening::quoted;
+use crate::progress::why_failed;
 use crate::report::{number, safe};
 
 /// The trials of a study as a tree, each below the one whose checkpoint it began with.
@@ -139,7 +140,7 @@ fn ending(study: &Study, trial: &Trial) -> String {
         Some(Outcome::Replaced { .. }) => safe(why),
         Some(Outcome::Pruned) => format!("stopped: {}", safe(why)),
         Some(Outcome::Cancelled) => "cancelled".into(),
-        Some(Outcome::Failed { reason, .. }) => format!("failed: {}", safe(&reason.to_string())),
+        Some(Outcome::Failed { .. }) => format!("failed: {}", why_failed(study, trial)),
         None => trial.state().name().into(),
     }
 }

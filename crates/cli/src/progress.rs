@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use console::{Term, measure_text_width, truncate_str};
 use luthier::core::convergence::{Advice, Course};
 use luthier::core::engine::Engine;
-use luthier::core::event::{Outcome, Work};
+use luthier::core::event::{Failure, Outcome, Work};
 use luthier::core::study::Study;
-use luthier::core::trial::{CurvePoint, TrialState, WorkState};
+use luthier::core::trial::{CurvePoint, Trial, TrialState, WorkState};
 use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
@@ -214,7 +214,7 @@ impl Progress {
         let finished = study.finished().iter().rev().take(RECENT).filter_map(|number| study.trial(*number));
         let mut failed = finished.filter(|trial| trial.state() == TrialState::Failed);
         if let Some(trial) = failed.next() {
-            lines.push(format!("fail  trial {}: {}", trial.number, failure_line(trial)));
+            lines.push(format!("fail  trial {}: {}", trial.number, why_failed(study, trial)));
         }
         let running: Vec<&Work> = study.running().iter().collect();
         for work in running.iter().take(SHOWN) {
@@ -316,11 +316,7 @@ impl Progress {
         let result = match trial.state() {
             _ if own.is_some() => own.map(number).unwrap_or_default(),
             TrialState::Completed => objective_values(study, trial),
-            TrialState::Failed => match said_instead(study, trial) {
-                Some(said) => format!("{}; it printed {said}", failure_line(trial)),
-                None if was_on_stderr(trial) => format!("{}; it was on standard error", failure_line(trial)),
-                None => failure_line(trial),
-            },
+            TrialState::Failed => why_failed(study, trial),
             _ => stopped_at(study, work, step),
         };
         let star = if is_best { "  (best so far)" } else { "" };
@@ -339,6 +335,19 @@ impl Progress {
             self.advised = stopped;
             eprintln!("advice {}", advice_line(study, &advice));
         }
+    }
+}
+
+/// Why a trial failed, in one line: where, and what its program said.
+pub(crate) fn why_failed(study: &Study, trial: &Trial) -> String {
+    let line = failure_line(trial);
+    match trial.outcome() {
+        Some(Outcome::Failed { reason: Failure::NonFinite { .. }, .. }) if trial.step() > 0 => {
+            format!("{line} after {} {}", safe(&study.metrics().step), trial.step())
+        }
+        _ if was_on_stderr(trial) => format!("{line}; it was on standard error"),
+        _ => said_instead(study, trial)
+            .map_or_else(|| line.clone(), |said| format!("{line}; it printed {said}")),
     }
 }
 

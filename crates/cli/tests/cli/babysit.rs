@@ -320,6 +320,26 @@ fn a_command_that_always_begins_anew_is_heard_from_where_its_trial_begins() {
 }
 
 #[test]
+fn what_a_program_that_fails_said_is_told_and_where_its_value_was_none() {
+    let failing = |what: &str| {
+        let bench = adding("", what);
+        bench.luthier(&["babysit", "--every", "1", "--rule", "rollbacks=1"])
+    };
+    let broken = failing("[ $step -lt 7 ] || { echo first >&2; echo boom at seven >&2; exit 3; }");
+    assert!(broken.err.contains("↩ exit code 3: boom at seven: trial 1 goes on"), "{}", broken.err);
+    assert!(
+        broken.out.contains("ended: exit code 3: boom at seven\n  | first\n  | boom at seven\n"),
+        "{broken:?}"
+    );
+    assert!(broken.out.contains("→ failed: exit code 3: boom at seven\n"), "{}", broken.out);
+    let no_number = failing("[ $step -lt 7 ] || { echo '{\"step\": 7, \"sum\": NaN}'; exit; }");
+    assert!(no_number.err.contains("↩ sum was nan after step 6: trial 1"), "{}", no_number.err);
+    let silent = failing("echo '{\"total\": 3}'; exit");
+    assert!(silent.out.contains("ended: ended without a value for sum; it printed total\n"), "{silent:?}");
+    assert!(silent.out.contains("it printed total, but no sum: `name` under [metric]"), "{silent:?}");
+}
+
+#[test]
 fn what_another_study_left_in_the_folder_is_nothing_to_begin_with() {
     let bench = adding("", "");
     bench.write("turns.txt", "at step 4: x 10\nat step 8: back 6\n");

@@ -565,7 +565,8 @@ fn wants_more(
     if !fell(session.study()) || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(false);
     }
-    let why = session.study().trials().last().map(screen::reason).unwrap_or_default();
+    let study = session.study();
+    let why = study.trials().last().map(|last| screen::reason(study, last)).unwrap_or_default();
     screen
         .say(format!("the run has ended: {why}\n`back` and `branch` go on from a checkpoint, Ctrl-C leaves"));
     while !stop.is_asked() {
@@ -576,6 +577,12 @@ fn wants_more(
         }
     }
     Ok(false)
+}
+
+/// What a program that failed printed at its end, and what to do about it.
+fn said(study: &Study, trial: &Trial) -> String {
+    // The first line is why it failed.
+    report::failure_block(study, trial).lines().skip(1).map(|line| format!("{line}\n")).collect()
 }
 
 /// Says what came of it, on standard output.
@@ -635,8 +642,9 @@ fn finish(
         }
         (End::Done(Done::Failures(_)) | End::Limit, _) | (_, Some(TrialState::Failed | TrialState::Pruned)) => {
             is_good = false;
-            let why = last.map(screen::reason).unwrap_or_default();
-            format!("ended: {why}\nto go on from a checkpoint: luthier babysit {shown} --send back, then luthier babysit {shown}\n")
+            let why = last.map(|last| screen::reason(study, last)).unwrap_or_default();
+            let said = last.map(|last| said(study, last)).unwrap_or_default();
+            format!("ended: {why}\n{said}to go on from a checkpoint: luthier babysit {shown} --send back, then luthier babysit {shown}\n")
         }
         _ => format!("to train it again along its schedule: luthier replay {shown}\n"),
     });

@@ -17,6 +17,7 @@ use luthier::session::named_values;
 
 use super::command::Knobs;
 use crate::lineage;
+use crate::progress::why_failed;
 use crate::report::{number, safe};
 
 /// Metrics beside the objective in a report's line.
@@ -207,7 +208,7 @@ impl Teller {
                 format!("→ trial {number}, from {unit} {step} on: {changes}")
             });
         }
-        let why = before.map(reason).unwrap_or_default();
+        let why = before.map(|before| reason(study, before)).unwrap_or_default();
         if goes_straight_on(study, trial) {
             return Some(format!("↓ {why}: trial {number}, from {unit} {step} on: {changes}"));
         }
@@ -221,9 +222,9 @@ impl Teller {
 }
 
 /// What a trial got into.
-pub(super) fn reason(trial: &Trial) -> String {
+pub(super) fn reason(study: &Study, trial: &Trial) -> String {
     match trial.outcome() {
-        Some(Outcome::Failed { reason, .. }) => safe(&reason.to_string()),
+        Some(Outcome::Failed { .. }) => why_failed(study, trial),
         Some(_) | None => safe(trial.piece(0).and_then(|piece| piece.why.as_deref()).unwrap_or_default()),
     }
 }
