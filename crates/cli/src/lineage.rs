@@ -9,30 +9,49 @@ use luthier::core::study::Study;
 use luthier::core::trial::Trial;
 
 use crate::opening::quoted;
+use crate::page::folded;
 use crate::progress::why_failed;
 use crate::report::{number, safe};
 
-/// The trials of a study as a tree, each below the one whose checkpoint it began with.
-pub(crate) fn tree(study: &Study) -> String {
+/// The trials of a study as a tree, each below the one whose checkpoint it began with; what is told of each is folded at this width, if
+/// there is one.
+pub(crate) fn tree(study: &Study, width: Option<usize>) -> String {
     let mut rows = Vec::new();
     for trial in study.trials().iter().filter(|trial| trial.parent.is_none()) {
         grow(study, trial, "", "", &mut rows);
     }
-    aligned(&rows)
+    aligned(&rows, width)
+}
+
+/// What a rule says, with steps called as the study calls them.
+pub(crate) fn in_its_unit(study: &Study, why: &str) -> String {
+    safe(&why.replace(" at step ", &format!(" at {} ", study.metrics().step)))
+}
+
+/// A line of the tree.
+struct Row {
+    /// The trial, its steps and its value.
+    cells: [String; 3],
+    told: String,
+    /// What is drawn in front of further lines about it.
+    below: String,
 }
 
 /// A trial's row and those of its children; `lead` stands before its own, `below` before theirs.
-fn grow(study: &Study, trial: &Trial, lead: &str, below: &str, rows: &mut Vec<[String; 4]>) {
+fn grow(study: &Study, trial: &Trial, lead: &str, below: &str, rows: &mut Vec<Row>) {
     let value = last_value(study, trial).map_or_else(|| "-".into(), number);
     let metric = &study.metrics().objectives[0].name;
-    rows.push([
-        format!("{lead}trial {}", trial.number),
-        format!("{} … {}", began(trial), trial.step()),
-        format!("{} {value}", safe(metric)),
-        told(study, trial),
-    ]);
     let is_child = |other: &&Trial| other.parent.is_some_and(|(parent, _)| parent == trial.number);
     let children: Vec<&Trial> = study.trials().iter().filter(is_child).collect();
+    rows.push(Row {
+        cells: [
+            format!("{lead}trial {}", trial.number),
+            format!("{} … {}", began(trial), trial.step()),
+            format!("{} {value}", safe(metric)),
+        ],
+        told: told(study, trial),
+        below: if children.len() > 1 { format!("{below}│") } else { below.into() },
+    });
     for (k, child) in children.iter().enumerate() {
         let (corner, line) = match (children.len(), k + 1 == children.len()) {
             // Where nothing branches off a tree need not grow to the right.
@@ -145,12 +164,45 @@ fn ending(study: &Study, trial: &Trial) -> String {
     }
 }
 
-fn aligned(rows: &[[String; 4]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    let line = |[trial, steps, value, told]: &[String; 4]| {
-        let [a, b, c] = widths;
-        format!("{trial:a$}  {steps:b$}  {value:c$}  {told}\n")
-    };
-    rows.iter().map(line).collect()
+fn aligned(rows: &[Row], width: Option<usize>) -> String {
+    let widest = |column: usize| rows.iter().map(|row| row.cells[column].chars().count()).max().unwrap_or(0);
+    let [a, b, c] = [widest(0), widest(1), widest(2)];
+    let mut text = String::new();
+    for Row { cells: [trial, steps, value], told, below } in rows {
+        let front = format!("{trial:a$}  {steps:b$}  {value:c$}  ");
+        let room = width.map_or(usize::MAX, |width| width.saturating_sub(a + b + c + 6).max(LEAST_TOLD));
+        let mut lines = folded("", told, room).into_iter();
+        text.push_str(&format!("{front}{}\n", lines.next().unwrap_or_default()));
+        for line in lines {
+            text.push_str(&format!("{below:a$}  {:b$}  {:c$}  {line}\n", "", ""));
+        }
+    }
+    text
+}
+
+/// Columns that what is told of a trial has at least.
+const LEAST_TOLD: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_folded_beside_the_drawing() {
+        let row = |trial: &str, told: &str, below: &str| Row {
+            cells: [trial.into(), "0 … 8".into(), "loss 1".into()],
+            told: told.into(),
+            below: below.into(),
+        };
+        let rows = [
+            row("trial 0", "lr 0.1", "│"),
+            row("├─ trial 1", "lr 5  → 64 at step 14 is worse than 7", "│  "),
+        ];
+        let narrow = "trial 0     0 … 8  loss 1  lr 0.1\n\
+                      ├─ trial 1  0 … 8  loss 1  lr 5  → 64 at\n\
+                      │                          step 14 is worse\n\
+                      │                          than 7\n";
+        assert_eq!(aligned(&rows, Some(42)), narrow);
+        assert_eq!(aligned(&rows, None).lines().count(), 2);
+    }
 }

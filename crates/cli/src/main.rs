@@ -8,6 +8,7 @@ mod described;
 mod headway;
 mod lineage;
 mod opening;
+mod page;
 mod progress;
 mod report;
 

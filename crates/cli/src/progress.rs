@@ -16,6 +16,7 @@ use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
 use crate::headway::{Headway, best_so_far};
+use crate::page::folded;
 use crate::report::{
     Open, advice_line, counts_with, duration, failure_line, number, objective_values, params_words,
     replicate_name, safe, said_instead, sparkline, trajectory, was_on_stderr,
@@ -406,22 +407,6 @@ fn json_out(line: &serde_json::Value) {
     let _closed = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A text behind its label, over as many lines as it takes at this width.
-fn folded(label: &str, text: &str, width: usize) -> Vec<String> {
-    let (mut lines, mut line) = (Vec::new(), label.to_string());
-    for word in text.split(' ') {
-        if line.len() > label.len() && measure_text_width(&line) + 1 + measure_text_width(word) > width {
-            lines.push(std::mem::replace(&mut line, " ".repeat(label.len())));
-        }
-        if line.len() > label.len() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    lines
-}
-
 /// A piece of work as people know it.
 fn name(study: &Study, work: Work) -> String {
     match study.spec().replicates {
@@ -553,18 +538,5 @@ mod tests {
             assert!(measure_text_width(&line) <= width, "{width}: {line}");
         }
         assert!(head(&study, 120).starts_with("a rather long name of a study that somebody gave  ░"));
-    }
-
-    #[test]
-    fn advice_is_folded_and_not_cut() {
-        let text = "another 50 trials: 12 % chance to gain over 0.0021 (1 % of the gain so far); ten times the trials would gain about 0.013";
-        for width in [20, 79, 200] {
-            let lines = folded("gain  ", text, width);
-            assert!(lines.iter().all(|line| measure_text_width(line) <= width), "{width}: {lines:?}");
-            let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
-            assert_eq!(words.join(" "), format!("gain {text}"), "{width}: nothing is lost");
-        }
-        assert_eq!(folded("gain  ", text, 79).len(), 2);
-        assert_eq!(folded("gain  ", text, 200), [format!("gain  {text}")]);
     }
 }

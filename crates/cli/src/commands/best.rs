@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::opening::{StudyPath, watch};
+use crate::page::on_stdout;
 use crate::{lineage, report};
 
 /// Which study, and how to print.
@@ -40,8 +41,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             eprintln!("{note}");
         }
     } else {
-        write!(out, "{}", report::best_block(study, best))?;
-        for note in note {
+        write!(out, "{}", on_stdout(&report::best_block(study, best)))?;
+        if let Some(note) = note {
             writeln!(out, "{note}")?;
         }
     }

@@ -13,6 +13,7 @@ use luthier_nn::objective::{NetworkError, knob};
 use serde_json::json;
 
 use crate::lineage;
+use crate::page::stderr_width;
 use crate::report::safe;
 
 /// One line.
@@ -228,7 +229,7 @@ impl Knobs {
     pub(crate) fn show(&self, study: &Study, view: View) -> String {
         let text = match view {
             View::Help => HELP.to_owned(),
-            View::Tree => lineage::tree(study),
+            View::Tree => lineage::tree(study, stderr_width()),
             View::Schedule => legs(study),
             View::Knobs => self.knobs(study),
         };

@@ -32,6 +32,7 @@ use crate::lineage;
 use crate::opening::{
     BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, read_study_file, trials_of, with_hint,
 };
+use crate::page::{on_stdout, stderr_width, stdout_width};
 use crate::progress::{Mode, Progress};
 use crate::report;
 use command::{Cue, Knobs, Line, named, parse, script};
@@ -426,7 +427,7 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
         for unused in unused(study, arguments) {
             screen.say(unused);
         }
-        screen.say(lineage::tree(study));
+        screen.say(lineage::tree(study, stderr_width()));
     }
     let has_rate = RATES.iter().any(|name| study.space().find(name).is_some());
     let options = &study.spec().policy.scheduler.options;
@@ -615,7 +616,7 @@ fn finish(
             }
         }
     }
-    text.push_str(&lineage::tree(study));
+    text.push_str(&lineage::tree(study, stdout_width()));
     let shown = log.display();
     if let Some((trial, step, value)) =
         lineage::better_elsewhere(study).filter(|_| !matches!(end, End::Stopped))
@@ -652,7 +653,7 @@ fn finish(
         result["event"] = "result".into();
         println!("{result}");
     } else {
-        print!("{text}");
+        print!("{}", on_stdout(&text));
     }
     Ok(match end {
         End::Stopped => ExitCode::from(130),

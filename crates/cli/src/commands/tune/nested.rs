@@ -25,6 +25,7 @@ use super::ending::nested_continuation;
 use super::ran::{Interrupts, Ran};
 use crate::described::Kind;
 use crate::opening::{BEST, is_log, log_beside, read_study_file};
+use crate::page::on_stdout;
 use crate::report::told_end;
 use crate::report::{failure, number, params_words, safe};
 
@@ -255,7 +256,8 @@ fn tell(folds: &[Fold], folder: &Path, arguments: &Arguments) -> anyhow::Result<
             })
         );
     } else {
-        print!("{}", text(folds, &complete, &names, over, &objective, &inner, folder));
+        let text = text(folds, &complete, &names, over, &objective, &inner, folder);
+        print!("{}", on_stdout(&text));
     }
     Ok(if complete.len() == folds.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
