@@ -156,8 +156,8 @@ fn ending(study: &Study, trial: &Trial) -> String {
         }
         // What a user asked for stands at the trial that came of it.
         Some(Outcome::Replaced { .. }) if why.starts_with("asked") => String::new(),
-        Some(Outcome::Replaced { .. }) => safe(why),
-        Some(Outcome::Pruned) => format!("stopped: {}", safe(why)),
+        Some(Outcome::Replaced { .. }) => in_its_unit(study, why),
+        Some(Outcome::Pruned) => format!("stopped: {}", in_its_unit(study, why)),
         Some(Outcome::Cancelled) => "cancelled".into(),
         Some(Outcome::Failed { .. }) => format!("failed: {}", why_failed(study, trial)),
         None => trial.state().name().into(),

@@ -223,10 +223,10 @@ impl Teller {
 
 /// What a trial got into.
 pub(super) fn reason(study: &Study, trial: &Trial) -> String {
-    match trial.outcome() {
-        Some(Outcome::Failed { .. }) => why_failed(study, trial),
-        Some(_) | None => safe(trial.piece(0).and_then(|piece| piece.why.as_deref()).unwrap_or_default()),
+    if let Some(Outcome::Failed { .. }) = trial.outcome() {
+        return why_failed(study, trial);
     }
+    lineage::in_its_unit(study, trial.piece(0).and_then(|piece| piece.why.as_deref()).unwrap_or_default())
 }
 
 /// `epoch 12  val_loss 0.18  best 0.17 at 11  train_loss 0.12 …  | learning_rate 0.01`.
