@@ -100,7 +100,18 @@ pub(crate) fn changes(study: &Study, trial: &Trial) -> String {
     let mut changed: Vec<String> =
         now.iter().filter(differs).map(|(name, value)| word(name, value)).collect();
     let gone = before.iter().filter(|(name, _)| now.get(name).is_none());
-    changed.extend(gone.map(|(name, _)| format!("{} as before it was turned", safe(name))));
+    let has_condition = |name: &str| {
+        let index = study.space().find(name);
+        index.is_some_and(|index| study.space().parameters()[index].when.is_some())
+    };
+    let without = |name| {
+        if has_condition(name) {
+            format!("no {}", safe(name))
+        } else {
+            format!("{} as before it was turned", safe(name))
+        }
+    };
+    changed.extend(gone.map(|(name, _)| without(name)));
     changed.join(", ")
 }
 
