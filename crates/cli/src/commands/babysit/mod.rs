@@ -80,9 +80,9 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLE: &str = "\
-While the model trains, type commands: `lr 0.01`, `lr *0.5`, `dropout 0.2`, `pause`, `go`, `back 12`,
-`branch 3@20`, `tree`, `knobs`, `stop`, `help`. A knob takes effect with the next step. Everything is in
-the run's log: the same command goes on after a kill, `luthier replay` trains the result again, and
+While the model trains, type commands: `lr 0.01`, `lr *0.5`, `dropout 0.2`, `pause`, `go`, `back 12`, \
+`branch 3@20`, `tree`, `knobs`, `stop`, `help`. A knob takes effect with the next step. Everything is in \
+the run's log: the same command goes on after a kill, `luthier replay` trains the result again, and \
 `luthier show LOG --lineage` prints what became of what.
 
 Example: luthier babysit study.toml --set lr=0.1 --script turns.txt";
