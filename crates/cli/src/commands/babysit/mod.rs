@@ -316,26 +316,7 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
     let written = &file.spec.policy.scheduler;
     let mut scheduler = if *written.name == *NAME { written.clone() } else { Component::named(NAME) };
     for rule in &arguments.rule {
-        if rule == "none" {
-            for (name, value) in [
-                ("spike", serde_json::Value::Null),
-                ("patience", serde_json::Value::Null),
-                ("rollbacks", 0.into()),
-                ("plateau", serde_json::Value::Null),
-            ] {
-                scheduler.options.insert(name.into(), value);
-            }
-            continue;
-        }
-        let (name, value) = rule
-            .split_once('=')
-            .with_context(|| format!("--rule {rule:?} is not NAME=VALUE; try spike=6 or none"))?;
-        check_rule(name)?;
-        let value = match Value::parse(value) {
-            Value::Text(text) if &*text == "none" => serde_json::Value::Null,
-            value => serde_json::to_value(value)?,
-        };
-        scheduler.options.insert(name.into(), value);
+        with_rule(&mut scheduler, rule)?;
     }
     let usual = || usual_interval(&file.objective, spec.max_budget);
     let interval = arguments
@@ -353,6 +334,31 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
         scheduler.options.insert("keep".into(), keep.into());
     }
     Ok(scheduler)
+}
+
+/// Puts a rule of the command line among the scheduler's options.
+fn with_rule(scheduler: &mut Component, rule: &str) -> anyhow::Result<()> {
+    if rule == "none" {
+        for (name, value) in [
+            ("spike", serde_json::Value::Null),
+            ("patience", serde_json::Value::Null),
+            ("rollbacks", 0.into()),
+            ("plateau", serde_json::Value::Null),
+        ] {
+            scheduler.options.insert(name.into(), value);
+        }
+        return Ok(());
+    }
+    let (name, value) = rule
+        .split_once('=')
+        .with_context(|| format!("--rule {rule:?} is not NAME=VALUE; try spike=6 or none"))?;
+    check_rule(name)?;
+    let value = match Value::parse(value) {
+        Value::Text(text) if &*text == "none" => serde_json::Value::Null,
+        value => serde_json::to_value(value)?,
+    };
+    scheduler.options.insert(name.into(), value);
+    Ok(())
 }
 
 /// A command that is started again after each pause makes fewer.
@@ -424,7 +430,7 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
         screen.say(note);
     }
     if !created && !study.trials().is_empty() {
-        for unused in unused(study, arguments) {
+        for unused in unused(study, arguments).into_iter().chain(unheeded(study, arguments)) {
             screen.say(unused);
         }
         screen.say(lineage::tree(study, stderr_width()));
@@ -452,6 +458,47 @@ fn unused(study: &Study, arguments: &Arguments) -> Vec<String> {
         ))
     };
     parse_set(&arguments.set).unwrap_or_default().into_iter().filter_map(told).collect()
+}
+
+/// What `--seed`, `--every`, `--keep` and `--rule` say to a run that has begun otherwise: they are settled when it begins.
+fn unheeded(study: &Study, arguments: &Arguments) -> Vec<String> {
+    let spec = study.spec();
+    let began = |name: &str| spec.policy.scheduler.options.get(name).filter(|value| !value.is_null());
+    let told = |flag: &str, value: Option<u64>, began: Option<u64>| {
+        let value = value.filter(|value| Some(*value) != began)?;
+        let began = began.map_or_else(|| "none".into(), |began| began.to_string());
+        Some(format!("--{flag} {value} is not used: the run began with {began}"))
+    };
+    let option = |name: &str| began(name).and_then(serde_json::Value::as_u64);
+    let mut all: Vec<String> = [
+        told("seed", arguments.seed, Some(spec.seed)),
+        told("every", arguments.every, option("interval")),
+        told("keep", arguments.keep, option("keep")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let rules: Vec<&str> =
+        arguments.rule.iter().map(String::as_str).filter(|rule| !holds(study, rule)).collect();
+    if !rules.is_empty() {
+        all.push(format!(
+            "--rule {} is not used: the run keeps the rules that it began with",
+            report::safe(&rules.join(", "))
+        ));
+    }
+    all
+}
+
+/// Whether a run has this rule.
+fn holds(study: &Study, rule: &str) -> bool {
+    let mut scheduler = study.spec().policy.scheduler.clone();
+    let before = scheduler.options.clone();
+    with_rule(&mut scheduler, rule).is_ok()
+        && scheduler.options.iter().all(|(name, value)| match (before.get(name), value) {
+            (Some(before), value) if before.is_number() => before.as_f64() == value.as_f64(),
+            (Some(before), value) => before == value,
+            (None, value) => value.is_null(),
+        })
 }
 
 /// Parameters whose first values nobody has chosen.
