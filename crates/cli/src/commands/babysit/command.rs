@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use luthier::core::event::{SpaceEdit, Steer};
 use luthier::core::lineage::{checkpoints, schedule};
 use luthier::core::space::{Parameter, Params, Space, Value};
-use luthier::core::steering::{RATES, Standing, standing, told};
+use luthier::core::steering::{RATES, Standing, present, standing, told};
 use luthier::core::study::Study;
 use luthier::core::trial::{Trial, TrialState};
 use luthier::session::{SessionError, Turn};
@@ -322,6 +322,9 @@ fn steer(turn: &mut Turn<'_>, wish: Steer) -> anyhow::Result<String> {
     Ok(match wish {
         Steer::Pause => format!("pausing at the end of this {unit}; `go` goes on"),
         Steer::Go => "going on".into(),
+        Steer::Stop if present(turn.study()).is_some_and(Trial::is_finished) => {
+            "done: the model as it is counts".into()
+        }
         Steer::Stop => format!("done at the end of this {unit}"),
         Steer::Back { .. } | Steer::Turn(_) => format!("going {text}"),
     })
