@@ -301,9 +301,12 @@ impl Progress {
         let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
         // With replicates, a trial goes on when one of them has ended.
         let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
-            Some((WorkState::Paused, _)) => "paused",
-            // It paused and has been sent on already.
-            Some((WorkState::Running, _)) if step > 0 => return,
+            // Where models are watched, each pause is one to look at them.
+            Some((WorkState::Running, _)) if step > 0 && is_watching(study) => return,
+            // It may have been sent on already.
+            Some((state, _)) if state == WorkState::Paused || (state == WorkState::Running && step > 0) => {
+                "paused"
+            }
             Some((WorkState::Ended, Some(Outcome::Completed { .. }))) => TrialState::Completed.name(),
             _ => trial.state().name(),
         };
@@ -350,6 +353,11 @@ pub(crate) fn why_failed(study: &Study, trial: &Trial) -> String {
         _ => said_instead(study, trial)
             .map_or_else(|| line.clone(), |said| format!("{line}; it printed {said}")),
     }
+}
+
+/// Whether trials pause only so that somebody may look at them, and go on at once.
+fn is_watching(study: &Study) -> bool {
+    *study.spec().policy.scheduler.name == *"babysit"
 }
 
 /// How far work came that has no final value, and what it had reached there.
