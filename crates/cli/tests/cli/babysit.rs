@@ -604,6 +604,57 @@ fn a_run_that_has_begun_says_that_it_does_not_begin_otherwise() {
     let told =
         "--set lr is not used: the run began with 0.02; `--send \"learning_rate 0.03\"` turns the knob\n";
     assert!(other.contains(told), "{other}");
+    let same = ["--seed", "0", "--every", "1", "--rule", "spike=10", "--rule", "patience=5"];
+    let same = bench.ok(&[&["babysit"][..], &same].concat()).err;
+    assert!(!same.contains("not used"), "{same}");
+    let others = ["--seed", "7", "--every", "5", "--keep", "3", "--rule", "spike=6", "--rule", "none"];
+    let other = bench.ok(&[&["babysit"][..], &others].concat()).err;
+    for told in [
+        "--seed 7 is not used: the run began with 0\n",
+        "--every 5 is not used: the run began with 1\n",
+        "--keep 3 is not used: the run began with none\n",
+        "--rule spike=6, none is not used: the run keeps the rules that it began with\n",
+    ] {
+        assert!(other.contains(told), "{told}: {other}");
+    }
+}
+
+#[test]
+fn a_paused_model_that_is_told_to_stop_is_done_at_once() {
+    let bench = network(6);
+    bench.write("turns.txt", "at step 3: pause\n");
+    let run = bench.start(&["babysit", "--script", "turns.txt"]);
+    eventually("it stands still", || run.err().contains("paused at epoch 3"));
+    assert_eq!(bench.ok(&["babysit", "--send", "stop"]).out, "done: the model as it is counts\n");
+    assert_eq!(run.wait().code, 0);
+    assert_eq!(
+        (trials(&bench)[0]["state"].clone(), trials(&bench)[0]["step"].clone()),
+        ("completed".into(), 3.into())
+    );
+}
+
+#[test]
+fn where_many_models_are_watched_nobody_is_told_of_pauses_that_end_at_once() {
+    let bench = network(5);
+    bench.edit("[params", "[policy]\nsampler = \"random\"\nscheduler = \"babysit\"\n[params");
+    let said = bench.ok(&["tune", "-n", "2"]).err;
+    assert!(said.contains("trial 1 completed: ") && !said.contains("paused"), "{said}");
+}
+
+#[test]
+fn a_knob_whose_condition_no_longer_holds_is_told_as_such() {
+    let bench = adding("knobs = \"stdin\"", "");
+    let text = bench.read("study.toml");
+    bench.write(
+        "study.toml",
+        &format!(
+            "{text}[params.way]\ntype = \"categorical\"\nchoices = [\"a\", \"b\"]\ndefault = \"b\"\n\
+             [params.push]\ntype = \"float\"\nlow = 0.0\nhigh = 1.0\ndefault = 0.5\nwhen = {{ param = \"way\", eq = \"b\" }}\n"
+        ),
+    );
+    bench.write("turns.txt", "at step 5: way a\n");
+    let ended = bench.ok(&["babysit", "--script", "turns.txt"]);
+    assert!(ended.out.contains("you: way a, no push"), "{ended:?}");
 }
 
 /// Keys need a terminal; `script` makes one.
