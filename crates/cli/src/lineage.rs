@@ -1,34 +1,57 @@
 //! Lineages as text: which trials went on from which, and what changed there.
 
+use std::path::Path;
+
 use luthier::core::event::{Origin, Outcome};
 use luthier::core::lineage::schedule;
 use luthier::core::space::{Params, Value};
 use luthier::core::study::Study;
 use luthier::core::trial::Trial;
 
+use crate::opening::quoted;
+use crate::page::folded;
+use crate::progress::why_failed;
 use crate::report::{number, safe};
 
-/// The trials of a study as a tree, each below the one whose checkpoint it began with.
-pub(crate) fn tree(study: &Study) -> String {
+/// The trials of a study as a tree, each below the one whose checkpoint it began with; what is told of each is folded at this width, if
+/// there is one.
+pub(crate) fn tree(study: &Study, width: Option<usize>) -> String {
     let mut rows = Vec::new();
     for trial in study.trials().iter().filter(|trial| trial.parent.is_none()) {
         grow(study, trial, "", "", &mut rows);
     }
-    aligned(&rows)
+    aligned(&rows, width)
+}
+
+/// What a rule says, with steps called as the study calls them.
+pub(crate) fn in_its_unit(study: &Study, why: &str) -> String {
+    safe(&why.replace(" at step ", &format!(" at {} ", study.metrics().step)))
+}
+
+/// A line of the tree.
+struct Row {
+    /// The trial, its steps and its value.
+    cells: [String; 3],
+    told: String,
+    /// What is drawn in front of further lines about it.
+    below: String,
 }
 
 /// A trial's row and those of its children; `lead` stands before its own, `below` before theirs.
-fn grow(study: &Study, trial: &Trial, lead: &str, below: &str, rows: &mut Vec<[String; 4]>) {
+fn grow(study: &Study, trial: &Trial, lead: &str, below: &str, rows: &mut Vec<Row>) {
     let value = last_value(study, trial).map_or_else(|| "-".into(), number);
     let metric = &study.metrics().objectives[0].name;
-    rows.push([
-        format!("{lead}trial {}", trial.number),
-        format!("{} … {}", began(trial), trial.step()),
-        format!("{} {value}", safe(metric)),
-        told(study, trial),
-    ]);
     let is_child = |other: &&Trial| other.parent.is_some_and(|(parent, _)| parent == trial.number);
     let children: Vec<&Trial> = study.trials().iter().filter(is_child).collect();
+    rows.push(Row {
+        cells: [
+            format!("{lead}trial {}", trial.number),
+            format!("{} … {}", began(trial), trial.step()),
+            format!("{} {value}", safe(metric)),
+        ],
+        told: told(study, trial),
+        below: if children.len() > 1 { format!("{below}│") } else { below.into() },
+    });
     for (k, child) in children.iter().enumerate() {
         let (corner, line) = match (children.len(), k + 1 == children.len()) {
             // Where nothing branches off a tree need not grow to the right.
@@ -77,7 +100,18 @@ pub(crate) fn changes(study: &Study, trial: &Trial) -> String {
     let mut changed: Vec<String> =
         now.iter().filter(differs).map(|(name, value)| word(name, value)).collect();
     let gone = before.iter().filter(|(name, _)| now.get(name).is_none());
-    changed.extend(gone.map(|(name, _)| format!("{} as before it was turned", safe(name))));
+    let has_condition = |name: &str| {
+        let index = study.space().find(name);
+        index.is_some_and(|index| study.space().parameters()[index].when.is_some())
+    };
+    let without = |name| {
+        if has_condition(name) {
+            format!("no {}", safe(name))
+        } else {
+            format!("{} as before it was turned", safe(name))
+        }
+    };
+    changed.extend(gone.map(|(name, _)| without(name)));
     changed.join(", ")
 }
 
@@ -86,7 +120,8 @@ pub(crate) fn words(params: &Params) -> String {
     params.iter().map(|(name, value)| word(name, value)).collect::<Vec<_>>().join(", ")
 }
 
-fn word(name: &str, value: &Value) -> String {
+/// `learning_rate 0.01`.
+pub(crate) fn word(name: &str, value: &Value) -> String {
     format!("{} {}", safe(name), figure(value))
 }
 
@@ -110,6 +145,18 @@ pub(crate) fn better_elsewhere(study: &Study) -> Option<(u32, u64, f64)> {
     (loss < best.loss(study.metrics(), 0)?).then(|| (trial, step, direction.turn(loss)))
 }
 
+/// What to know about the params of a trial whose model had others before; none if it had not.
+pub(crate) fn note_on_params(study: &Study, trial: &Trial, log: &str) -> Option<String> {
+    let legs = schedule(study, trial.number).len();
+    let how = quoted(Path::new(log));
+    (legs > 1).then(|| {
+        format!(
+            "these params are those of the last of {legs} legs; a schedule led to the best\n\
+             to train along it: luthier replay {how}; to print it: luthier replay {how} --schedule"
+        )
+    })
+}
+
 /// How a trial ended, if there is something to say.
 fn ending(study: &Study, trial: &Trial) -> String {
     let why = trial.piece(0).and_then(|piece| piece.why.as_deref()).unwrap_or_default();
@@ -120,20 +167,53 @@ fn ending(study: &Study, trial: &Trial) -> String {
         }
         // What a user asked for stands at the trial that came of it.
         Some(Outcome::Replaced { .. }) if why.starts_with("asked") => String::new(),
-        Some(Outcome::Replaced { .. }) => safe(why),
-        Some(Outcome::Pruned) => format!("stopped: {}", safe(why)),
+        Some(Outcome::Replaced { .. }) => in_its_unit(study, why),
+        Some(Outcome::Pruned) => format!("stopped: {}", in_its_unit(study, why)),
         Some(Outcome::Cancelled) => "cancelled".into(),
-        Some(Outcome::Failed { reason, .. }) => format!("failed: {}", safe(&reason.to_string())),
+        Some(Outcome::Failed { .. }) => format!("failed: {}", why_failed(study, trial)),
         None => trial.state().name().into(),
     }
 }
 
-fn aligned(rows: &[[String; 4]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    let line = |[trial, steps, value, told]: &[String; 4]| {
-        let [a, b, c] = widths;
-        format!("{trial:a$}  {steps:b$}  {value:c$}  {told}\n")
-    };
-    rows.iter().map(line).collect()
+fn aligned(rows: &[Row], width: Option<usize>) -> String {
+    let widest = |column: usize| rows.iter().map(|row| row.cells[column].chars().count()).max().unwrap_or(0);
+    let [a, b, c] = [widest(0), widest(1), widest(2)];
+    let mut text = String::new();
+    for Row { cells: [trial, steps, value], told, below } in rows {
+        let front = format!("{trial:a$}  {steps:b$}  {value:c$}  ");
+        let room = width.map_or(usize::MAX, |width| width.saturating_sub(a + b + c + 6).max(LEAST_TOLD));
+        let mut lines = folded("", told, room).into_iter();
+        text.push_str(&format!("{front}{}\n", lines.next().unwrap_or_default()));
+        for line in lines {
+            text.push_str(&format!("{below:a$}  {:b$}  {:c$}  {line}\n", "", ""));
+        }
+    }
+    text
+}
+
+/// Columns that what is told of a trial has at least.
+const LEAST_TOLD: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_folded_beside_the_drawing() {
+        let row = |trial: &str, told: &str, below: &str| Row {
+            cells: [trial.into(), "0 … 8".into(), "loss 1".into()],
+            told: told.into(),
+            below: below.into(),
+        };
+        let rows = [
+            row("trial 0", "lr 0.1", "│"),
+            row("├─ trial 1", "lr 5  → 64 at step 14 is worse than 7", "│  "),
+        ];
+        let narrow = "trial 0     0 … 8  loss 1  lr 0.1\n\
+                      ├─ trial 1  0 … 8  loss 1  lr 5  → 64 at\n\
+                      │                          step 14 is worse\n\
+                      │                          than 7\n";
+        assert_eq!(aligned(&rows, Some(42)), narrow);
+        assert_eq!(aligned(&rows, None).lines().count(), 2);
+    }
 }

@@ -8,8 +8,10 @@ mod output;
 
 mod commands;
 mod described;
+mod headway;
 mod lineage;
 mod opening;
+mod page;
 mod progress;
 mod report;
 

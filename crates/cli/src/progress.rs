@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use console::{Term, measure_text_width, truncate_str};
 use luthier::core::convergence::{Advice, Course};
 use luthier::core::engine::Engine;
-use luthier::core::event::{Outcome, Work};
+use luthier::core::event::{Failure, Outcome, Work};
 use luthier::core::study::Study;
-use luthier::core::trial::{CurvePoint, TrialState, WorkState};
+use luthier::core::trial::{CurvePoint, Trial, TrialState, WorkState};
 use luthier::executor::{Moment, Stop};
 use serde_json::json;
 
+use crate::headway::{Headway, best_so_far};
+use crate::page::folded;
 use crate::report::{
     Open, advice_line, counts_with, duration, failure_line, number, objective_values, params_words,
     replicate_name, safe, said_instead, sparkline, trajectory, was_on_stderr,
@@ -52,6 +54,8 @@ pub(crate) struct Progress {
     /// When so many trials had stopped, advice was last told.
     advised: u64,
     finished_before: u64,
+    /// Steps that were done when this run began, where they are what counts.
+    steps_before: u64,
     /// What this process runs.
     own: BTreeSet<Work>,
     /// Since when this process has had nothing to run while others hold work.
@@ -88,6 +92,7 @@ impl Progress {
             course: Course::default(),
             advised: study.stopped() as u64,
             finished_before,
+            steps_before: Headway::of(study, Open::of(study)).map_or(0, |headway| headway.done),
             own: BTreeSet::new(),
             waiting: None,
             told_waiting: false,
@@ -200,7 +205,7 @@ impl Progress {
                 let room = width.saturating_sub(measure_text_width(&text) + 2).min(30);
                 format!("{text}  {}", trajectory(study, room))
             }
-            None => "best  -".into(),
+            None => format!("best  {}", best_so_far(study).unwrap_or_else(|| "-".into())),
         });
         lines.push(self.rate(study));
         lines.extend(
@@ -210,7 +215,7 @@ impl Progress {
         let finished = study.finished().iter().rev().take(RECENT).filter_map(|number| study.trial(*number));
         let mut failed = finished.filter(|trial| trial.state() == TrialState::Failed);
         if let Some(trial) = failed.next() {
-            lines.push(format!("fail  trial {}: {}", trial.number, failure_line(trial)));
+            lines.push(format!("fail  trial {}: {}", trial.number, why_failed(study, trial)));
         }
         let running: Vec<&Work> = study.running().iter().collect();
         for work in running.iter().take(SHOWN) {
@@ -248,21 +253,36 @@ impl Progress {
 
     fn rate(&self, study: &Study) -> String {
         let elapsed = self.begun.elapsed().as_secs_f64();
-        let done = study.tally().finished().saturating_sub(self.finished_before);
+        let (unit, done, left) = self.pace(study);
         let mut text = format!("time  {}", duration(elapsed));
-        if done > 0 {
-            let rate = done as f64 / elapsed.max(1e-9);
-            if rate >= 1.0 {
-                text.push_str(&format!("  {} trials/s", number((rate * 10.0).round() / 10.0)));
-            } else {
-                text.push_str(&format!("  {} a trial", duration(1.0 / rate)));
-            }
-            if let Some(limit) = study.spec().limits.trials {
-                let left = limit.saturating_sub(study.tally().finished());
-                text.push_str(&format!("  about {} left", duration(left as f64 / rate)));
-            }
+        if done == 0 {
+            return text;
+        }
+        let rate = done as f64 / elapsed.max(1e-9);
+        if rate >= 1.0 {
+            text.push_str(&format!("  {} {unit}s/s", number((rate * 10.0).round() / 10.0)));
+        } else {
+            text.push_str(&format!("  {} a {unit}", duration(1.0 / rate)));
+        }
+        if let Some(left) = left.filter(|left| *left > 0) {
+            text.push_str(&format!("  about {} left", duration(left as f64 / rate)));
         }
         text
+    }
+
+    /// What is counted, how much of it this run has done, and how much is left, if that is known.
+    fn pace(&self, study: &Study) -> (&'static str, u64, Option<u64>) {
+        let open = Open::of(study);
+        let headway = Headway::of(study, open);
+        if let Some(headway) = headway.filter(|headway| headway.in_steps) {
+            let done = headway.done.saturating_sub(self.steps_before);
+            return ("step", done, Some(headway.of.saturating_sub(headway.done)));
+        }
+        let finished = study.tally().finished();
+        // How many of those that pause will go on, nobody knows.
+        let known = headway.filter(|_| open.paused == 0);
+        let left = known.map(|headway| headway.of.saturating_sub(finished));
+        ("trial", finished.saturating_sub(self.finished_before), left)
     }
 
     fn plain_line(&mut self, study: &Study, moment: Moment) {
@@ -281,6 +301,8 @@ impl Progress {
         let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
         // With replicates, a trial goes on when one of them has ended.
         let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
+            // Where models are watched, each pause is one to look at them.
+            Some((WorkState::Running, _)) if step > 0 && is_watching(study) => return,
             // It may have been sent on already.
             Some((state, _)) if state == WorkState::Paused || (state == WorkState::Running && step > 0) => {
                 "paused"
@@ -298,11 +320,7 @@ impl Progress {
         let result = match trial.state() {
             _ if own.is_some() => own.map(number).unwrap_or_default(),
             TrialState::Completed => objective_values(study, trial),
-            TrialState::Failed => match said_instead(study, trial) {
-                Some(said) => format!("{}; it printed {said}", failure_line(trial)),
-                None if was_on_stderr(trial) => format!("{}; it was on standard error", failure_line(trial)),
-                None => failure_line(trial),
-            },
+            TrialState::Failed => why_failed(study, trial),
             _ => stopped_at(study, work, step),
         };
         let star = if is_best { "  (best so far)" } else { "" };
@@ -322,6 +340,24 @@ impl Progress {
             eprintln!("advice {}", advice_line(study, &advice));
         }
     }
+}
+
+/// Why a trial failed, in one line: where, and what its program said.
+pub(crate) fn why_failed(study: &Study, trial: &Trial) -> String {
+    let line = failure_line(trial);
+    match trial.outcome() {
+        Some(Outcome::Failed { reason: Failure::NonFinite { .. }, .. }) if trial.step() > 0 => {
+            format!("{line} after {} {}", safe(&study.metrics().step), trial.step())
+        }
+        _ if was_on_stderr(trial) => format!("{line}; it was on standard error"),
+        _ => said_instead(study, trial)
+            .map_or_else(|| line.clone(), |said| format!("{line}; it printed {said}")),
+    }
+}
+
+/// Whether trials pause only so that somebody may look at them, and go on at once.
+fn is_watching(study: &Study) -> bool {
+    *study.spec().policy.scheduler.name == *"babysit"
 }
 
 /// How far work came that has no final value, and what it had reached there.
@@ -379,22 +415,6 @@ fn json_out(line: &serde_json::Value) {
     let _closed = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A text behind its label, over as many lines as it takes at this width.
-fn folded(label: &str, text: &str, width: usize) -> Vec<String> {
-    let (mut lines, mut line) = (Vec::new(), label.to_string());
-    for word in text.split(' ') {
-        if line.len() > label.len() && measure_text_width(&line) + 1 + measure_text_width(word) > width {
-            lines.push(std::mem::replace(&mut line, " ".repeat(label.len())));
-        }
-        if line.len() > label.len() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    lines
-}
-
 /// A piece of work as people know it.
 fn name(study: &Study, work: Work) -> String {
     match study.spec().replicates {
@@ -438,11 +458,10 @@ fn running_line(study: &Study, work: Work, width: usize) -> String {
 fn head(study: &Study, width: usize) -> String {
     let open = Open::of(study);
     let (name, counts) = (safe(&study.spec().name), counts_with(study, open));
-    let Some(limit) = study.spec().limits.trials.filter(|limit| *limit > 0) else {
+    let Some(headway) = Headway::of(study, open) else {
         return format!("{name}  {} trials  {counts}", study.tally().finished());
     };
-    let settled = study.tally().finished() + open.paused;
-    let shown = format!("{settled}/{limit}  {counts}");
+    let shown = format!("{}  {counts}", headway.told(study));
     // The name gives way to the counts.
     let most = width.saturating_sub(measure_text_width(&shown) + 2).max(SHORTEST_NAME);
     let name = truncate_str(&name, most, "…");
@@ -450,7 +469,7 @@ fn head(study: &Study, width: usize) -> String {
     if room < 5 {
         return format!("{name}  {shown}");
     }
-    let done = ((settled.min(limit) * room as u64) / limit) as usize;
+    let done = ((headway.done.min(headway.of) * room as u64) / headway.of.max(1)) as usize;
     format!("{name}  {}{} {shown}", "█".repeat(done), "░".repeat(room - done))
 }
 
@@ -527,18 +546,5 @@ mod tests {
             assert!(measure_text_width(&line) <= width, "{width}: {line}");
         }
         assert!(head(&study, 120).starts_with("a rather long name of a study that somebody gave  ░"));
-    }
-
-    #[test]
-    fn advice_is_folded_and_not_cut() {
-        let text = "another 50 trials: 12 % chance to gain over 0.0021 (1 % of the gain so far); ten times the trials would gain about 0.013";
-        for width in [20, 79, 200] {
-            let lines = folded("gain  ", text, width);
-            assert!(lines.iter().all(|line| measure_text_width(line) <= width), "{width}: {lines:?}");
-            let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
-            assert_eq!(words.join(" "), format!("gain {text}"), "{width}: nothing is lost");
-        }
-        assert_eq!(folded("gain  ", text, 79).len(), 2);
-        assert_eq!(folded("gain  ", text, 200), [format!("gain  {text}")]);
     }
 }

@@ -68,6 +68,12 @@ pub fn is_single(study: &Study) -> bool {
     study.spec().limits.trials == Some(1) && study.spec().replicates == 1
 }
 
+/// Whether the study is a run of `luthier babysit`: of its one model, nothing is drawn and nothing compared, so there is nothing to tune.
+pub fn is_watched(study: &Study) -> bool {
+    let policy = &study.spec().policy;
+    is_single(study) && *policy.sampler.name == *"manual" && *policy.scheduler.name == *"babysit"
+}
+
 /// The trial that trains now, or did last.
 pub fn present(study: &Study) -> Option<&Trial> {
     study.trials().last()

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::opening::{StudyPath, watch};
-use crate::report;
+use crate::page::on_stdout;
+use crate::{lineage, report};
 
 /// Which study, and how to print.
 #[derive(clap::Args)]
@@ -30,12 +31,20 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         bail!("no trial has completed yet ({counts}); `luthier trials` shows why");
     };
     let mut out = std::io::stdout().lock();
+    let note = lineage::note_on_params(study, best, &session.place());
     if arguments.json {
         writeln!(out, "{}", report::trial_json(study, best))?;
     } else if arguments.params {
         writeln!(out, "{}", study.params(best))?;
+        // Programs read the params.
+        if let Some(note) = note {
+            eprintln!("{note}");
+        }
     } else {
-        write!(out, "{}", report::best_block(study, best))?;
+        write!(out, "{}", on_stdout(&report::best_block(study, best)))?;
+        if let Some(note) = note {
+            writeln!(out, "{note}")?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,8 +8,8 @@ use crate::opening::model_at;
 /// Which model, and where to.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The folder gets model.safetensors (weights) and model.json (layers, classes, preprocessing), which `luthier predict` and
-`luthier evaluate` read; with --onnx also model.onnx, which onnxruntime and others run. Its input are rows after
+The folder gets model.safetensors (weights) and model.json (layers, classes, preprocessing), which `luthier predict` and \
+`luthier evaluate` read; with --onnx also model.onnx, which onnxruntime and others run. Its input are rows after \
 preprocessing, which its metadata describes; numbers come out in the unit of the target.
 
 Example: luthier model study.toml --out digits-model --onnx")]

@@ -15,7 +15,7 @@ use crate::report::about_file;
 /// Which model, which rows, and where to.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The rows need the columns that the model was trained on, in any order if they have names; the target may be among them or
+The rows need the columns that the model was trained on, in any order if they have names; the target may be among them or \
 not. Preprocessing is the model's own.
 
 Example: luthier predict study.toml new.csv --out predictions.csv")]

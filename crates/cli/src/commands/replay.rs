@@ -22,8 +22,8 @@ use crate::report;
 /// Which trial, and where to.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Params of a trial that went on from another (pbt, pb2) changed on the way: its schedule says which were in force from which
-step to which. `--schedule` prints it as JSON. Without that, a fresh model is trained along it, with the same random choices, and
+Params of a trial that went on from another (pbt, pb2) changed on the way: its schedule says which were in force from which \
+step to which. `--schedule` prints it as JSON. Without that, a fresh model is trained along it, with the same random choices, and \
 its curve compared with the study's.
 
 Example: luthier replay study.toml --out replayed")]

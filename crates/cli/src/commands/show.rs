@@ -7,6 +7,7 @@ use std::time::Duration;
 use luthier::session::SessionError;
 
 use crate::opening::{StudyPath, watch};
+use crate::page::{on_stdout, stdout_width};
 use crate::{lineage, report};
 
 /// What to show.
@@ -38,19 +39,19 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if arguments.json {
             writeln!(out, "{}", report::trial_json(study, trial))?;
         } else {
-            write!(out, "{}", report::trial_block(study, trial))?;
+            write!(out, "{}", on_stdout(&report::trial_block(study, trial)))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.lineage {
-        write!(out, "{}", lineage::tree(session.study()))?;
+        write!(out, "{}", lineage::tree(session.study(), stdout_width()))?;
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.json {
         writeln!(out, "{}", report::study_json(session.study(), &session.place()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    write!(out, "{}", report::study_block(session.study(), &session.place()))?;
+    write!(out, "{}", on_stdout(&report::study_block(session.study(), &session.place())))?;
     if !arguments.watch {
         return Ok(ExitCode::SUCCESS);
     }

@@ -320,6 +320,26 @@ fn a_command_that_always_begins_anew_is_heard_from_where_its_trial_begins() {
 }
 
 #[test]
+fn what_a_program_that_fails_said_is_told_and_where_its_value_was_none() {
+    let failing = |what: &str| {
+        let bench = adding("", what);
+        bench.luthier(&["babysit", "--every", "1", "--rule", "rollbacks=1"])
+    };
+    let broken = failing("[ $step -lt 7 ] || { echo first >&2; echo boom at seven >&2; exit 3; }");
+    assert!(broken.err.contains("↩ exit code 3: boom at seven: trial 1 goes on"), "{}", broken.err);
+    assert!(
+        broken.out.contains("ended: exit code 3: boom at seven\n  | first\n  | boom at seven\n"),
+        "{broken:?}"
+    );
+    assert!(broken.out.contains("→ failed: exit code 3: boom at seven\n"), "{}", broken.out);
+    let no_number = failing("[ $step -lt 7 ] || { echo '{\"step\": 7, \"sum\": NaN}'; exit; }");
+    assert!(no_number.err.contains("↩ sum was nan after step 6: trial 1"), "{}", no_number.err);
+    let silent = failing("echo '{\"total\": 3}'; exit");
+    assert!(silent.out.contains("ended: ended without a value for sum; it printed total\n"), "{silent:?}");
+    assert!(silent.out.contains("it printed total, but no sum: `name` under [metric]"), "{silent:?}");
+}
+
+#[test]
 fn what_another_study_left_in_the_folder_is_nothing_to_begin_with() {
     let bench = adding("", "");
     bench.write("turns.txt", "at step 4: x 10\nat step 8: back 6\n");
@@ -480,6 +500,32 @@ fn a_winner_is_trained_anew_along_its_schedule() {
     );
 }
 
+#[test]
+fn a_line_whose_step_is_past_is_refused_and_one_whose_step_never_comes_is_told_of() {
+    let bench = adding("knobs = \"stdin\"", r#"while [ "$step" = 6 ] && [ ! -e on ]; do sleep 0.02; done"#);
+    bench.write("turns.txt", "at step 3: x 2\nat step 99: x 9\n");
+    let mut command = bench.command(&["babysit", "--script", "turns.txt"]);
+    command.stdin(Stdio::piped());
+    let mut run = bench.start_command(command);
+    eventually("it is in step 6", || run.err().contains("step 5  sum"));
+    run.say("at step 4: x 7\nat step 50: x 8\n");
+    eventually("it has heard", || run.err().contains("at step 50: noted"));
+    bench.write("on", "");
+    let said = run.wait().err;
+    for words in [
+        "not done: step 4 is past: the model has come to 5\n",
+        "at step 99: not done: the run ended at 20\n",
+        "at step 50: not done: the run ended at 20\n",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("at step 3: not done"), "{said}");
+    assert_eq!(trials(&bench).len(), 2);
+    // A script that is given again has been heard.
+    let again = bench.ok(&["babysit", "--script", "turns.txt"]).err;
+    assert!(!again.contains("at step 3"), "{again}");
+}
+
 /// Standard input is closed, so nobody can say `go` there; another process can.
 #[test]
 fn a_paused_model_waits_for_go_and_says_how_to_say_it() {
@@ -596,6 +642,19 @@ fn what_is_wrong_is_said_before_anything_begins() {
 }
 
 #[test]
+fn a_run_that_is_watched_is_not_tuned_and_stays_as_it_is() {
+    let bench = network(2);
+    bench.ok(&["babysit", "-q"]);
+    let before = bench.events_of(LOG).len();
+    for tune in [&["tune", LOG, "-n", "2"][..], &["tune", LOG], &["tune", "--study", LOG, "-n", "2"]] {
+        let said = bench.error(tune);
+        assert!(said.ends_with(&format!("to go on with it: luthier babysit {LOG}")), "{said}");
+    }
+    assert_eq!(bench.events_of(LOG).len(), before);
+    assert_eq!(bench.ok(&["babysit", "--send", "back 1"]).out, "going back to epoch 1 of trial 0\n");
+}
+
+#[test]
 fn a_run_that_has_begun_says_that_it_does_not_begin_otherwise() {
     let bench = network(2);
     let begun = bench.ok(&["babysit", "--set", "lr=0.02"]).err;
@@ -605,6 +664,57 @@ fn a_run_that_has_begun_says_that_it_does_not_begin_otherwise() {
     let told =
         "--set lr is not used: the run began with 0.02; `--send \"learning_rate 0.03\"` turns the knob\n";
     assert!(other.contains(told), "{other}");
+    let same = ["--seed", "0", "--every", "1", "--rule", "spike=10", "--rule", "patience=5"];
+    let same = bench.ok(&[&["babysit"][..], &same].concat()).err;
+    assert!(!same.contains("not used"), "{same}");
+    let others = ["--seed", "7", "--every", "5", "--keep", "3", "--rule", "spike=6", "--rule", "none"];
+    let other = bench.ok(&[&["babysit"][..], &others].concat()).err;
+    for told in [
+        "--seed 7 is not used: the run began with 0\n",
+        "--every 5 is not used: the run began with 1\n",
+        "--keep 3 is not used: the run began with none\n",
+        "--rule spike=6, none is not used: the run keeps the rules that it began with\n",
+    ] {
+        assert!(other.contains(told), "{told}: {other}");
+    }
+}
+
+#[test]
+fn a_paused_model_that_is_told_to_stop_is_done_at_once() {
+    let bench = network(6);
+    bench.write("turns.txt", "at step 3: pause\n");
+    let run = bench.start(&["babysit", "--script", "turns.txt"]);
+    eventually("it stands still", || run.err().contains("paused at epoch 3"));
+    assert_eq!(bench.ok(&["babysit", "--send", "stop"]).out, "done: the model as it is counts\n");
+    assert_eq!(run.wait().code, 0);
+    assert_eq!(
+        (trials(&bench)[0]["state"].clone(), trials(&bench)[0]["step"].clone()),
+        ("completed".into(), 3.into())
+    );
+}
+
+#[test]
+fn where_many_models_are_watched_nobody_is_told_of_pauses_that_end_at_once() {
+    let bench = network(5);
+    bench.edit("[params", "[policy]\nsampler = \"random\"\nscheduler = \"babysit\"\n[params");
+    let said = bench.ok(&["tune", "-n", "2"]).err;
+    assert!(said.contains("trial 1 completed: ") && !said.contains("paused"), "{said}");
+}
+
+#[test]
+fn a_knob_whose_condition_no_longer_holds_is_told_as_such() {
+    let bench = adding("knobs = \"stdin\"", "");
+    let text = bench.read("study.toml");
+    bench.write(
+        "study.toml",
+        &format!(
+            "{text}[params.way]\ntype = \"categorical\"\nchoices = [\"a\", \"b\"]\ndefault = \"b\"\n\
+             [params.push]\ntype = \"float\"\nlow = 0.0\nhigh = 1.0\ndefault = 0.5\nwhen = {{ param = \"way\", eq = \"b\" }}\n"
+        ),
+    );
+    bench.write("turns.txt", "at step 5: way a\n");
+    let ended = bench.ok(&["babysit", "--script", "turns.txt"]);
+    assert!(ended.out.contains("you: way a, no push"), "{ended:?}");
 }
 
 /// Keys need a terminal; `script` makes one.

@@ -181,3 +181,14 @@ fn networks_may_race_inner_folds() {
     let outer = found["held_out"]["accuracy"]["mean"].as_f64().unwrap();
     assert!((outer - 0.5).abs() < 0.15, "{found}");
 }
+
+#[test]
+fn trials_that_pause_are_counted_as_those_that_end() {
+    let bench = networks(false, "");
+    bench.edit("scheduler = \"run_all\"", "scheduler = \"successive_halving\"");
+    let found = result(&bench.ok(&["tune", "--nested", "2", "--json"]).out);
+    for fold in found["outer_folds"].as_array().unwrap() {
+        assert_eq!(fold["trials"], 12, "{fold}");
+        assert!(fold["trial"].as_u64() < fold["trials"].as_u64(), "{fold}");
+    }
+}

@@ -133,6 +133,27 @@ fn commands_go_on_from_the_checkpoints_of_others() {
 }
 
 #[test]
+fn the_best_of_a_population_is_said_to_be_a_schedule() {
+    let bench = adding(r#"{ name = "pbt", population = 6, interval = 3, quantile = 0.5 }"#, IN_PLACE, "");
+    let ended = bench.ok(&["tune", "-q"]).out;
+    let schedule: Value = serde_json::from_str(&bench.ok(&["replay", "--schedule"]).out).unwrap();
+    let legs = schedule["legs"].as_array().unwrap().len();
+    assert!(legs > 1, "{schedule}");
+    let note = format!(
+        "these params are those of the last of {legs} legs; a schedule led to the best\n\
+         to train along it: luthier replay study.luthier; to print it: luthier replay study.luthier --schedule\n"
+    );
+    let best = bench.ok(&["best", "study.luthier"]).out;
+    assert!(ended.contains(&note) && best.contains(&note), "{ended}{best}");
+    let params = bench.ok(&["best", "--params", "study.luthier"]);
+    assert!(params.out.starts_with("x=") && params.out.lines().count() == 1, "{params:?}");
+    assert!(params.err.contains(&note), "{params:?}");
+    let alone = adding(r#""run_all""#, IN_PLACE, "");
+    alone.ok(&["tune", "-q", "-n", "1"]);
+    assert!(!alone.ok(&["best"]).out.contains("legs"));
+}
+
+#[test]
 fn a_killed_population_goes_on_where_it_was() {
     // Nobody comes to the end before `go` is there, so every tuner is killed while it works, however busy the machine is.
     let slow = r#"sleep 0.02; while [ "$step" -ge 10 ] && [ ! -e go ]; do sleep 0.02; done"#;

@@ -242,6 +242,13 @@ impl Running {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// Writes to its standard input, which has to be a pipe.
+    pub fn say(&mut self, text: &str) {
+        use std::io::Write;
+        let input = self.child.stdin.as_mut().expect("a pipe");
+        input.write_all(text.as_bytes()).and_then(|()| input.flush()).expect("it listens");
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("our child").is_none()
     }

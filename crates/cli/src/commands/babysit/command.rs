@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use luthier::core::event::{SpaceEdit, Steer};
 use luthier::core::lineage::{checkpoints, schedule};
 use luthier::core::space::{Parameter, Params, Space, Value};
-use luthier::core::steering::{RATES, Standing, standing, told};
+use luthier::core::steering::{RATES, Standing, present, standing, told};
 use luthier::core::study::Study;
 use luthier::core::trial::{Trial, TrialState};
 use luthier::session::{SessionError, Turn};
@@ -13,6 +13,7 @@ use luthier_nn::objective::{NetworkError, knob};
 use serde_json::json;
 
 use crate::lineage;
+use crate::page::stderr_width;
 use crate::report::safe;
 
 /// One line.
@@ -228,20 +229,24 @@ impl Knobs {
     pub(crate) fn show(&self, study: &Study, view: View) -> String {
         let text = match view {
             View::Help => HELP.to_owned(),
-            View::Tree => lineage::tree(study),
+            View::Tree => lineage::tree(study, stderr_width()),
             View::Schedule => legs(study),
             View::Knobs => self.knobs(study),
         };
         text.trim_end().to_owned()
     }
 
+    /// Whether what is called so can be turned while the model trains.
+    pub(super) fn is_knob(&self, name: &str) -> bool {
+        self.network.is_none() || Settings::may_change(name).unwrap_or(true)
+    }
+
     fn knobs(&self, study: &Study) -> String {
         let Some(now) = standing(study) else { return "the model has not begun to train".into() };
         let params = study.space().decode(&now.point);
-        let is_free = |name: &str| self.network.is_none() || Settings::may_change(name).unwrap_or(true);
         let (mut text, mut fixed) = (String::new(), Params::new());
         for (name, value) in params.iter() {
-            if is_free(name) {
+            if self.is_knob(name) {
                 let range = study
                     .space()
                     .find(name)
@@ -256,7 +261,8 @@ impl Knobs {
             text.push_str(&format!("fixed: {}\n", lineage::words(&fixed)));
         }
         if let Some(settings) = &self.network {
-            let others = Settings::names().filter(|name| is_free(name) && study.space().find(name).is_none());
+            let others =
+                Settings::names().filter(|name| self.is_knob(name) && study.space().find(name).is_none());
             let others = others.filter(|name| knob(settings, name).is_ok());
             text.push_str(&format!("more knobs: {}\n", others.collect::<Vec<_>>().join(", ")));
         }
@@ -316,6 +322,9 @@ fn steer(turn: &mut Turn<'_>, wish: Steer) -> anyhow::Result<String> {
     Ok(match wish {
         Steer::Pause => format!("pausing at the end of this {unit}; `go` goes on"),
         Steer::Go => "going on".into(),
+        Steer::Stop if present(turn.study()).is_some_and(Trial::is_finished) => {
+            "done: the model as it is counts".into()
+        }
         Steer::Stop => format!("done at the end of this {unit}"),
         Steer::Back { .. } | Steer::Turn(_) => format!("going {text}"),
     })

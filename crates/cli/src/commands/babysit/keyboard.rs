@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,7 +21,54 @@ use super::steerer;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Commands that wait for their step; the runner has them.
-pub(super) type Cues = Arc<Mutex<Vec<Cue>>>;
+#[derive(Clone, Default)]
+pub(super) struct Cues(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    cues: Vec<Cue>,
+    /// The furthest step that any trial has come to.
+    reached: u64,
+}
+
+impl Cues {
+    /// Those of a script, for a model that has come to this step.
+    pub(super) fn new(cues: Vec<Cue>, reached: u64) -> Self {
+        Self(Arc::new(Mutex::new(Waiting { cues, reached })))
+    }
+
+    /// Lets a command wait, unless its step is past; then says why not.
+    fn add(&self, cue: Cue) -> Result<(), String> {
+        let mut waiting = self.waiting();
+        if cue.step <= waiting.reached {
+            return Err(format!("step {} is past: the model has come to {}", cue.step, waiting.reached));
+        }
+        waiting.cues.push(cue);
+        Ok(())
+    }
+
+    /// Takes those whose step is reached with a report of `step`. What waits for a step that is past was heard when that was reached,
+    /// maybe by a process that was killed since.
+    pub(super) fn due(&self, before: u64, step: u64) -> Vec<Cue> {
+        let mut waiting = self.waiting();
+        waiting.reached = waiting.reached.max(before).max(step);
+        let (due, later) = std::mem::take(&mut waiting.cues).into_iter().partition(|cue| cue.step <= step);
+        waiting.cues = later;
+        due.into_iter().filter(|cue: &Cue| before < cue.step).collect()
+    }
+
+    /// The steps that somebody waits for in vain, and the one that the model has come to.
+    pub(super) fn in_vain(&self) -> (Vec<u64>, u64) {
+        let waiting = self.waiting();
+        let steps = waiting.cues.iter().map(|cue| cue.step).filter(|step| *step > waiting.reached);
+        (steps.collect(), waiting.reached)
+    }
+
+    /// Nothing that is done under this lock can leave it half changed.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Listens in a thread of its own.
 pub(super) struct Keyboard {
@@ -130,9 +177,11 @@ impl Ears {
             Ok(None) => {}
             Ok(Some(Line::Now(command))) => self.carry_out(&command),
             Ok(Some(Line::Later(cue))) => {
-                let text = format!("at step {}: noted", cue.step);
-                self.cues.lock().unwrap_or_else(PoisonError::into_inner).push(cue);
-                self.screen.say(text);
+                let step = cue.step;
+                self.screen.say(match self.cues.add(cue) {
+                    Ok(()) => format!("at step {step}: noted"),
+                    Err(problem) => format!("not done: {problem}"),
+                });
             }
             Err(problem) => self.screen.say(format!("not done: {problem:#}")),
         }

@@ -7,8 +7,8 @@ mod screen;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -32,6 +32,7 @@ use crate::lineage;
 use crate::opening::{
     BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, read_study_file, trials_of, with_hint,
 };
+use crate::page::{on_stdout, stderr_width, stdout_width};
 use crate::progress::{Mode, Progress};
 use crate::report;
 use command::{Cue, Knobs, Line, named, parse, script};
@@ -79,9 +80,9 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLE: &str = "\
-While the model trains, type commands: `lr 0.01`, `lr *0.5`, `dropout 0.2`, `pause`, `go`, `back 12`,
-`branch 3@20`, `tree`, `knobs`, `stop`, `help`. A knob takes effect with the next step. Everything is in
-the run's log: the same command goes on after a kill, `luthier replay` trains the result again, and
+While the model trains, type commands: `lr 0.01`, `lr *0.5`, `dropout 0.2`, `pause`, `go`, `back 12`, \
+`branch 3@20`, `tree`, `knobs`, `stop`, `help`. A knob takes effect with the next step. Everything is in \
+the run's log: the same command goes on after a kill, `luthier replay` trains the result again, and \
 `luthier show LOG --lineage` prints what became of what.
 
 Example: luthier babysit study.toml --set lr=0.1 --script turns.txt";
@@ -100,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let knobs = Arc::new(knobs);
     let screen = Screen::new(arguments.quiet || arguments.json);
     greet(&session, created, &kind, arguments, &screen);
-    let cues: Cues = Arc::new(Mutex::new(cues));
+    let cues = Cues::new(cues, furthest(session.study()));
     let session = session.prompted_by(prompter(cues.clone(), knobs.clone(), screen.clone()));
     watch(session, &kind, knobs, &screen, cues, &log, arguments)
 }
@@ -317,26 +318,7 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
     let written = &file.spec.policy.scheduler;
     let mut scheduler = if *written.name == *NAME { written.clone() } else { Component::named(NAME) };
     for rule in &arguments.rule {
-        if rule == "none" {
-            for (name, value) in [
-                ("spike", serde_json::Value::Null),
-                ("patience", serde_json::Value::Null),
-                ("rollbacks", 0.into()),
-                ("plateau", serde_json::Value::Null),
-            ] {
-                scheduler.options.insert(name.into(), value);
-            }
-            continue;
-        }
-        let (name, value) = rule
-            .split_once('=')
-            .with_context(|| format!("--rule {rule:?} is not NAME=VALUE; try spike=6 or none"))?;
-        check_rule(name)?;
-        let value = match Value::parse(value) {
-            Value::Text(text) if &*text == "none" => serde_json::Value::Null,
-            value => serde_json::to_value(value)?,
-        };
-        scheduler.options.insert(name.into(), value);
+        with_rule(&mut scheduler, rule)?;
     }
     let usual = || usual_interval(&file.objective, spec.max_budget);
     let interval = arguments
@@ -354,6 +336,31 @@ fn scheduler(file: &StudyFile, spec: &Spec, arguments: &Arguments) -> anyhow::Re
         scheduler.options.insert("keep".into(), keep.into());
     }
     Ok(scheduler)
+}
+
+/// Puts a rule of the command line among the scheduler's options.
+fn with_rule(scheduler: &mut Component, rule: &str) -> anyhow::Result<()> {
+    if rule == "none" {
+        for (name, value) in [
+            ("spike", serde_json::Value::Null),
+            ("patience", serde_json::Value::Null),
+            ("rollbacks", 0.into()),
+            ("plateau", serde_json::Value::Null),
+        ] {
+            scheduler.options.insert(name.into(), value);
+        }
+        return Ok(());
+    }
+    let (name, value) = rule
+        .split_once('=')
+        .with_context(|| format!("--rule {rule:?} is not NAME=VALUE; try spike=6 or none"))?;
+    check_rule(name)?;
+    let value = match Value::parse(value) {
+        Value::Text(text) if &*text == "none" => serde_json::Value::Null,
+        value => serde_json::to_value(value)?,
+    };
+    scheduler.options.insert(name.into(), value);
+    Ok(())
 }
 
 /// A command that is started again after each pause makes fewer.
@@ -391,20 +398,26 @@ fn first_params(space: &Space, given: &Params) -> anyhow::Result<Params> {
 /// Commands that wait for a step are carried out when it is first reached, right before its report.
 fn prompter(cues: Cues, knobs: Arc<Knobs>, screen: Screen) -> luthier::session::Prompter {
     Box::new(move |turn, _, step| {
-        let before = turn.study().trials().iter().map(Trial::step).max().unwrap_or(0);
-        let due: Vec<Cue> = {
-            let mut cues = cues.lock().unwrap_or_else(PoisonError::into_inner);
-            // Those of a step that is past were heard when it was reached, maybe by a process that was killed since.
-            let (due, later) = std::mem::take(&mut *cues).into_iter().partition(|cue| cue.step <= step);
-            *cues = later;
-            due
-        };
-        for Cue { step: at, command } in due.iter().filter(|cue| before < cue.step) {
+        for Cue { step: at, command } in &cues.due(furthest(turn.study()), step) {
             let said = knobs.carry_out(turn, command)?;
             screen.say_later(format!("at step {at}: {said}"));
         }
         Ok(())
     })
+}
+
+/// The furthest step that any trial has come to.
+fn furthest(study: &Study) -> u64 {
+    study.trials().iter().map(Trial::step).max().unwrap_or(0)
+}
+
+/// Says which lines waited for a step that has not come.
+fn tell_in_vain(cues: &Cues, end: &End, screen: &Screen) {
+    let (steps, reached) = cues.in_vain();
+    let why = if matches!(end, End::Stopped) { "the run was interrupted" } else { "the run ended" };
+    for step in steps {
+        screen.say(format!("at step {step}: not done: {why} at {reached}"));
+    }
 }
 
 fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, screen: &Screen) {
@@ -419,10 +432,10 @@ fn greet(session: &Session, created: bool, kind: &Kind, arguments: &Arguments, s
         screen.say(note);
     }
     if !created && !study.trials().is_empty() {
-        for unused in unused(study, arguments) {
+        for unused in unused(study, arguments).into_iter().chain(unheeded(study, arguments)) {
             screen.say(unused);
         }
-        screen.say(lineage::tree(study));
+        screen.say(lineage::tree(study, stderr_width()));
     }
     let has_rate = RATES.iter().any(|name| study.space().find(name).is_some());
     let options = &study.spec().policy.scheduler.options;
@@ -447,6 +460,47 @@ fn unused(study: &Study, arguments: &Arguments) -> Vec<String> {
         ))
     };
     parse_set(&arguments.set).unwrap_or_default().into_iter().filter_map(told).collect()
+}
+
+/// What `--seed`, `--every`, `--keep` and `--rule` say to a run that has begun otherwise: they are settled when it begins.
+fn unheeded(study: &Study, arguments: &Arguments) -> Vec<String> {
+    let spec = study.spec();
+    let began = |name: &str| spec.policy.scheduler.options.get(name).filter(|value| !value.is_null());
+    let told = |flag: &str, value: Option<u64>, began: Option<u64>| {
+        let value = value.filter(|value| Some(*value) != began)?;
+        let began = began.map_or_else(|| "none".into(), |began| began.to_string());
+        Some(format!("--{flag} {value} is not used: the run began with {began}"))
+    };
+    let option = |name: &str| began(name).and_then(serde_json::Value::as_u64);
+    let mut all: Vec<String> = [
+        told("seed", arguments.seed, Some(spec.seed)),
+        told("every", arguments.every, option("interval")),
+        told("keep", arguments.keep, option("keep")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let rules: Vec<&str> =
+        arguments.rule.iter().map(String::as_str).filter(|rule| !holds(study, rule)).collect();
+    if !rules.is_empty() {
+        all.push(format!(
+            "--rule {} is not used: the run keeps the rules that it began with",
+            report::safe(&rules.join(", "))
+        ));
+    }
+    all
+}
+
+/// Whether a run has this rule.
+fn holds(study: &Study, rule: &str) -> bool {
+    let mut scheduler = study.spec().policy.scheduler.clone();
+    let before = scheduler.options.clone();
+    with_rule(&mut scheduler, rule).is_ok()
+        && scheduler.options.iter().all(|(name, value)| match (before.get(name), value) {
+            (Some(before), value) if before.is_number() => before.as_f64() == value.as_f64(),
+            (Some(before), value) => before == value,
+            (None, value) => value.is_null(),
+        })
 }
 
 /// Parameters whose first values nobody has chosen.
@@ -513,8 +567,8 @@ fn watch(
         ObjectiveSpec::Command(spec) => spec.knobs,
         ObjectiveSpec::Network(_) => None,
     };
-    let mut teller = Teller::new(screen.clone(), session.study(), knobs_by);
-    let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues, heard);
+    let mut teller = Teller::new(screen.clone(), session.study(), knobs.clone(), knobs_by);
+    let keyboard = Keyboard::listen(log.to_owned(), knobs, screen.clone(), cues.clone(), heard);
     let mut progress = Progress::new(
         if arguments.json { Mode::Machines } else { Mode::Quiet },
         session.study(),
@@ -533,7 +587,9 @@ fn watch(
     };
     keyboard.finish();
     progress.finish();
-    finish(&mut session, kind, &end?, &folder, log, arguments)
+    let end = end?;
+    tell_in_vain(&cues, &end, screen);
+    finish(&mut session, kind, &end, &folder, log, arguments)
 }
 
 /// A model that fell over may be taken back by somebody who sits before a terminal.
@@ -559,7 +615,8 @@ fn wants_more(
     if !fell(session.study()) || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(false);
     }
-    let why = session.study().trials().last().map(screen::reason).unwrap_or_default();
+    let study = session.study();
+    let why = study.trials().last().map(|last| screen::reason(study, last)).unwrap_or_default();
     screen
         .say(format!("the run has ended: {why}\n`back` and `branch` go on from a checkpoint, Ctrl-C leaves"));
     while !stop.is_asked() {
@@ -570,6 +627,12 @@ fn wants_more(
         }
     }
     Ok(false)
+}
+
+/// What a program that failed printed at its end, and what to do about it.
+fn said(study: &Study, trial: &Trial) -> String {
+    // The first line is why it failed.
+    report::failure_block(study, trial).lines().skip(1).map(|line| format!("{line}\n")).collect()
 }
 
 /// Says what came of it, on standard output.
@@ -602,7 +665,7 @@ fn finish(
             }
         }
     }
-    text.push_str(&lineage::tree(study));
+    text.push_str(&lineage::tree(study, stdout_width()));
     let shown = log.display();
     if let Some((trial, step, value)) =
         lineage::better_elsewhere(study).filter(|_| !matches!(end, End::Stopped))
@@ -629,8 +692,9 @@ fn finish(
         }
         (End::Done(Done::Failures(_)) | End::Limit, _) | (_, Some(TrialState::Failed | TrialState::Pruned)) => {
             is_good = false;
-            let why = last.map(screen::reason).unwrap_or_default();
-            format!("ended: {why}\nto go on from a checkpoint: luthier babysit {shown} --send back, then luthier babysit {shown}\n")
+            let why = last.map(|last| screen::reason(study, last)).unwrap_or_default();
+            let said = last.map(|last| said(study, last)).unwrap_or_default();
+            format!("ended: {why}\n{said}to go on from a checkpoint: luthier babysit {shown} --send back, then luthier babysit {shown}\n")
         }
         _ => format!("to train it again along its schedule: luthier replay {shown}\n"),
     });
@@ -638,7 +702,7 @@ fn finish(
         result["event"] = "result".into();
         println!("{result}");
     } else {
-        print!("{text}");
+        print!("{}", on_stdout(&text));
     }
     Ok(match end {
         End::Stopped => ExitCode::from(130),

@@ -15,7 +15,9 @@ use luthier::executor::Moment;
 use luthier::objective::command::KnobsBy;
 use luthier::session::named_values;
 
+use super::command::Knobs;
 use crate::lineage;
+use crate::progress::why_failed;
 use crate::report::{number, safe};
 
 /// Metrics beside the objective in a report's line.
@@ -108,6 +110,7 @@ pub(super) struct Teller {
     /// How often the model may go back by itself.
     rollbacks: u64,
     told_paused: bool,
+    knobs: Arc<Knobs>,
     /// How a command hears of its knobs while it runs, if it does.
     knobs_by: Option<KnobsBy>,
     /// Knobs of which it has been said that the command says nothing about them.
@@ -115,7 +118,7 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) fn new(screen: Screen, study: &Study, knobs_by: Option<KnobsBy>) -> Self {
+    pub(super) fn new(screen: Screen, study: &Study, knobs: Arc<Knobs>, knobs_by: Option<KnobsBy>) -> Self {
         let options = &study.spec().policy.scheduler.options;
         let rollbacks = options.get("rollbacks").and_then(serde_json::Value::as_u64).unwrap_or(0);
         Self {
@@ -123,6 +126,7 @@ impl Teller {
             told: study.trials().len(),
             rollbacks,
             told_paused: false,
+            knobs,
             knobs_by,
             told_deaf: BTreeSet::new(),
         }
@@ -138,7 +142,7 @@ impl Teller {
         match moment {
             Moment::Reported(work) => {
                 if let Some(trial) = study.trial(work.trial) {
-                    self.screen.say(report_line(study, trial, width()));
+                    self.screen.say(report_line(study, trial, |name| self.knobs.is_knob(name), width()));
                     self.screen.say_what_waited();
                     self.tell_deafness(study, trial);
                 }
@@ -204,7 +208,7 @@ impl Teller {
                 format!("→ trial {number}, from {unit} {step} on: {changes}")
             });
         }
-        let why = before.map(reason).unwrap_or_default();
+        let why = before.map(|before| reason(study, before)).unwrap_or_default();
         if goes_straight_on(study, trial) {
             return Some(format!("↓ {why}: trial {number}, from {unit} {step} on: {changes}"));
         }
@@ -218,15 +222,15 @@ impl Teller {
 }
 
 /// What a trial got into.
-pub(super) fn reason(trial: &Trial) -> String {
-    match trial.outcome() {
-        Some(Outcome::Failed { reason, .. }) => safe(&reason.to_string()),
-        Some(_) | None => safe(trial.piece(0).and_then(|piece| piece.why.as_deref()).unwrap_or_default()),
+pub(super) fn reason(study: &Study, trial: &Trial) -> String {
+    if let Some(Outcome::Failed { .. }) = trial.outcome() {
+        return why_failed(study, trial);
     }
+    lineage::in_its_unit(study, trial.piece(0).and_then(|piece| piece.why.as_deref()).unwrap_or_default())
 }
 
 /// `epoch 12  val_loss 0.18  best 0.17 at 11  train_loss 0.12 …  | learning_rate 0.01`.
-fn report_line(study: &Study, trial: &Trial, width: usize) -> String {
+fn report_line(study: &Study, trial: &Trial, is_knob: impl Fn(&str) -> bool, width: usize) -> String {
     let metrics = study.metrics();
     let Some(point) = trial.curve().last() else { return String::new() };
     let objective = &metrics.objectives[0];
@@ -244,24 +248,67 @@ fn report_line(study: &Study, trial: &Trial, width: usize) -> String {
     }
     let params = study.params(trial);
     let is_other = |(name, _): &&(Arc<str>, f64)| *name != objective.name && params.get(name).is_none();
-    let others: Vec<String> = values
-        .iter()
-        .filter(is_other)
-        .take(MOST_OTHERS)
-        .map(|(name, value)| format!("{} {}", safe(name), number(*value)))
-        .collect();
-    let knobs = lineage::words(&params);
-    let knobs = format!("  | {knobs}");
-    let room = width.saturating_sub(measure_text_width(&text) + measure_text_width(&knobs) + 2);
-    let others = truncate_str(&others.join(" "), room.max(12), "…").into_owned();
-    if !others.is_empty() {
-        text.push_str(&format!("  {others}"));
-    }
-    text.push_str(&knobs);
+    let others = values.iter().filter(is_other).take(MOST_OTHERS);
+    let others = others.map(|(name, value)| format!("{} {}", safe(name), number(*value))).collect();
+    let told = |(name, value)| (lineage::word(name, value), weight(study, name, is_knob(name)));
+    let knobs = params.iter().map(told).collect();
     if trial.state() == TrialState::Failed {
         text.push_str("  failed");
     }
-    truncate_str(&text, width.max(40), "…").into_owned()
+    let shown = fitting(others, knobs, width.saturating_sub(measure_text_width(&text)));
+    truncate_str(&(text + &shown), width.max(40), "…").into_owned()
+}
+
+/// How much it matters to see a param.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// A knob that somebody has turned.
+    Turned,
+    /// A knob that nobody has.
+    Knob,
+    /// What cannot change while the model trains.
+    Fixed,
+}
+
+fn weight(study: &Study, name: &str, is_knob: bool) -> Weight {
+    let value = |trial: &Trial| study.params(trial).get(name).cloned();
+    let first = study.trials().first().and_then(value);
+    match is_knob {
+        true if study.trials().iter().any(|trial| value(trial) != first) => Weight::Turned,
+        true => Weight::Knob,
+        false => Weight::Fixed,
+    }
+}
+
+/// Further metrics and params, as many as fit: knobs first, those before others that have been turned, then metrics, then what cannot
+/// be turned; each wholly or not at all.
+fn fitting(others: Vec<String>, params: Vec<(String, Weight)>, room: usize) -> String {
+    let wide = |text: &String| measure_text_width(text) + 2;
+    let knobs = params.iter().filter(|(_, weight)| *weight != Weight::Fixed);
+    let is_short = knobs.map(|(text, _)| wide(text)).sum::<usize>() + 2 > room;
+    // The bar before the params, and a sign where knobs are left out.
+    let mut left = room.saturating_sub(if is_short { 5 } else { 2 });
+    let mut take = |text: &String| {
+        let fits = wide(text) <= left;
+        left = if fits { left - wide(text) } else { 0 };
+        fits
+    };
+    let mut is_shown = vec![false; params.len()];
+    let mut choose = |weight: Weight, take: &mut dyn FnMut(&String) -> bool| {
+        for (k, (text, _)) in params.iter().enumerate().filter(|(_, (_, own))| *own == weight) {
+            is_shown[k] = take(text);
+        }
+    };
+    choose(Weight::Turned, &mut take);
+    choose(Weight::Knob, &mut take);
+    let others: Vec<String> = others.into_iter().filter(|text| take(text)).collect();
+    choose(Weight::Fixed, &mut take);
+    let shown = params.into_iter().zip(is_shown).filter(|(_, is_shown)| *is_shown);
+    let mut shown: Vec<String> = shown.map(|((text, _), _)| text).collect();
+    shown.extend(is_short.then(|| "…".into()));
+    let others = if others.is_empty() { String::new() } else { format!("  {}", others.join(" ")) };
+    let shown = if shown.is_empty() { String::new() } else { format!("  | {}", shown.join(", ")) };
+    others + &shown
 }
 
 /// Columns of the terminal; plenty where there is none.
@@ -270,5 +317,35 @@ fn width() -> usize {
         usize::from(console::Term::stderr().size().1).max(40) - 1
     } else {
         400
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knobs_come_before_further_metrics_and_nothing_loses_its_number() {
+        let others = || vec!["train_loss 0.096285".to_owned(), "val_accuracy 0.97214".into()];
+        let knob = |text: &str| (text.to_owned(), Weight::Knob);
+        let params =
+            || vec![("units 32".to_owned(), Weight::Fixed), knob("learning_rate 0.003"), knob("dropout 0.2")];
+        let shown = |room| fitting(others(), params(), room);
+        let all = "  train_loss 0.096285 val_accuracy 0.97214  | units 32, learning_rate 0.003, dropout 0.2";
+        assert_eq!(shown(400), all);
+        assert_eq!(
+            shown(80),
+            "  train_loss 0.096285 val_accuracy 0.97214  | learning_rate 0.003, dropout 0.2"
+        );
+        assert_eq!(shown(60), "  train_loss 0.096285  | learning_rate 0.003, dropout 0.2");
+        assert_eq!(shown(40), "  | learning_rate 0.003, dropout 0.2");
+        assert_eq!(shown(30), "  | learning_rate 0.003, …");
+        assert_eq!(shown(10), "  | …");
+        let turned = vec![knob("learning_rate 0.003"), ("dropout 0.2".to_owned(), Weight::Turned)];
+        assert_eq!(fitting(others(), turned, 30), "  | dropout 0.2, …");
+        for room in 5..100 {
+            assert!(measure_text_width(&shown(room)) <= room, "{room}: {}", shown(room));
+        }
+        assert_eq!(fitting(Vec::new(), Vec::new(), 40), "");
     }
 }

@@ -25,6 +25,7 @@ use super::ending::nested_continuation;
 use super::ran::{Interrupts, Ran};
 use crate::described::Kind;
 use crate::opening::{BEST, is_log, log_beside, read_study_file};
+use crate::page::on_stdout;
 use crate::report::told_end;
 use crate::report::{failure, number, params_words, safe};
 
@@ -194,7 +195,8 @@ fn score_command(
 /// What became of one outer fold.
 struct Fold {
     number: u16,
-    trials: u64,
+    /// How many have been started; the winner is one of them.
+    trials: usize,
     /// The winner's number, its value in the first objective as its trial said, and its params.
     winner: Option<(u32, f64, String, Params)>,
     /// What it scored on the outer fold.
@@ -206,7 +208,7 @@ impl Fold {
         let winner = study.incumbent().and_then(|best| {
             Some((best.number, *best.values()?.first()?, params_words(study, best), study.params(best)))
         });
-        let (number, trials) = (outer.fold, study.tally().finished());
+        let (number, trials) = (outer.fold, study.trials().len());
         Self { number, trials, winner, scores: noted(study).unwrap_or_default() }
     }
 
@@ -254,7 +256,8 @@ fn tell(folds: &[Fold], folder: &Path, arguments: &Arguments) -> anyhow::Result<
             })
         );
     } else {
-        print!("{}", text(folds, &complete, &names, over, &objective, &inner, folder));
+        let text = text(folds, &complete, &names, over, &objective, &inner, folder);
+        print!("{}", on_stdout(&text));
     }
     Ok(if complete.len() == folds.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

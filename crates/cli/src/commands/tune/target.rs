@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use luthier::core::engine::resolve;
 use luthier::core::spec::Spec;
+use luthier::core::steering::is_watched;
 use luthier::log::{Durability, LogError, Options as SqliteOptions, ReplayError, SqliteLog};
 use luthier::session::{LEASE, Session, SessionError};
 use luthier::study_file::{ObjectiveSpec, StudyFile};
@@ -13,7 +14,9 @@ use luthier::study_file::{ObjectiveSpec, StudyFile};
 use super::arguments::{Arguments, Survives};
 use super::wanted::{limits, policy, with_changes};
 use crate::described::{Kind, description, stored};
-use crate::opening::{folder_of, holder, holder_is_alive, is_log, log_beside, read_study_file, with_hint};
+use crate::opening::{
+    folder_of, holder, holder_is_alive, is_log, log_beside, quoted, read_study_file, with_hint,
+};
 
 /// Where a study lies, and what describes it.
 pub(super) struct Target {
@@ -53,6 +56,12 @@ impl Target {
             ..SqliteOptions::default()
         };
         let (session, created) = self.session(&options, arguments)?;
+        if is_watched(session.study()) {
+            let log = quoted(&self.log);
+            bail!(
+                "{log} is the run of one model that is watched, not a study to tune; to go on with it: luthier babysit {log}"
+            );
+        }
         let lease = Duration::try_from_secs_f64(arguments.lease).unwrap_or(LEASE);
         let session = session.with_liveness(holder_is_alive).with_lease(lease);
         let (objective, base) = match &self.file {
