@@ -59,7 +59,7 @@ pub(crate) fn best_so_far(study: &Study) -> Option<String> {
     let open = open.filter_map(|work: &Work| study.trial(work.trial));
     let standing = open.filter_map(|trial| Some((trial, trial.curve_loss(study.metrics())?)));
     let (trial, _) = standing.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    let values = study.curve_values(trial.curve()).ok()?;
+    let values = study.curve_values(trial.piece(0)?, u64::MAX).ok()?;
     let metrics = study.metrics().objectives.iter();
     let told: Vec<String> = metrics
         .zip(values)

@@ -19,7 +19,7 @@ use crate::headway::{Headway, best_so_far};
 use crate::page::folded;
 use crate::report::{
     Open, advice_line, counts_with, duration, failure_line, number, objective_values, params_words,
-    replicate_name, safe, said_instead, sparkline, trajectory, was_on_stderr,
+    replicate_name, safe, said_instead, sparkline, trajectory, was_on_stderr, why_stopped,
 };
 
 /// How a run is shown.
@@ -64,6 +64,9 @@ pub(crate) struct Progress {
     drawn: Option<Instant>,
     best: Option<u32>,
     told_stopping: Option<&'static str>,
+    /// The trials that this process has run something of, and how many of those finished were looked at.
+    begun_here: BTreeSet<u32>,
+    looked_at: usize,
 }
 
 enum Form {
@@ -99,6 +102,8 @@ impl Progress {
             drawn: None,
             best,
             told_stopping: None,
+            begun_here: BTreeSet::new(),
+            looked_at: study.finished().len(),
         }
     }
 
@@ -142,7 +147,10 @@ impl Progress {
     /// Notes what this process runs, and since when it can only wait for others.
     fn keep_account(&mut self, study: &Study, moment: Moment) {
         match moment {
-            Moment::Started(work) => drop(self.own.insert(work)),
+            Moment::Started(work) => {
+                self.own.insert(work);
+                self.begun_here.insert(work.trial);
+            }
             Moment::Ended(work) | Moment::Gone(work) => drop(self.own.remove(&work)),
             Moment::Reported(_) | Moment::Idle => {}
         }
@@ -296,20 +304,23 @@ impl Progress {
                 name(study, work)
             );
         }
-        let Moment::Ended(work) = moment else { return };
+        let Moment::Ended(work) = moment else { return self.plain_races(study, None) };
+        self.plain_end(study, work);
+        self.plain_races(study, Some(work));
+        self.plain_advice(study);
+    }
+
+    /// The line of work that has come to a stop.
+    fn plain_end(&mut self, study: &Study, work: Work) {
         let Some(trial) = study.trial(work.trial) else { return };
         let step = study.piece(work).map_or(0, luthier::core::trial::Piece::step);
-        // With replicates, a trial goes on when one of them has ended.
-        let state = match study.piece(work).map(|piece| (piece.state, &piece.outcome)) {
-            // Where models are watched, each pause is one to look at them.
-            Some((WorkState::Running, _)) if step > 0 && is_watching(study) => return,
-            // It may have been sent on already.
-            Some((state, _)) if state == WorkState::Paused || (state == WorkState::Running && step > 0) => {
-                "paused"
-            }
-            Some((WorkState::Ended, Some(Outcome::Completed { .. }))) => TrialState::Completed.name(),
-            _ => trial.state().name(),
-        };
+        // Where models are watched, each pause is one to look at them.
+        if is_watching(study)
+            && study.piece(work).is_some_and(|piece| piece.state == WorkState::Running && step > 0)
+        {
+            return;
+        }
+        let state = stopped_as(study, work, trial);
         let is_best =
             study.incumbent().map(|best| best.number) == Some(work.trial) && self.best != Some(work.trial);
         self.best = study.incumbent().map(|best| best.number);
@@ -318,15 +329,35 @@ impl Progress {
             _ => None,
         });
         let result = match trial.state() {
-            _ if own.is_some() => own.map(number).unwrap_or_default(),
+            _ if own.is_some() => with_mean(study, trial, own.unwrap_or_default()),
             TrialState::Completed => objective_values(study, trial),
             TrialState::Failed => why_failed(study, trial),
+            _ if step == 0 => why_stopped(trial).map(safe).unwrap_or_else(|| stopped_at(study, work, step)),
             _ => stopped_at(study, work, step),
         };
         let star = if is_best { "  (best so far)" } else { "" };
         let params = params_words(study, trial);
         eprintln!("{} {state}: {result}  [{params}]{star}", name(study, work));
-        self.plain_advice(study);
+    }
+
+    /// Tells of trials that were stopped between two of their replicates, when nothing of them ran.
+    fn plain_races(&mut self, study: &Study, ended: Option<Work>) {
+        // Whose own end has been told with what became of the trial.
+        let is_told = |work: &Work| {
+            let outcome = study.piece(*work).and_then(|piece| piece.outcome.as_ref());
+            !matches!(outcome, Some(Outcome::Completed { .. }))
+        };
+        let told = ended.filter(is_told).map(|work| work.trial);
+        let finished = study.finished();
+        for number in &finished[self.looked_at.min(finished.len())..] {
+            let is_ours = self.begun_here.contains(number) && study.spec().replicates > 1;
+            let trial = study.trial(*number).filter(|trial| trial.state() == TrialState::Pruned);
+            if let Some(trial) = trial.filter(|_| is_ours && told != Some(*number)) {
+                let why = why_stopped(trial).map(safe).unwrap_or_default();
+                eprintln!("trial {number} pruned: {why}  [{}]", params_words(study, trial));
+            }
+        }
+        self.looked_at = finished.len();
     }
 
     /// Tells from time to time what more trials might gain: whenever a quarter more have stopped, and at least ten.
@@ -360,6 +391,26 @@ fn is_watching(study: &Study) -> bool {
     *study.spec().policy.scheduler.name == *"babysit"
 }
 
+/// What became of work that has come to a stop: of its replicate alone, for with others the trial goes on.
+fn stopped_as(study: &Study, work: Work, trial: &Trial) -> &'static str {
+    let Some(piece) = study.piece(work) else { return trial.state().name() };
+    // It may have been sent on already.
+    let goes_on = piece.state == WorkState::Running && piece.step() > 0;
+    match (piece.state, &piece.outcome) {
+        (state, _) if state == WorkState::Paused || goes_on => TrialState::Paused.name(),
+        (WorkState::Ended, Some(Outcome::Completed { .. })) => TrialState::Completed.name(),
+        _ => trial.state().name(),
+    }
+}
+
+/// The value of a replicate, and the trial's mean if that is the last of them.
+fn with_mean(study: &Study, trial: &Trial, own: f64) -> String {
+    let name = study.metrics().objectives.first().map(|metric| safe(&metric.name)).unwrap_or_default();
+    let mean = trial.is_finished().then(|| objective_values(study, trial)).filter(|mean| !mean.is_empty());
+    let mean = mean.map(|mean| format!("; mean of {}: {mean}", study.spec().replicates));
+    format!("{name} {}{}", number(own), mean.unwrap_or_default())
+}
+
 /// How far work came that has no final value, and what it had reached there.
 fn stopped_at(study: &Study, work: Work, step: u64) -> String {
     let mut text = format!("at {} {step}", safe(&study.metrics().step));
@@ -379,7 +430,11 @@ fn json_line(study: &Study, moment: Moment) {
         Moment::Idle => return,
     };
     let Some(trial) = study.trial(work.trial) else { return };
-    let mut line = json!({ "event": kind, "trial": work.trial, "state": trial.state().name() });
+    let state = match moment {
+        Moment::Ended(_) => stopped_as(study, work, trial),
+        Moment::Started(_) | Moment::Reported(_) | Moment::Gone(_) | Moment::Idle => trial.state().name(),
+    };
+    let mut line = json!({ "event": kind, "trial": work.trial, "state": state });
     if study.spec().replicates > 1 {
         line["replicate"] = json!(work.replicate);
         if let Some(design) = study.spec().design {

@@ -11,6 +11,7 @@ use luthier::core::event::{Failure, Origin, Outcome};
 use luthier::core::figures::about;
 pub(crate) use luthier::core::figures::figure as number;
 use luthier::core::metric::{CurveValue, Direction};
+use luthier::core::steering::is_watched;
 use luthier::core::study::Study;
 use luthier::core::trial::{CurvePoint, Estimate, Piece, Trial, TrialState};
 use luthier::executor::End;
@@ -293,7 +294,7 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
 }
 
 /// Why a scheduler stopped a trial, if one did.
-fn why_stopped(trial: &Trial) -> Option<&str> {
+pub(crate) fn why_stopped(trial: &Trial) -> Option<&str> {
     let mut whys = trial.pieces().filter_map(|(_, piece)| piece.why.as_deref());
     whys.find(|why| trial.state() == TrialState::Pruned && !why.is_empty())
 }
@@ -495,6 +496,10 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
 
 /// The chance that more trials gain more, by the study's own rule or the usual one.
 pub(crate) fn advice(study: &Study) -> Option<Advice> {
+    // More trials of one model that is watched are nobody's plan.
+    if is_watched(study) {
+        return None;
+    }
     convergence::advice(study, &study.spec().limits.converged.unwrap_or_default())
 }
 

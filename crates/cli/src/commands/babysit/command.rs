@@ -72,7 +72,7 @@ lr 0.01          turn a knob; `lr *0.5` and `lr /2` multiply
 back 12          go back to the checkpoint of step 12 of this line, with its knobs; `back` alone: to the one before
 branch 3@20      go on from what trial 3 had at step 20
 pause, go        stand still, go on
-stop             be done: the model as it is counts
+stop             be done: no further step, and what is there counts
 knobs, tree, schedule, help
 at step 40: …    the same when step 40 is reached
 keys while the line is empty: space pauses and goes on, ↑ ↓ turn the learning rate by a fifth, ← goes back
@@ -87,8 +87,13 @@ pub(crate) fn parse(text: &str) -> anyhow::Result<Option<Line>> {
     let Some(rest) = text.strip_prefix("at ") else { return Ok(Some(Line::Now(command(text)?))) };
     let how = || format!("{text:?} is not understood; write `at step 40: lr *0.5`");
     let (step, rest) = rest.split_once(':').with_context(how)?;
-    let step = step.trim().rsplit(' ').next().unwrap_or_default().parse().ok().filter(|step| *step > 0);
+    let step: Option<u64> = step.trim().rsplit(' ').next().unwrap_or_default().parse().ok();
     let step = step.with_context(how)?;
+    if step == 0 {
+        bail!(
+            "{text:?}: steps begin at 1; what is to hold from the start is set in the study file, or with --set"
+        );
+    }
     Ok(Some(Line::Later(Cue { step, command: command(rest.trim())? })))
 }
 
@@ -144,8 +149,15 @@ fn amount_of(text: &str) -> anyhow::Result<Amount> {
     match (text.strip_prefix('*'), text.strip_prefix('/')) {
         (Some(times), _) => Ok(Amount::Times(factor(times)?)),
         (None, Some(by)) => Ok(Amount::Times(1.0 / factor(by)?)),
+        (None, None) if is_no_number(text) => bail!("{text:?} is no number that a knob can have"),
         (None, None) => Ok(Amount::To(Value::parse(text))),
     }
+}
+
+/// Whether a text is a number that is none, or larger than numbers can be. A choice may well be called `inf`.
+fn is_no_number(text: &str) -> bool {
+    let has_digit = text.contains(|c: char| c.is_ascii_digit());
+    text.parse::<f64>().is_ok_and(|x| x.is_nan() || (x.is_infinite() && has_digit))
 }
 
 /// What the knobs of a study are: its parameters, and for a network all its settings that can change.

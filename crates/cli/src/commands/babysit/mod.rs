@@ -94,7 +94,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return send(&log, &arguments.send);
     }
     let cues = match &arguments.script {
-        Some(path) => script(&fs::read_to_string(path).with_context(|| path.display().to_string())?)?,
+        Some(path) => script(
+            &fs::read_to_string(path)
+                .with_context(|| format!("cannot read the script {}", path.display()))?,
+        )?,
         None => Vec::new(),
     };
     let Opened { session, kind, knobs, created } = open(arguments, &log)?;

@@ -11,6 +11,7 @@ use super::ran::Ran;
 use super::target::Target;
 use crate::described::Kind;
 use crate::opening::{BEST, quoted};
+use crate::page;
 use crate::report::{self, told_end};
 
 /// Says what came of it, on standard output.
@@ -69,7 +70,7 @@ pub(super) fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCod
         result["event"] = "result".into();
         println!("{result}");
     } else {
-        print!("{text}");
+        print!("{}", page::on_stdout(&text));
     }
     // Whoever asked for no trial at all has what was asked for.
     let has_no_result = study.incumbent().is_none() && !study.trials().is_empty();
