@@ -332,7 +332,7 @@ impl Progress {
             _ if own.is_some() => with_mean(study, trial, own.unwrap_or_default()),
             TrialState::Completed => objective_values(study, trial),
             TrialState::Failed => why_failed(study, trial),
-            _ if step == 0 => why_stopped(trial).map(safe).unwrap_or_else(|| stopped_at(study, work, step)),
+            _ if step == 0 => why_stopped(trial).map_or_else(|| stopped_at(study, work, step), safe),
             _ => stopped_at(study, work, step),
         };
         let star = if is_best { "  (best so far)" } else { "" };
