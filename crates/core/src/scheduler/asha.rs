@@ -11,7 +11,7 @@ use super::brackets::Brackets;
 use super::fronts;
 use super::ranking::{Ranked, Ranking};
 use super::rungs::{
-    self, Losses, arrival, check_options, concerns, contender, ended_since, follower, is_over, is_paused,
+    self, Losses, arrival, at_the_end, check_options, concerns, ended_since, follower, is_over, is_paused,
     losses_at, losses_of, sent_to,
 };
 use super::{
@@ -73,9 +73,9 @@ pub(super) const ENTRY: Entry<dyn Scheduler> = Entry {
 /// *Promote.* From the top rung down, the best paused trial among the best ⌊n/η⌋ goes on to the next rung; if there is
 /// none, a new trial starts. A trial that fails or that a user stops counts as the worst of the last rung it was sent
 /// to; one that completes early counts there with its final loss. A trial that pauses without a loss at its rung is
-/// not among those compared. Once no trial may be started and none is running, the best of the
-/// highest rung goes on all the same if none has completed, and who looks better than the best trial did at the same step
-/// ([`contender`]): a study with few trials ends with a result, and with the best that it knows of. The others stay paused. Of several
+/// not among those compared. Once no trial may be started, whoever looks better than the best trial did at the same step goes on, and if none has completed and none is
+/// running, the best of the highest rung
+/// ([`at_the_end`]): a study with few trials ends with a result, and with the best that it knows of. The others stay paused. Of several
 /// replicates, number 0 decides and the others follow it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -162,11 +162,10 @@ impl Scheduler for Asha {
             let bracket = field.bracket_of(study.trials().len() as u32);
             return Assignment::Start { budget: field.rungs.get(bracket).copied() };
         }
-        if !study.running().is_empty() {
-            return Assignment::Wait;
+        if study.incumbent().is_none() && study.running().is_empty() {
+            return field.leader(study).unwrap_or_else(|| at_the_end(study, &field.rungs));
         }
-        let last = if study.incumbent().is_none() { field.leader(study) } else { None };
-        last.or_else(|| contender(study, &field.rungs)).unwrap_or(Assignment::Done)
+        at_the_end(study, &field.rungs)
     }
 
     fn only_judges(&self) -> bool {

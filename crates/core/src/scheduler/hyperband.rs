@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asha::{Asha, Mode};
 use super::brackets::Brackets;
-use super::rungs::{self, check_options, contender, follower};
+use super::rungs::{self, at_the_end, check_options, follower};
 use super::successive_halving::SuccessiveHalving;
 use super::{Allowance, Assignment, Scheduler, Verdict};
 use crate::event::Work;
@@ -113,11 +113,8 @@ impl Scheduler for Fresh {
         if allowance.may_start {
             return Assignment::Start { budget: self.budget(study) };
         }
-        if !study.running().is_empty() {
-            return Assignment::Wait;
-        }
         let max = study.spec().max_budget.unwrap_or(u64::MAX);
-        contender(study, &rungs::rungs(self.min_budget, self.eta, max)).unwrap_or(Assignment::Done)
+        at_the_end(study, &rungs::rungs(self.min_budget, self.eta, max))
     }
 
     fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {

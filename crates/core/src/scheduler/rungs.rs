@@ -201,7 +201,14 @@ pub(super) fn follower(study: &Study) -> Option<Assignment> {
     Some(Assignment::Resume { work, budget })
 }
 
-/// Who goes on once no trial may be started and none is running, so that a study does not end with a best trial that another
+/// What is assigned once no trial may be started: a [`contender`], as many as there are workers; as long as nothing has completed, one after the other.
+pub(super) fn at_the_end(study: &Study, rungs: &[u64]) -> Assignment {
+    let others = if study.running().is_empty() { Assignment::Done } else { Assignment::Wait };
+    let may_go = study.incumbent().is_some() || study.running().is_empty();
+    Some(study).filter(|_| may_go).and_then(|study| contender(study, rungs)).unwrap_or(others)
+}
+
+/// Who goes on once no trial may be started, so that a study does not end with a best trial that another
 /// looks better than: the paused trial that came furthest of those whose loss is below what the best one had at the same step. As long as
 /// nothing has completed, the best of those that came furthest. It is sent to the next of `rungs`. Of several objectives only the latter holds.
 pub(super) fn contender(study: &Study, rungs: &[u64]) -> Option<Assignment> {
