@@ -11,8 +11,8 @@ use super::brackets::Brackets;
 use super::fronts;
 use super::ranking::{Ranked, Ranking};
 use super::rungs::{
-    self, Losses, arrival, at_the_end, check_options, concerns, ended_since, follower, is_over, is_paused,
-    losses_at, losses_of, sent_to,
+    self, Losses, Nobody, arrival, at_the_end, check_options, concerns, ended_since, follower, is_over,
+    is_paused, losses_at, losses_of, sent_to,
 };
 use super::{
     Allowance, Assignment, Scheduler, Verdict, figure, is_compared, latest, run_to_end, with_sibling,
@@ -109,6 +109,7 @@ struct Field {
     brackets: Brackets,
     reports: usize,
     ended: (usize, usize),
+    nobody: Nobody,
     replicates: Vec<Replicate>,
 }
 
@@ -162,10 +163,13 @@ impl Scheduler for Asha {
             let bracket = field.bracket_of(study.trials().len() as u32);
             return Assignment::Start { budget: field.rungs.get(bracket).copied() };
         }
-        if study.incumbent().is_none() && study.running().is_empty() {
-            return field.leader(study).unwrap_or_else(|| at_the_end(study, &field.rungs));
+        if study.incumbent().is_none()
+            && study.running().is_empty()
+            && let Some(leader) = field.leader(study)
+        {
+            return leader;
         }
-        at_the_end(study, &field.rungs)
+        at_the_end(study, &field.rungs, &mut field.nobody)
     }
 
     fn only_judges(&self) -> bool {

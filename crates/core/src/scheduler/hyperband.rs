@@ -106,7 +106,7 @@ struct Fresh {
 }
 
 impl Scheduler for Fresh {
-    fn assign(&self, study: &Study, allowance: Allowance, _: &mut Memo, _: &mut Rng) -> Assignment {
+    fn assign(&self, study: &Study, allowance: Allowance, memo: &mut Memo, _: &mut Rng) -> Assignment {
         if let Some(assignment) = follower(study) {
             return assignment;
         }
@@ -114,7 +114,7 @@ impl Scheduler for Fresh {
             return Assignment::Start { budget: self.budget(study) };
         }
         let max = study.spec().max_budget.unwrap_or(u64::MAX);
-        at_the_end(study, &rungs::rungs(self.min_budget, self.eta, max))
+        at_the_end(study, &rungs::rungs(self.min_budget, self.eta, max), memo.get())
     }
 
     fn judge(&self, _: &Study, _: Work, _: &mut Memo, _: &mut Rng) -> Verdict {

@@ -202,11 +202,23 @@ pub(super) fn follower(study: &Study) -> Option<Assignment> {
 }
 
 /// What is assigned once no trial may be started: a [`contender`], as many as there are workers; as long as nothing has completed, one after the other.
-pub(super) fn at_the_end(study: &Study, rungs: &[u64]) -> Assignment {
+pub(super) fn at_the_end(study: &Study, rungs: &[u64], nobody: &mut Nobody) -> Assignment {
     let others = if study.running().is_empty() { Assignment::Done } else { Assignment::Wait };
-    let may_go = study.incumbent().is_some() || study.running().is_empty();
-    Some(study).filter(|_| may_go).and_then(|study| contender(study, rungs)).unwrap_or(others)
+    let best = study.incumbent().map(|best| best.number);
+    let now = Nobody(Some((best, study.stops().len(), study.rewritten())));
+    if best.is_none() && !study.running().is_empty() || *nobody == now {
+        return others;
+    }
+    let contender = contender(study, rungs);
+    if contender.is_none() {
+        *nobody = now;
+    }
+    contender.unwrap_or(others)
 }
+
+/// When there was no contender: with which best trial, after how many stops and changes of what came before. Until one of these changes there is none.
+#[derive(Default, PartialEq)]
+pub(super) struct Nobody(Option<(Option<u32>, usize, u64)>);
 
 /// Who goes on once no trial may be started, so that a study does not end with a best trial that another
 /// looks better than: the paused trial that came furthest of those whose loss is below what the best one had at the same step. As long as
