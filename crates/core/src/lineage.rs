@@ -36,10 +36,7 @@ pub fn checkpoints(study: &Study, number: u32) -> Vec<(u32, u64)> {
 
 /// The reports that the model of a trial had, ascending: its own, and before those the ones of the trials that it comes from.
 pub fn curve(study: &Study, number: u32) -> Vec<&CurvePoint> {
-    let mut found: Vec<&CurvePoint> = Vec::new();
-    for (trial, to) in line(study, number, |_| u64::MAX) {
-        found.extend(trial.curve().iter().rev().filter(|point| point.step <= to));
-    }
+    let mut found: Vec<&CurvePoint> = latest_first(study, number, u64::MAX).collect();
     found.reverse();
     found
 }
@@ -47,13 +44,16 @@ pub fn curve(study: &Study, number: u32) -> Vec<&CurvePoint> {
 /// The losses that the model of a trial had up to and including `step`, ascending: its own, and before those the ones of the
 /// trials that it comes from.
 pub fn losses(study: &Study, number: u32, step: u64) -> Vec<(u64, f64)> {
-    let mut found = Vec::new();
-    for (trial, to) in line(study, number, |_| step) {
-        let own = trial.curve().iter().rev().filter(|point| point.step <= to && !point.loss.is_nan());
-        found.extend(own.map(|point| (point.step, point.loss)));
-    }
+    let told = latest_first(study, number, step).filter(|point| !point.loss.is_nan());
+    let mut found: Vec<(u64, f64)> = told.map(|point| (point.step, point.loss)).collect();
     found.reverse();
     found
+}
+
+/// The reports that the model of a trial had up to and including `step`, the latest first.
+fn latest_first(study: &Study, number: u32, step: u64) -> impl Iterator<Item = &CurvePoint> {
+    line(study, number, move |_| step)
+        .flat_map(|(trial, to)| trial.curve().iter().rev().filter(move |point| point.step <= to))
 }
 
 /// The legs of a trial's lineage, the oldest first; empty if there is no such trial.

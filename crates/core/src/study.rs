@@ -481,11 +481,6 @@ impl Study {
         self.spec.metrics.objectives.iter().map(|metric| at_end(&metric.name)).collect()
     }
 
-    /// The report that a piece's curve stands for.
-    pub fn point_that_counts<'a>(&self, piece: &'a Piece) -> Option<&'a CurvePoint> {
-        self.points_that_count(piece, u64::MAX).last()
-    }
-
     /// The reports that end with the one whose value is that of the curve.
     fn points_that_count<'a>(&self, piece: &'a Piece, step: u64) -> &'a [CurvePoint] {
         let curve = &piece.curve[..piece.curve.partition_point(|point| point.step <= step)];
