@@ -35,6 +35,7 @@ pub struct Study {
     waiting: BTreeSet<Work>,
     running: BTreeSet<Work>,
     paused: BTreeSet<Work>,
+    pauses: u64,
     /// Replicates of unfinished trials that have not begun and begin only by a decision.
     held: BTreeSet<Work>,
     /// Trials of which all that measures them again has ended, in the order of the log.
@@ -195,6 +196,7 @@ impl Study {
             waiting: BTreeSet::new(),
             running: BTreeSet::new(),
             paused: BTreeSet::new(),
+            pauses: 0,
             held: BTreeSet::new(),
             confirmed: Vec::new(),
             effects: Effects::default(),
@@ -286,6 +288,12 @@ impl Study {
     /// How many trials have stopped at least once.
     pub fn stopped(&self) -> usize {
         self.stopped
+    }
+
+    /// How often a piece of work has paused. Of a trial with several replicates some may have paused while others run, which is no stop of
+    /// the trial.
+    pub fn pauses(&self) -> u64 {
+        self.pauses
     }
 
     /// How often a trial was given another point, or another report at or before a step at which it had paused, and
@@ -632,6 +640,7 @@ impl Study {
         self.tally.seconds += seconds;
         self.running.remove(&work);
         self.paused.insert(work);
+        self.pauses += 1;
         let trial = &self.trials[work.trial as usize];
         let has_completed =
             || trial.pieces().any(|(_, p)| matches!(p.outcome, Some(Outcome::Completed { .. })));

@@ -1044,7 +1044,7 @@ fn halving_sends_on_exactly_the_best_of_each_full_rung() {
 
 proptest! {
     // Each case compares every answer of a study with that of an engine without memos, and re-derives its log.
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_answer_depends_on_a_memo(

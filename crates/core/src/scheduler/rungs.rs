@@ -205,7 +205,7 @@ pub(super) fn follower(study: &Study) -> Option<Assignment> {
 pub(super) fn at_the_end(study: &Study, rungs: &[u64], nobody: &mut Nobody) -> Assignment {
     let others = if study.running().is_empty() { Assignment::Done } else { Assignment::Wait };
     let best = study.incumbent().map(|best| best.number);
-    let now = Nobody(Some((best, study.stops().len(), study.rewritten())));
+    let now = Nobody(Some((best, study.pauses(), study.rewritten())));
     if best.is_none() && !study.running().is_empty() || *nobody == now {
         return others;
     }
@@ -216,9 +216,9 @@ pub(super) fn at_the_end(study: &Study, rungs: &[u64], nobody: &mut Nobody) -> A
     contender.unwrap_or(others)
 }
 
-/// When there was no contender: with which best trial, after how many stops and changes of what came before. Until one of these changes there is none.
+/// When there was no contender: with which best trial, after how many pauses and changes of what came before. Until one of these changes there is none.
 #[derive(Default, PartialEq)]
-pub(super) struct Nobody(Option<(Option<u32>, usize, u64)>);
+pub(super) struct Nobody(Option<(Option<u32>, u64, u64)>);
 
 /// Who goes on once no trial may be started, so that a study does not end with a best trial that another
 /// looks better than: the paused trial that came furthest of those whose loss is below what the best one had at the same step. As long as
