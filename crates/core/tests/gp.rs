@@ -1,6 +1,6 @@
 //! The Gaussian-process sampler against random search, and what it makes of trials that are not plain numbers.
 //!
-//! Twelve studies with fixed seeds are compared pairwise: by chance 11 wins of 12 happen in 0.3 % of test runs.
+//! Studies with fixed seeds are compared pairwise: by chance 11 wins of 12 happen in 0.3 % of test runs, 21 of 24 in 0.01 %.
 
 #[path = "support/functions.rs"]
 mod functions;
@@ -25,9 +25,13 @@ fn gp() -> Component {
 }
 
 fn wins_over_random(function: &Function, sampler: &Component, trials: usize) -> usize {
+    wins_of(SEEDS, function, sampler, trials)
+}
+
+fn wins_of(seeds: u64, function: &Function, sampler: &Component, trials: usize) -> usize {
     let regret = |sampler: Component, seed| best(&study_of(function, sampler, seed, trials));
     let wins = |seed: &u64| regret(sampler.clone(), *seed) < regret(Component::named("random"), *seed);
-    (0..SEEDS).filter(wins).count()
+    (0..seeds).filter(wins).count()
 }
 
 #[test]
@@ -51,9 +55,10 @@ fn every_single_acquisition_beats_random_search() {
 }
 
 #[test]
-#[ignore = "not reached: 10 of 12; on other seeds it wins 47 of 48, log EI 46"]
 fn the_ensemble_beats_random_search() {
-    acquisition_beats_random_search("ensemble");
+    // It looks around more than the others do, so that random search is now and then as lucky.
+    let wins = wins_of(2 * SEEDS, &BRANIN, &gp().with("acquisition", "ensemble"), 20);
+    assert!(wins >= 21, "{wins} of {}", 2 * SEEDS);
 }
 
 #[test]
