@@ -3,7 +3,7 @@
 //! Samplers of different kinds win on different problems, and nobody knows beforehand on which (Benjamins et al. 2025,
 //! arXiv:2506.06143). So several *arms* share the study. All arms learn from all trials, whoever proposed them.
 //!
-//! 1. **Start-up**: the user's defaults, then scrambled Sobol points, as a rule in the inner part of the ranges.
+//! 1. **Start-up**: the user's defaults, then scrambled Sobol points.
 //! 2. **Shares**: each arm has a share of the trials. It begins with a weight that follows from what is known of the
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share. Gaussian processes get ever less from 500 trials on, and nothing from 20,000 on.
@@ -27,7 +27,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::modelled::free_parameters;
-use super::sequence::{Place, Reach};
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::event::{Choice, Origin, Outcome};
 use crate::memo::Memo;
@@ -35,7 +34,6 @@ use crate::observation::{Era, Observation};
 use crate::pareto::dominates;
 use crate::registry::{self, Entry, OptionDoc, configure};
 use crate::rng::Rng;
-use crate::sobol::scrambled;
 use crate::space::{Point, Space};
 use crate::spec::{Component, Spec};
 use crate::study::{Stop, Study};
@@ -217,6 +215,7 @@ const RANKED: usize = 600;
 struct Auto {
     options: AutoOptions,
     arms: Vec<Arm>,
+    cover: Box<dyn Sampler>,
 }
 
 struct Arm {
@@ -246,7 +245,9 @@ impl Auto {
             let (sampler, _) = registry::build("sampler", SAMPLERS, &component).map_err(|e| e.to_string())?;
             arms.push(Arm { kind, weight, sampler });
         }
-        Ok(Self { options, arms })
+        let (cover, _) =
+            registry::build("sampler", SAMPLERS, &Component::named("sobol")).map_err(|e| e.to_string())?;
+        Ok(Self { options, arms, cover })
     }
 
     /// Trials spread evenly before any model is asked.
@@ -329,10 +330,8 @@ impl Sampler for Auto {
         let kept: &mut Kept = memo.get();
         kept.advance(study, self);
         let situation = Situation::of(study, self.options.overhead * trial_seconds(study));
-        let startup = self.startup(&situation);
-        if study.trials().len() < startup || kept.past.is_empty() {
-            let reach = Reach::of_first(startup, study);
-            return Proposal::Point(kept.cover.propose(scrambled, reach, study, request, rng));
+        if study.trials().len() < self.startup(&situation) || kept.past.is_empty() {
+            return self.cover.propose(study, request, &mut kept.cover, rng);
         }
         let mut shares = self.shares(&situation, &kept.past);
         kept.let_go(self, &situation, &shares);
@@ -396,7 +395,7 @@ impl Situation {
 struct Kept {
     past: Past,
     arms: Vec<Memo>,
-    cover: Place,
+    cover: Memo,
 }
 
 impl Kept {

@@ -26,7 +26,6 @@ use serde::{Deserialize, Serialize};
 use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
 use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, on_fronts, speaks};
-use super::sequence::Reach;
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
 use crate::acquisition::feasibility::Feasibility;
@@ -138,7 +137,7 @@ impl Sampler for RandomForest {
         let memory: &mut Memory = memo.get();
         memory.advance(study);
         if !memory.seen.suffices(self.startup(study.space())) {
-            return Proposal::Point(memory.seen.place.propose(scrambled, Reach::Whole, study, request, rng));
+            return Proposal::Point(memory.seen.place.propose(scrambled, study, request, rng));
         }
         if request.draw > 0 || rng.uniform() < self.random_share {
             return Proposal::Point(expectation::drawn(study, rng));

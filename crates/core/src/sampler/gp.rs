@@ -1,7 +1,7 @@
 //! Bayesian optimisation with Gaussian processes: a model of the loss over the whole space, and the point that promises
 //! most under it.
 //!
-//! Trials begin evenly spread (scrambled Sobol points), as a rule in the inner part of the ranges. Then every proposal maximises an acquisition, as a rule the
+//! Trials begin evenly spread (scrambled Sobol points). Then every proposal maximises an acquisition, as a rule the
 //! logarithm of the expected improvement (Ament et al. 2023, arXiv:2310.20708), over a Gaussian process whose kernel knows floats,
 //! grids, choices and conditions ([`crate::surrogate::gaussian_process`]), by the search of [`crate::acquisition::search`].
 //!
@@ -43,7 +43,6 @@ use std::sync::Arc;
 use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
 use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, on_fronts, speaks};
-use super::sequence::Reach;
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
@@ -219,10 +218,8 @@ impl Sampler for Gp {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let memory: &mut Memory = memo.get();
         memory.advance(study);
-        let startup = self.startup(study.space());
-        if memory.kernel(study.space()).is_empty() || !memory.seen.suffices(startup) {
-            let reach = self.reach(startup, study);
-            return Proposal::Point(memory.seen.place.propose(scrambled, reach, study, request, rng));
+        if memory.kernel(study.space()).is_empty() || !memory.seen.suffices(self.startup(study.space())) {
+            return Proposal::Point(memory.seen.place.propose(scrambled, study, request, rng));
         }
         let drawn = |rng: &mut Rng| study.space().draw(&rng.uniforms(study.space().len()));
         if request.draw > 0 {
@@ -247,14 +244,6 @@ impl Gp {
             return Err(format!("max_trials must be at least 50, not {}", self.max_trials));
         }
         Ok(())
-    }
-
-    /// Where the points before the model are. The probability of improvement looks at little else later, so it needs them everywhere.
-    fn reach(&self, startup: usize, study: &Study) -> Reach {
-        match self.acquisition {
-            Goal::LogPi => Reach::Whole,
-            Goal::LogEi | Goal::NoisyLogEi | Goal::Bound | Goal::Ensemble => Reach::of_first(startup, study),
-        }
     }
 
     /// Trials with a loss that the model waits for.
