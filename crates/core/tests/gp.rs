@@ -38,22 +38,12 @@ fn it_beats_random_search_on_numbers_choices_and_branches() {
     }
 }
 
-fn acquisition_beats_random_search(goal: &str) {
-    let wins = wins_over_random(&BRANIN, &gp().with("acquisition", goal), 20);
-    assert!(wins >= WINS, "{goal}: {wins} of {SEEDS}");
-}
-
 #[test]
-fn every_single_acquisition_beats_random_search() {
-    for goal in ["noisy_log_ei", "log_pi", "bound"] {
-        acquisition_beats_random_search(goal);
+fn every_acquisition_beats_random_search() {
+    for goal in ["noisy_log_ei", "log_pi", "bound", "ensemble"] {
+        let wins = wins_over_random(&BRANIN, &gp().with("acquisition", goal), 20);
+        assert!(wins >= WINS, "{goal}: {wins} of {SEEDS}");
     }
-}
-
-#[test]
-#[ignore = "not reached: 10 of 12; on other seeds it wins 47 of 48, log EI 46"]
-fn the_ensemble_beats_random_search() {
-    acquisition_beats_random_search("ensemble");
 }
 
 #[test]
@@ -161,6 +151,21 @@ fn towards_the_corner(x: &[f64]) -> f64 {
 }
 
 #[test]
+fn every_other_pair_of_first_points_keeps_away_from_the_ends() {
+    let inner = |x: &f64| (0.2..=0.8).contains(x);
+    for sampler in [gp().with("n_startup", 16), Component::named("auto").with("n_startup", 16)] {
+        let study = live(spec_of(cube(6), single(), sampler, 1), 16, |_| ended(completed(1.0)));
+        let points: Vec<&[f64]> = study.trials().iter().map(|trial| &trial.point.0[..]).collect();
+        for (k, pair) in points.chunks_exact(2).enumerate() {
+            assert!(k % 2 == 1 || pair.iter().all(|x| x.iter().all(inner)), "pair {k}: {pair:?}");
+            let opposite = |(a, b): (&f64, &f64)| (a - 0.5) * (b - 0.5) <= 0.0;
+            assert!(pair[0].iter().zip(pair[1]).all(opposite), "pair {k}: {pair:?}");
+        }
+        assert!(points.iter().filter(|x| !x.iter().all(inner)).count() >= 6);
+    }
+}
+
+#[test]
 fn a_region_where_trials_fail_is_avoided() {
     // The loss draws into the region where trials run out of memory.
     let life = |x: &[f64]| {
@@ -170,14 +175,16 @@ fn a_region_where_trials_fail_is_avoided() {
             ended(completed(towards_the_corner(x)))
         }
     };
-    for seed in 0..4 {
+    let (mut failures, mut found) = (0, 0);
+    for seed in 0..16 {
         let study = live(spec_of(cube(2), single(), gp(), seed), 40, life);
-        let late = &study.trials()[20..];
-        let failures = late.iter().filter(|trial| trial.state() == TrialState::Failed).count();
-        // Uniform draws fail in a third of all cases; the best allowed loss is 0.32.
-        assert!(failures <= 5, "seed {seed}: {failures} of {}", late.len());
-        assert!(best(&study) < 0.345, "seed {seed}: {}", best(&study));
+        println!("seed {seed}: {}", best(&study));
+        failures += study.trials()[20..].iter().filter(|trial| trial.state() == TrialState::Failed).count();
+        found += usize::from(best(&study) < 0.345);
     }
+    // Uniform draws fail in a third of all cases, and what maximises the loss alone in nearly all; the best allowed loss is 0.32.
+    assert!(failures <= 80, "{failures} of {} fail", 16 * 20);
+    assert!(found >= 14, "{found} of 16 come close to the best");
 }
 
 #[test]

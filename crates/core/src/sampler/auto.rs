@@ -3,7 +3,7 @@
 //! Samplers of different kinds win on different problems, and nobody knows beforehand on which (Benjamins et al. 2025,
 //! arXiv:2506.06143). So several *arms* share the study. All arms learn from all trials, whoever proposed them.
 //!
-//! 1. **Start-up**: the user's defaults, then scrambled Sobol points.
+//! 1. **Start-up**: the user's defaults, then scrambled Sobol points, of which every other pair keeps to the inner part of the ranges.
 //! 2. **Shares**: each arm has a share of the trials. It begins with a weight that follows from what is known of the
 //!    problem (see [`Situation`]) and then follows the arm's *credit*. The next trial goes to the arm that is furthest
 //!    behind its share. Gaussian processes get ever less from 500 trials on, and nothing from 20,000 on.
@@ -27,6 +27,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::modelled::free_parameters;
+use super::sequence::{BEGINNING, Place};
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::event::{Choice, Origin, Outcome};
 use crate::memo::Memo;
@@ -215,7 +216,6 @@ const RANKED: usize = 600;
 struct Auto {
     options: AutoOptions,
     arms: Vec<Arm>,
-    cover: Box<dyn Sampler>,
 }
 
 struct Arm {
@@ -245,9 +245,7 @@ impl Auto {
             let (sampler, _) = registry::build("sampler", SAMPLERS, &component).map_err(|e| e.to_string())?;
             arms.push(Arm { kind, weight, sampler });
         }
-        let (cover, _) =
-            registry::build("sampler", SAMPLERS, &Component::named("sobol")).map_err(|e| e.to_string())?;
-        Ok(Self { options, arms, cover })
+        Ok(Self { options, arms })
     }
 
     /// Trials spread evenly before any model is asked.
@@ -331,7 +329,7 @@ impl Sampler for Auto {
         kept.advance(study, self);
         let situation = Situation::of(study, self.options.overhead * trial_seconds(study));
         if study.trials().len() < self.startup(&situation) || kept.past.is_empty() {
-            return self.cover.propose(study, request, &mut kept.cover, rng);
+            return Proposal::Point(kept.cover.propose(BEGINNING, study, request, rng));
         }
         let mut shares = self.shares(&situation, &kept.past);
         kept.let_go(self, &situation, &shares);
@@ -395,7 +393,7 @@ impl Situation {
 struct Kept {
     past: Past,
     arms: Vec<Memo>,
-    cover: Memo,
+    cover: Place,
 }
 
 impl Kept {

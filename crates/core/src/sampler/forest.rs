@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
 use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, on_fronts, speaks};
+use super::sequence::SOBOL;
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
 use crate::acquisition::feasibility::Feasibility;
@@ -38,7 +39,6 @@ use crate::memo::Memo;
 use crate::observation::{Observation, Observations, Standing};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::{Purpose, Rng};
-use crate::sobol::scrambled;
 use crate::space::{Point, Space};
 use crate::study::{Stop, Study};
 use crate::surrogate::Surrogate;
@@ -137,7 +137,7 @@ impl Sampler for RandomForest {
         let memory: &mut Memory = memo.get();
         memory.advance(study);
         if !memory.seen.suffices(self.startup(study.space())) {
-            return Proposal::Point(memory.seen.place.propose(scrambled, study, request, rng));
+            return Proposal::Point(memory.seen.place.propose(SOBOL, study, request, rng));
         }
         if request.draw > 0 || rng.uniform() < self.random_share {
             return Proposal::Point(expectation::drawn(study, rng));

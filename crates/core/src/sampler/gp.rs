@@ -1,7 +1,7 @@
 //! Bayesian optimisation with Gaussian processes: a model of the loss over the whole space, and the point that promises
 //! most under it.
 //!
-//! Trials begin evenly spread (scrambled Sobol points). Then every proposal maximises an acquisition, as a rule the
+//! Trials begin evenly spread (scrambled Sobol points, of which every other pair keeps to the inner part of the ranges). Then every proposal maximises an acquisition, as a rule the
 //! logarithm of the expected improvement (Ament et al. 2023, arXiv:2310.20708), over a Gaussian process whose kernel knows floats,
 //! grids, choices and conditions ([`crate::surrogate::gaussian_process`]), by the search of [`crate::acquisition::search`].
 //!
@@ -43,6 +43,7 @@ use std::sync::Arc;
 use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
 use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, on_fronts, speaks};
+use super::sequence::{BEGINNING, SOBOL, Sequence};
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
@@ -63,7 +64,6 @@ use crate::memo::Memo;
 use crate::observation::{Observation, Observations, Standing};
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
-use crate::sobol::scrambled;
 use crate::space::{Point, Space};
 use crate::study::{Stop, Study};
 use crate::surrogate::gaussian_process::{GaussianProcess, Kernel, Row, Settings, Success, rows_at_fit};
@@ -219,7 +219,7 @@ impl Sampler for Gp {
         let memory: &mut Memory = memo.get();
         memory.advance(study);
         if memory.kernel(study.space()).is_empty() || !memory.seen.suffices(self.startup(study.space())) {
-            return Proposal::Point(memory.seen.place.propose(scrambled, study, request, rng));
+            return Proposal::Point(memory.seen.place.propose(self.beginning(), study, request, rng));
         }
         let drawn = |rng: &mut Rng| study.space().draw(&rng.uniforms(study.space().len()));
         if request.draw > 0 {
@@ -244,6 +244,11 @@ impl Gp {
             return Err(format!("max_trials must be at least 50, not {}", self.max_trials));
         }
         Ok(())
+    }
+
+    /// The points before the model. The probability of improvement looks at little else later, so it needs them everywhere.
+    fn beginning(&self) -> Sequence {
+        if self.acquisition == Goal::LogPi { SOBOL } else { BEGINNING }
     }
 
     /// Trials with a loss that the model waits for.

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Proposal, Request, Sampler, sequence};
-use crate::halton::scrambled;
+use super::sequence::{self, HALTON};
+use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, configure};
 use crate::rng::Rng;
@@ -26,6 +26,6 @@ struct Halton {}
 
 impl Sampler for Halton {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
-        sequence::propose(scrambled, study, request, memo, rng)
+        sequence::propose(HALTON, study, request, memo, rng)
     }
 }

@@ -16,11 +16,11 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 
-use super::{expectation, sequence};
+use super::expectation;
+use super::sequence::{self, SOBOL};
 use crate::observation::{FirstStops, Observation, Standing};
 use crate::pareto;
 use crate::rng::Rng;
-use crate::sobol::scrambled;
 use crate::space::Point;
 use crate::study::Study;
 
@@ -199,5 +199,5 @@ pub(super) fn founder(study: &Study, trial: u32, draw: u64, rng: &mut Rng) -> Po
     if draw > 0 {
         return expectation::drawn(study, rng);
     }
-    expectation::placed(study, &sequence::coordinates(scrambled, study, trial))
+    expectation::placed(study, &sequence::coordinates(SOBOL, study, trial))
 }

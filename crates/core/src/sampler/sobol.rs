@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Proposal, Request, Sampler, sequence};
+use super::sequence::{self, SOBOL};
+use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, configure};
 use crate::rng::Rng;
-use crate::sobol::scrambled;
 use crate::study::Study;
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
@@ -25,6 +25,6 @@ struct Sobol {}
 
 impl Sampler for Sobol {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
-        sequence::propose(scrambled, study, request, memo, rng)
+        sequence::propose(SOBOL, study, request, memo, rng)
     }
 }
