@@ -138,17 +138,32 @@ def namesake_bars(label, runs, tasks, seeds, trials, problems):
             if len(both.cells) < FEWEST_PAIRS:
                 bars.append(Bar(name, None, f"{len(both.cells)} common runs only"))
                 continue
-            regret = measure.at_fraction(both, 1.0)
-            test = measure.paired(peer, regret[0], regret[1])
-            verdict = "better" if test.better else "worse" if test.worse else "level"
-            means = measure.mean_over_tasks(both, regret)
-            bars.append(Bar(
-                name,
-                not test.worse,
-                f"{verdict}: final regret {means[0]:.4f} against {means[1]:.4f}, p {test.p:.2g}, "
-                f"{test.wins} runs better and {test.losses} worse of {test.pairs}, {len(both.tasks)} tasks",
-            ))
+            test, figures = finally_paired(both)
+            bars.append(Bar(name, not test.worse, figures))
     return bars
+
+
+def improvement_bar(label, runs, ours, plain, tasks, seeds, trials, problems):
+    """Whether a sampler is significantly better than the plain one whose name it extends."""
+    name = f"{label}: {ours} is better than {plain}"
+    both = pair(runs, ours, plain, tasks, seeds, trials, problems)
+    if both is None or len(both.cells) < FEWEST_PAIRS:
+        return Bar(name, None, "too few common runs")
+    test, figures = finally_paired(both)
+    return Bar(name, test.better, figures)
+
+
+def finally_paired(both):
+    """The test of the first against the second by final regret, and its figures in words."""
+    regret = measure.at_fraction(both, 1.0)
+    test = measure.paired(both.optimizers[1], regret[0], regret[1])
+    verdict = "better" if test.better else "worse" if test.worse else "level"
+    means = measure.mean_over_tasks(both, regret)
+    figures = (
+        f"{verdict}: final regret {means[0]:.4f} against {means[1]:.4f}, p {test.p:.2g}, "
+        f"{test.wins} runs better and {test.losses} worse of {test.pairs}, {len(both.tasks)} tasks"
+    )
+    return test, figures
 
 
 def pair(runs, first, second, tasks, seeds, trials, problems):

@@ -133,6 +133,11 @@ def all_bars(runs, half, tasks_of):
         found += bars.default_bars(place, comparison, runs[False], tasks, every, grid.trials, problems_of(tasks))
     core = GRIDS["core"].chosen(tasks_of, half)
     found += bars.namesake_bars(f"{half}, core", runs[False], core, list(range(20)), 100, problems_of(core))
+    grid = GRIDS["suite"]
+    tasks = grid.chosen(tasks_of, half)
+    found.append(bars.improvement_bar(
+        f"{half}, suite", runs[False], "luthier:adaptive_tpe", "luthier:tpe", tasks, list(range(grid.seeds)), grid.trials, problems_of(tasks)
+    ))
     grid = GRIDS["fidelity"]
     tasks = grid.chosen(tasks_of, half)
     seeds = complete_seeds(runs[True], tasks, grid)

@@ -3,7 +3,7 @@
 import bars
 import pytest
 import report
-from test_measure import compared
+from test_measure import compared, problem, run
 
 OURS = bars.AUTO + "+fidelity"
 
@@ -24,6 +24,18 @@ def test_the_bar_of_several_fidelities_counts_every_moment():
 def test_without_peers_there_is_nothing_to_be_first_of():
     alone = compared({OURS: {("a", 0): [2.0, 2.0]}})
     assert bars.fidelity_bar("here", alone).passed is None
+
+
+def test_a_sampler_that_extends_another_must_be_better_than_it_beyond_chance():
+    def verdict(ours, plain):
+        values = {"luthier:ours": ours, "luthier:plain": plain}
+        runs = {name: {("t", seed): run("t", seed, [value]) for seed, value in enumerate(of)} for name, of in values.items()}
+        return bars.improvement_bar("here", runs, "luthier:ours", "luthier:plain", ["t"], range(10), 1, {"t": problem()}).passed
+
+    assert verdict([1.0] * 8, [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]) is True
+    assert verdict([1.0] * 8, [1.0] * 8) is False
+    assert verdict([3.0] * 8, [2.0] * 8) is False
+    assert verdict([1.0] * 3, [2.0] * 3) is None
 
 
 @pytest.mark.parametrize(("half", "expected"), [(None, ["a", "b"]), ("development", ["b"])])
