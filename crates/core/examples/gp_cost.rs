@@ -30,7 +30,7 @@ fn main() {
     let mut total = 0.0;
     let mut fitted = 0;
     for n in 1..=300 {
-        if rows_at_fit(n) != fitted {
+        if rows_at_fit(n, 500) != fitted {
             fitted = n;
             total += cpu(|| GaussianProcess::fit(&kernel, &rows[..n], &Settings::default())).0;
         }

@@ -8,7 +8,6 @@ use luthier_core::acquisition::hypervolume::{
     LogHypervolumeImprovement, hypervolume, non_dominated, reference_point,
 };
 use luthier_core::acquisition::largest::{LogLargestReduction, Quantity};
-use luthier_core::acquisition::noisy::{NoisyLogExpectedImprovement, plug_in};
 use luthier_core::acquisition::pareto::ParetoEnsemble;
 use luthier_core::acquisition::prior::{BETA, LogPrior};
 use luthier_core::acquisition::probability::{ImprovementProbability, LogImprovementProbability};
@@ -53,13 +52,12 @@ fn logarithms_of_improvements_agree_with_arithmetic_of_many_digits() {
 
 #[test]
 fn partial_derivatives_are_those_of_the_value() {
-    let worths: [(&str, Box<dyn Worth>); 6] = [
+    let worths: [(&str, Box<dyn Worth>); 5] = [
         ("ei", Box::new(ExpectedImprovement { best: 0.3 })),
         ("log ei", Box::new(LogExpectedImprovement { best: 0.3 })),
         ("pi", Box::new(ImprovementProbability { target: 0.3 })),
         ("log pi", Box::new(LogImprovementProbability { target: 0.3 })),
         ("bound", Box::new(ConfidenceBound { kappa: 2.0 })),
-        ("noisy log ei", Box::new(NoisyLogExpectedImprovement { bests: vec![0.3, -0.5, 1.0] })),
     ];
     for (name, worth) in worths {
         for mean in [-1.0, 0.29, 0.5, 3.0, 12.0] {
@@ -461,13 +459,6 @@ fn kappa_is_that_of_hebo() {
     // HEBO 0.3.6, hebo.py: sqrt(upsi * 2 * ((2 + d / 2) * log(n) + log(3 * pi^2 / (3 * delta)))).
     close(kappa(1, 4), (std::f64::consts::PI.powi(2) / 0.01_f64).ln().sqrt(), 1e-12, "first");
     close(kappa(100, 10), 6.255_463_312_945_216, 1e-12, "later");
-}
-
-#[test]
-fn the_best_posterior_mean_is_the_plug_in_incumbent() {
-    let bowl = Bowl { center: vec![0.5], ..Bowl::default() };
-    assert_eq!(plug_in(&bowl, &[vec![0.1], vec![0.6], vec![0.0]]).unwrap().0, 1);
-    assert_eq!(plug_in(&bowl, &[]), None);
 }
 
 /// Mean falls and doubt falls from left to right: acquisitions disagree on purpose.

@@ -1,6 +1,6 @@
 //! Gaussian processes: what they believe, how the beliefs change, and against whom they were checked.
 //!
-//! Reference numbers were made by `reference/gaussian_process.py` with numpy, scipy and scikit-learn.
+//! Reference numbers were made by `reference/gaussian_process.py` and `reference/noisy_improvement.py` with numpy, scipy and scikit-learn.
 
 #[path = "spaces/mod.rs"]
 #[allow(dead_code)]
@@ -8,10 +8,13 @@ mod spaces;
 
 use std::sync::Arc;
 
+use luthier_core::acquisition::expected_improvement::ExpectedImprovement;
+use luthier_core::acquisition::noisy::NoisyLogExpectedImprovement;
+use luthier_core::acquisition::{Acquisition, Worth};
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::space::{Condition, Space};
 use luthier_core::surrogate::gaussian_process::{
-    GaussianProcess, Kernel, Outputs, Power, Row, Scales, Settings, Success, Warp, rows_at_fit,
+    GaussianProcess, Kernel, Outputs, Power, Row, Scales, Settings, Success, Warp, room, rows_at_fit,
 };
 use luthier_core::surrogate::{Belief, Surrogate};
 use proptest::prelude::*;
@@ -540,11 +543,13 @@ fn long_histories_are_thinned() {
 
 #[test]
 fn fits_become_rarer_and_never_depend_on_the_past() {
-    assert_eq!((0..=25).map(rows_at_fit).collect::<Vec<_>>()[18..], [18, 19, 20, 20, 22, 22, 24, 24]);
-    for n in 1..3000 {
-        let rows = rows_at_fit(n);
-        assert!(rows <= n && n - rows <= n / 10 && rows >= rows_at_fit(n - 1));
-        assert_eq!(rows_at_fit(rows), rows);
+    let first: Vec<usize> = (0..=25).map(|n| rows_at_fit(n, 500)).collect();
+    assert_eq!(first[18..], [18, 19, 20, 20, 22, 22, 24, 24]);
+    for (n, most) in (1..3000).flat_map(|n| [(n, 50), (n, 500), (n, usize::MAX)]) {
+        let rows = rows_at_fit(n, most);
+        assert!(rows <= n && n - rows <= n / 10 && rows >= rows_at_fit(n - 1, most));
+        assert!(n - rows < room(most), "{n} rows, {rows} at the fit");
+        assert_eq!(rows_at_fit(rows, most), rows);
     }
 }
 
@@ -601,4 +606,78 @@ fn values_around_zero_keep_their_sign_and_are_drawn_in_where_they_spread_over_ma
         let slope = (bilog.forward(value + step) - bilog.forward(value - step)) / (2.0 * step);
         assert!((bilog.slope(*value) - slope).abs() < 1e-3 * slope, "{value}: {slope}");
     }
+}
+
+#[derive(Deserialize)]
+struct NoisyCase {
+    x: Vec<Vec<f64>>,
+    y: Vec<f64>,
+    noise: Vec<f64>,
+    points: Vec<Vec<f64>>,
+    lengths: Vec<f64>,
+    signal: f64,
+    draws: Vec<Vec<f64>>,
+    asked: Vec<Vec<f64>>,
+    log: Vec<f64>,
+}
+
+impl NoisyCase {
+    fn model(&self) -> GaussianProcess {
+        let mut builder = Space::builder();
+        for k in 0..self.lengths.len() {
+            builder = builder.float(&format!("x{k}"), 0.0..=1.0);
+        }
+        let pairs = self.x.iter().zip(&self.y);
+        let rows: Vec<Row> = pairs.map(|(unit, loss)| Row { unit, loss: *loss, error: f64::NAN }).collect();
+        let scales = Scales {
+            lengths: self.lengths.clone(),
+            signal: self.signal,
+            noise: self.noise[0],
+            warps: Vec::new(),
+        };
+        GaussianProcess::with(&kernel(&builder.build().unwrap()), &rows, Outputs::identity(), scales)
+    }
+}
+
+#[test]
+fn the_noisy_expected_improvement_is_that_of_models_that_believe_the_draws() {
+    let cases: Vec<NoisyCase> =
+        serde_json::from_str(include_str!("reference/noisy_improvement.json")).unwrap();
+    for case in cases {
+        let model = case.model();
+        let noisy = NoisyLogExpectedImprovement::new(&model, &case.points, &case.draws, 0.0);
+        for ((unit, log), found) in case.asked.iter().zip(&case.log).zip(noisy.values(&case.asked)) {
+            check("value", found, *log, 1e-4 * log.abs());
+            check("alone", noisy.value(unit), found, 1e-9 * found.abs());
+            let (value, slope) = noisy.slope(unit).unwrap();
+            check("value with its slope", value, found, 1e-9 * found.abs());
+            for (k, slope) in slope.iter().enumerate() {
+                let at = |by: f64| {
+                    let mut moved = unit.clone();
+                    moved[k] += by;
+                    noisy.value(&moved)
+                };
+                check("slope", *slope, (at(1e-5) - at(-1e-5)) / 2e-5, 1e-3 * slope.abs().max(1.0));
+            }
+        }
+    }
+}
+
+#[test]
+fn less_is_expected_next_to_the_best_than_if_it_were_believed_apart() {
+    // Where a trial is the best of a draw, the model that believes the draw knows what is beside it.
+    let case: Vec<NoisyCase> =
+        serde_json::from_str(include_str!("reference/noisy_improvement.json")).unwrap();
+    let model = case[1].model();
+    let joint = model.joint(&case[1].points);
+    let mut rng = Rng::stream(1, 0, Purpose::Surrogate, 0);
+    let draws: Vec<Vec<f64>> = (0..64).map(|_| joint.draw(&mut rng)).collect();
+    let noisy = NoisyLogExpectedImprovement::new(&model, &case[1].points, &draws, 0.0);
+    let beside = &case[1].points[0];
+    let apart = draws.iter().map(|draw| {
+        let best = draw.iter().copied().fold(f64::INFINITY, f64::min);
+        ExpectedImprovement { best }.worth(model.belief(beside))
+    });
+    let apart = (apart.sum::<f64>() / 64.0).ln();
+    assert!(noisy.value(beside) < apart - 2.0, "{} beside {apart}", noisy.value(beside));
 }

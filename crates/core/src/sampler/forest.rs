@@ -19,7 +19,7 @@
 //! (`expectation`).
 //!
 //! Forests are grown anew with every finished trial up to 20 and then whenever there are a tenth more; in between they
-//! take in each trial where it falls. They never see more than `max_trials` when they are grown anew.
+//! take in each trial where it falls, and never see more than `max_trials`.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ use crate::space::{Point, Space};
 use crate::study::{Stop, Study};
 use crate::surrogate::Surrogate;
 use crate::surrogate::forest::{Forest, Row, Settings, Splits};
-use crate::surrogate::gaussian_process::{Outputs, rows_at_fit};
+use crate::surrogate::gaussian_process::{Outputs, room, rows_at_fit};
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "forest",
@@ -65,7 +65,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc { name: "random_share", doc: "share of the trials that are drawn at random, from 0 to 1" },
         OptionDoc { name: "effort", doc: "how hard to search for the next point, 1 for as usual, above 0" },
-        OptionDoc { name: "max_trials", doc: "trials that a forest is grown from at most, from 50" },
+        OptionDoc { name: "max_trials", doc: "trials that a forest sees at most, from 50" },
     ],
     build: |options| {
         let (forest, complete) = configure::<RandomForest>(options)?;
@@ -198,7 +198,7 @@ impl Memory {
     /// trials that went on have said since waits for the next forest.
     fn refresh(&mut self, study: &Study, options: &RandomForest) {
         let stops = study.stops();
-        let at = rows_at_fit(stops.len());
+        let at = rows_at_fit(stops.len(), options.max_trials);
         let is_fresh = |models: &Models| models.fitted == at && models.seen <= stops.len();
         if !self.models.as_ref().is_some_and(is_fresh) {
             self.models = Some(Models::fit(options, study, at));
@@ -292,6 +292,8 @@ struct Models {
     /// What those trials said.
     rows: Vec<Observation>,
     settings: Settings,
+    /// Rows that a forest is grown from at most.
+    most: usize,
     objectives: Vec<Model>,
     /// The best feasible rows with their comparable losses; the best first.
     feasible: Vec<Known>,
@@ -306,7 +308,8 @@ impl Models {
         let settings = options.settings();
         let comparable = comparable_losses(study, &rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
-        let kept = selected(&known, |k| comparable[k][0].loss, options.max_trials);
+        let most = options.max_trials - room(options.max_trials);
+        let kept = selected(&known, |k| comparable[k][0].loss, most);
         let objective = |m: usize| {
             let pairs: Vec<(&[f64], f64)> =
                 kept.iter().map(|k| (&*rows[*k].unit, comparable[*k][m].loss)).collect();
@@ -314,13 +317,14 @@ impl Models {
             let target = Target::of(&losses, options.transform);
             Model::fit(study, target, &pairs, &settings, Key { seen: stops, stream: m as u64 })
         };
-        let latest = &rows[rows.len().saturating_sub(options.max_trials)..];
+        let latest = latest(&rows, most);
         let constraint = |m: usize| Some((m, constraint_model(study, latest, stops, m, &settings)?));
         let mut models = Self {
             fitted: stops,
             seen: stops,
             rows: Vec::new(),
             settings,
+            most,
             objectives: (0..study.metrics().objectives.len()).map(objective).collect(),
             feasible: Vec::new(),
             constraints: (0..study.metrics().constraints.len()).filter_map(constraint).collect(),
@@ -357,7 +361,10 @@ impl Models {
         let has_failed = row.standing == Standing::Failed;
         match &mut self.success {
             Some(success) => success.push(study, &row.unit, outcome(row), self.seen),
-            None if has_failed => self.success = success_model(study, &self.rows, self.seen, &self.settings),
+            None if has_failed => {
+                let latest = latest(&self.rows, self.most);
+                self.success = success_model(study, latest, self.seen, &self.settings);
+            }
             None => {}
         }
     }
@@ -376,6 +383,10 @@ impl Models {
             }
         }
     }
+}
+
+fn latest(rows: &[Observation], most: usize) -> &[Observation] {
+    &rows[rows.len().saturating_sub(most)..]
 }
 
 fn constraint_model(

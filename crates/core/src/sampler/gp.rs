@@ -1,7 +1,7 @@
 //! Bayesian optimisation with Gaussian processes: a model of the loss over the whole space, and the point that promises
 //! most under it.
 //!
-//! Trials begin evenly spread (scrambled Sobol points, of which every other pair keeps to the inner part of the ranges). Then every proposal maximises an acquisition, as a rule the
+//! Trials begin evenly spread (scrambled Sobol points; but for `log_pi`, every other pair keeps to the inner part of the ranges). Then every proposal maximises an acquisition, as a rule the
 //! logarithm of the expected improvement (Ament et al. 2023, arXiv:2310.20708), over a Gaussian process whose kernel knows floats,
 //! grids, choices and conditions ([`crate::surrogate::gaussian_process`]), by the search of [`crate::acquisition::search`].
 //!
@@ -34,8 +34,8 @@
 //! * With many numeric parameters the search keeps to a trust region around the best (Eriksson et al. 2019,
 //!   arXiv:1910.01465).
 //! * Scales are fitted anew with every finished trial up to 20 and then whenever there are a tenth more; in between the
-//!   factorised covariance grows by a row. Above `max_trials` a fit sees a third of that number from the best, a third
-//!   from the latest, and a third spread evenly over the others.
+//!   factorised covariance grows by a row. No model sees more than `max_trials`: a fit sees four fifths of that number, a third of them
+//!   the best, a third the latest, and a third spread evenly over the others, and the next fit comes when the last fifth is full.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -66,7 +66,9 @@ use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Point, Space};
 use crate::study::{Stop, Study};
-use crate::surrogate::gaussian_process::{GaussianProcess, Kernel, Row, Settings, Success, rows_at_fit};
+use crate::surrogate::gaussian_process::{
+    GaussianProcess, Kernel, Row, Settings, Success, room, rows_at_fit,
+};
 use crate::surrogate::{Belief, Surrogate};
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
@@ -79,7 +81,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "acquisition",
-            doc: "log_ei, noisy_log_ei, log_pi, bound (lower confidence bound) or ensemble (a Pareto front of three)",
+            doc: "log_ei, noisy_log_ei, log_pi, bound (lower confidence bound) or ensemble (a Pareto front of three); one objective only",
         },
         OptionDoc { name: "effort", doc: "how hard to search for the next point, 1 for as usual, above 0" },
         OptionDoc {
@@ -124,7 +126,7 @@ const FAR_ASKS: u64 = 3;
 /// Deviations below the mean for the confidence bound by itself; in the ensemble it grows ([`kappa`]).
 const CONFIDENCE: f64 = 1.96;
 
-/// Draws of the best noise-free loss for the noisy acquisition.
+/// Draws of the noise-free losses for the noisy acquisition.
 const DRAWS: usize = 16;
 
 /// A betterment of the best believed loss by less is polish, in deviations of the losses.
@@ -146,6 +148,9 @@ const LATEST: usize = 10;
 /// Latest failed trials that are taken so.
 const FAILED: usize = 50;
 
+/// Of more trials that run or wait, the models believe something of the latest ones only; a proposal keeps away from all.
+pub(super) const PENDING: usize = 200;
+
 /// What the next point maximises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,7 +158,7 @@ pub enum Goal {
     /// Expected improvement on the best believed loss.
     #[default]
     LogEi,
-    /// The same, averaged over what the best loss may be.
+    /// The same, averaged over what the noise-free losses may be.
     NoisyLogEi,
     /// Probability of improvement.
     LogPi,
@@ -281,7 +286,7 @@ impl Memory {
     /// trials that went on have said since waits for the next fit.
     fn refresh(&mut self, study: &Study, gp: &Gp) {
         let stops = study.stops();
-        let at = rows_at_fit(stops.len());
+        let at = rows_at_fit(stops.len(), gp.max_trials);
         let kernel = self.kernel.get_or_insert_with(|| Arc::new(Kernel::of(study.space()))).clone();
         let fresh = |models: &Models| models.fitted == at && models.seen <= stops.len();
         if !self.models.as_ref().is_some_and(fresh) {
@@ -314,17 +319,20 @@ struct Models {
     /// A model of ln seconds.
     seconds: Option<GaussianProcess>,
     region: TrustRegion,
+    /// Rows that a fit sees at most.
+    most: usize,
 }
 
 impl Models {
     fn fit(gp: &Gp, study: &Study, kernel: Arc<Kernel>, stops: usize) -> Self {
         let rows = Observations::after(study, stops);
+        let most = gp.max_trials - room(gp.max_trials);
         let losses = comparable_losses(study, &rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
         let settings = Settings {
             transform: gp.transform && study.metrics().objectives.len() == 1,
             warp: gp.warp,
-            most_rows: gp.max_trials,
+            most_rows: most,
             ..Settings::default()
         };
         let objective = |m: usize| {
@@ -350,8 +358,9 @@ impl Models {
             feasible: Vec::new(),
             failed: Vec::new(),
             constraints,
-            success: success_model(&kernel, &rows, gp.max_trials),
+            success: success_model(&kernel, &rows, most),
             seconds,
+            most,
             region: TrustRegion::new(numbers(study.space())),
             kernel,
         };
@@ -392,7 +401,7 @@ impl Models {
             None => !failed,
         };
         if !is_known {
-            self.success = success_model(&self.kernel, &self.rows, usize::MAX);
+            self.success = success_model(&self.kernel, &self.rows, self.most);
         }
     }
 
@@ -451,13 +460,32 @@ fn constraint_model(
 
 /// A model of where trials fail, once one has.
 fn success_model(kernel: &Arc<Kernel>, rows: &[Observation], most: usize) -> Option<Success> {
-    let failed = |row: &Observation| row.standing == Standing::Failed;
-    if !rows.iter().any(failed) {
+    let failed = |k: &usize| rows[*k].standing == Standing::Failed;
+    if !(0..rows.len()).any(|k| failed(&k)) {
         return None;
     }
-    let latest = rows.len().saturating_sub(most);
-    let outcomes: Vec<(&[f64], bool)> = rows[latest..].iter().map(|row| (&*row.unit, !failed(row))).collect();
+    let outcome = |k: usize| (&*rows[k].unit, !failed(&k));
+    let outcomes: Vec<(&[f64], bool)> =
+        latest_of_both(rows.len(), failed, most).into_iter().map(outcome).collect();
     Some(Success::fit(kernel, &outcomes))
+}
+
+/// At most `most` of `rows` indices, ascending: the latest of either kind, in the shares that the kinds have of all, but of the rarer
+/// kind a tenth of `most` where there are so many.
+fn latest_of_both(rows: usize, is_one: impl Fn(&usize) -> bool, most: usize) -> Vec<usize> {
+    if rows <= most {
+        return (0..rows).collect();
+    }
+    let (ones, others): (Vec<usize>, Vec<usize>) = (0..rows).partition(is_one);
+    let rarer = ones.len().min(others.len());
+    let wanted = (rarer * most / rows).max(rarer.min(most / 10));
+    let latest = |kind: &[usize]| {
+        let wanted = if kind.len() == rarer { wanted } else { most - wanted };
+        kind[kind.len() - wanted..].to_vec()
+    };
+    let mut chosen = [latest(&ones), latest(&others)].concat();
+    chosen.sort_unstable();
+    chosen
 }
 
 /// How many numeric parameters with more than one value a space has.
@@ -499,7 +527,8 @@ impl<'a> Proposer<'a> {
             }
         }
         let mut pending = Vec::new();
-        for row in memory.seen.observations.open() {
+        let open = memory.seen.observations.open();
+        for row in &open[open.len().saturating_sub(PENDING)..] {
             let expected: Vec<f64> = objectives.iter().map(|model| model.belief(&row.unit).mean).collect();
             for (model, value) in objectives.iter_mut().zip(&expected) {
                 model.push_believed(&row.unit, *value, 0.0);
@@ -521,7 +550,7 @@ impl<'a> Proposer<'a> {
         let centers = order.iter().map(|k| units[*k].clone()).collect();
         let beliefs = order.iter().map(|k| beliefs[*k]).collect();
         let coverage = &memory.seen.coverage;
-        let open = memory.seen.observations.open().iter().map(|row| row.unit.to_vec()).collect();
+        let open = open.iter().map(|row| row.unit.to_vec()).collect();
         let stumbles = stumbles(memory.seen.observations.stopped());
         Some(Self {
             gp,
@@ -559,9 +588,10 @@ impl<'a> Proposer<'a> {
         match self.gp.acquisition {
             Goal::LogEi => factors.maximise(&search, &Over::new(model, LogExpectedImprovement { best }), rng),
             Goal::NoisyLogEi => {
-                let ambition = self.ambition();
-                let bests = self.possible_bests(rng).into_iter().map(|best| best - ambition).collect();
-                factors.maximise(&search, &Over::new(model, NoisyLogExpectedImprovement { bests }), rng)
+                let joint = model.joint(&self.centers);
+                let draws: Vec<Vec<f64>> = (0..DRAWS).map(|_| joint.draw(rng)).collect();
+                let noisy = NoisyLogExpectedImprovement::new(model, &self.centers, &draws, self.ambition());
+                factors.maximise(&search, &noisy, rng)
             }
             Goal::LogPi => factors.maximise(&search, &Over::new(model, improvement(best)), rng),
             Goal::Bound => {
@@ -606,12 +636,6 @@ impl<'a> Proposer<'a> {
             (_, _, false) => CROWD,
             (_, _, true) => 0.0,
         }
-    }
-
-    /// What the best noise-free loss may be.
-    fn possible_bests(&self, rng: &mut Rng) -> Vec<f64> {
-        let joint = self.objectives[0].joint(&self.centers);
-        (0..DRAWS).map(|_| joint.draw(rng).into_iter().fold(f64::INFINITY, f64::min)).collect()
     }
 
     fn bound(&self) -> ConfidenceBound {
@@ -767,4 +791,24 @@ impl<'a> Factors<'a> {
 /// The probability of an improvement by HEBO's margin: ten thousandths of a standard deviation.
 fn improvement(best: f64) -> LogImprovementProbability {
     LogImprovementProbability { target: best - 1e-4 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::latest_of_both;
+
+    #[test]
+    fn what_is_rare_is_not_forgotten_in_a_long_history() {
+        let chosen = |failed: &[usize], rows| latest_of_both(rows, |k| failed.contains(k), 400);
+        assert_eq!(chosen(&[0], 400), (0..400).collect::<Vec<_>>());
+        let one = chosen(&[0], 2_000);
+        assert_eq!((one.len(), one[0], one[1]), (400, 0, 1_601));
+        let many: Vec<usize> = (0..1_000).collect();
+        let half = chosen(&many, 2_000);
+        assert_eq!(half, (800..1_000).chain(1_800..2_000).collect::<Vec<_>>());
+        let all = chosen(&(0..2_000).collect::<Vec<_>>(), 2_000);
+        assert_eq!(all, (1_600..2_000).collect::<Vec<_>>());
+        let some: Vec<usize> = (0..60).collect();
+        assert_eq!(chosen(&some, 2_000).iter().filter(|k| **k < 60).count(), 40);
+    }
 }

@@ -21,7 +21,8 @@ use crate::surrogate::normal::LN_SQRT_2PI;
 ///   most constraints, log-normal(−8, 2) ([`Settings::exact`](super::Settings::exact)).
 /// * Both exponents of a warp: log-normal(0, √½), whose median is no warp (Snoek et al. 2014, arXiv 1402.0929).
 ///
-/// Densities are those of the quantities themselves, but for warps those of their logarithms, so that no warp is the mode.
+/// Densities are those of the quantities themselves, but for warps those of their logarithms as shares of the highest: no warp is the
+/// mode, and a model without any is as plausible as one whose exponents are all 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prior {
     /// Parameters active at a point, averaged over points; at least 1.
@@ -39,7 +40,7 @@ const EXPONENTS: (f64, f64) = (0.1, 10.0);
 /// Above so many rows, the climb begins on so many of them.
 const FEW: usize = 100;
 
-/// Warps are kept if they raise ln of the posterior density, with that of the priors of no warp left out, by as much.
+/// Warps are kept if they raise ln of the posterior density by as much.
 const WORTH: f64 = 5.0;
 
 /// The place of each quantity in a vector of logarithms: lengths, signal, noise, then two exponents per warp.
@@ -116,7 +117,7 @@ impl Prior {
         let density = -0.5 * z * z - deviation.ln() - LN_SQRT_2PI;
         match place {
             Place::Length | Place::Signal | Place::Noise => (density - log, -z / deviation - 1.0),
-            Place::Exponent => (density, -z / deviation),
+            Place::Exponent => (-0.5 * z * z, -z / deviation),
         }
     }
 }
@@ -180,9 +181,7 @@ fn climb_warped(rows: &Rows, prior: Prior, straight: &Found) -> Found {
     let lines = (0..rows.kernel.len()).filter(|f| rows.kernel.line(*f).is_some()).count();
     let start = [&straight.logs[..], &vec![0.0; 2 * lines]].concat();
     let found = climb(rows, prior, start.clone(), COARSE);
-    // The density of the priors of exponents 1 is no merit of the warps.
-    let before = straight.density + 2.0 * lines as f64 * prior.log_one(Place::Exponent, 0.0).0;
-    if found.density > before + WORTH {
+    if found.density > straight.density + WORTH {
         return found;
     }
     Found { logs: straight.logs.clone(), density: straight.density }

@@ -12,14 +12,17 @@
 mod ascent;
 mod factor;
 mod fit;
+mod imagined;
 mod kernel;
 mod outputs;
 mod success;
 mod thin;
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 pub use fit::Prior;
+pub use imagined::Imagined;
 pub use kernel::{Kernel, Warp};
 pub use outputs::{Outputs, Power};
 pub use success::Success;
@@ -316,12 +319,60 @@ impl GaussianProcess {
         squares
     }
 
-    fn belief_of(&self, covariances: &[f64], solved: &[f64]) -> Belief {
+    /// The beliefs from a point's covariances with the rows, one for each A⁻¹ y.
+    fn beliefs_of(&self, covariances: &[f64], solved: &[f64], alphas: &[Vec<f64>]) -> Vec<Belief> {
         let known = lanes(solved, solved, |a, b| a * b);
-        Belief {
-            mean: lanes(covariances, &self.alpha, |a, b| a * b),
-            deviation: deviation(self.prior_variance() - known),
+        let deviation = deviation(self.prior_variance() - known);
+        let mean = |alpha: &Vec<f64>| lanes(covariances, alpha, |a, b| a * b);
+        alphas.iter().map(|alpha| Belief { mean: mean(alpha), deviation }).collect()
+    }
+
+    /// What is believed at each of `units`, one belief for each A⁻¹ y.
+    fn beliefs_given(&self, units: &[Vec<f64>], alphas: &[Vec<f64>]) -> Vec<Vec<Belief>> {
+        let n = self.len();
+        if n == 0 {
+            let none = self.beliefs_of(&[], &[], alphas);
+            return units.iter().map(|_| none.clone()).collect();
         }
+        let columns = |unit: &Vec<f64>| self.covariances(&self.rows.embed(unit));
+        let covariances: Vec<f64> = units.iter().flat_map(columns).collect();
+        let mut solved = covariances.clone();
+        self.factor.forward_all(&mut solved);
+        let pairs = covariances.chunks_exact(n).zip(solved.chunks_exact(n));
+        pairs.map(|(covariances, solved)| self.beliefs_of(covariances, solved, alphas)).collect()
+    }
+
+    /// What is believed at `unit` with its slopes, for each A⁻¹ y. The mean changes by ∂a(x)ᵀ α, the variance by
+    /// −2 ∂a(x)ᵀ A⁻¹ a(x).
+    fn slopes_given(&self, unit: &[f64], alphas: &[Vec<f64>]) -> Vec<Slope> {
+        let point = self.rows.embed(unit);
+        let (mut covariances, mut pulls) = (self.squares(&point), vec![0.0; self.len()]);
+        for (covariance, pull) in covariances.iter_mut().zip(&mut pulls) {
+            let (value, slope) = matern_with_slope(*covariance);
+            *covariance = self.scales.signal * value + MEAN_VARIANCE;
+            *pull = 2.0 * self.scales.signal * slope;
+        }
+        let solved = self.factor.forward(&covariances);
+        let explained = self.factor.backward(&solved);
+        // ∂ of a sum over rows of a(x) times `by`, by each coordinate.
+        let along = |by: &[f64]| {
+            let by: Vec<f64> = pulls.iter().zip(by).map(|(pull, by)| pull * by).collect();
+            let mut slope = vec![0.0; unit.len()];
+            for (f, weight) in self.weights.iter().enumerate() {
+                let Some(k) = self.rows.kernel.line(f).filter(|k| !unit[*k].is_nan()) else { continue };
+                let (x, column) = (point[f], &self.rows.columns[f]);
+                let bend = self.rows.bend(f, unit[k]);
+                slope[k] = bend * weight * lanes(column, &by, |y, by| (x - y) * by);
+            }
+            slope
+        };
+        let explained = along(&explained);
+        let slope = |(belief, alpha): (Belief, &Vec<f64>)| Slope {
+            belief,
+            mean: along(alpha),
+            deviation: explained.iter().map(|by| -by / belief.deviation).collect(),
+        };
+        self.beliefs_of(&covariances, &solved, alphas).into_iter().zip(alphas).map(slope).collect()
     }
 }
 
@@ -368,15 +419,23 @@ fn fit_with(kernel: &Arc<Kernel>, rows: &[Row], outputs: Outputs, settings: &Set
     GaussianProcess::condition(all, outputs, prior, scales)
 }
 
-/// How many of `finished` rows a model is fitted to: the fit is made anew with every row up to 20, and then whenever
-/// there are a tenth more. Rows in between are pushed. A function of the count alone, so that nothing depends on when a
-/// model was last asked.
-pub fn rows_at_fit(finished: usize) -> usize {
+/// How many of `finished` rows a model is fitted to that never sees more than `most`: the fit is made anew with every row up to 20, and
+/// then whenever there are a tenth more, or [`room`] is used up. Rows in between are pushed. A function of the counts alone, so that
+/// nothing depends on when a model was last asked.
+pub fn rows_at_fit(finished: usize, most: usize) -> usize {
     let mut rows = finished.min(20);
-    while rows + (rows / 10).max(1) <= finished {
-        rows += (rows / 10).max(1);
+    loop {
+        let more = (rows / 10).clamp(1, room(most));
+        if rows + more > finished {
+            return rows;
+        }
+        rows += more;
     }
-    rows
+}
+
+/// Of `most` rows that a model may see, so many are kept free at a fit for rows that are pushed until the next one.
+pub fn room(most: usize) -> usize {
+    (most / 5).max(1)
 }
 
 fn deviation(variance: f64) -> f64 {
@@ -386,46 +445,15 @@ fn deviation(variance: f64) -> f64 {
 impl Surrogate for GaussianProcess {
     fn belief(&self, unit: &[f64]) -> Belief {
         let covariances = self.covariances(&self.rows.embed(unit));
-        self.belief_of(&covariances, &self.factor.forward(&covariances))
+        self.beliefs_of(&covariances, &self.factor.forward(&covariances), from_ref(&self.alpha))[0]
     }
 
     fn beliefs(&self, units: &[Vec<f64>]) -> Vec<Belief> {
-        let n = self.len();
-        if n == 0 {
-            return units.iter().map(|unit| self.belief(unit)).collect();
-        }
-        let columns = |unit: &Vec<f64>| self.covariances(&self.rows.embed(unit));
-        let covariances: Vec<f64> = units.iter().flat_map(columns).collect();
-        let mut solved = covariances.clone();
-        self.factor.forward_all(&mut solved);
-        let pairs = covariances.chunks_exact(n).zip(solved.chunks_exact(n));
-        pairs.map(|(covariances, solved)| self.belief_of(covariances, solved)).collect()
+        self.beliefs_given(units, from_ref(&self.alpha)).into_iter().map(|one| one[0]).collect()
     }
 
-    /// The mean changes by ∂a(x)ᵀ α, the variance by −2 ∂a(x)ᵀ A⁻¹ a(x).
     fn slope(&self, unit: &[f64]) -> Option<Slope> {
-        let point = self.rows.embed(unit);
-        let (mut covariances, mut pulls) = (self.squares(&point), vec![0.0; self.len()]);
-        for (covariance, pull) in covariances.iter_mut().zip(&mut pulls) {
-            let (value, slope) = matern_with_slope(*covariance);
-            *covariance = self.scales.signal * value + MEAN_VARIANCE;
-            *pull = 2.0 * self.scales.signal * slope;
-        }
-        let solved = self.factor.forward(&covariances);
-        let belief = self.belief_of(&covariances, &solved);
-        let explained = self.factor.backward(&solved);
-        let by_mean: Vec<f64> = pulls.iter().zip(&self.alpha).map(|(pull, alpha)| pull * alpha).collect();
-        let by_variance: Vec<f64> = pulls.iter().zip(&explained).map(|(pull, part)| pull * part).collect();
-        let mut slope = Slope { belief, mean: vec![0.0; unit.len()], deviation: vec![0.0; unit.len()] };
-        for (f, weight) in self.weights.iter().enumerate() {
-            let Some(k) = self.rows.kernel.line(f).filter(|k| !unit[*k].is_nan()) else { continue };
-            let (x, column) = (point[f], &self.rows.columns[f]);
-            let bend = self.rows.bend(f, unit[k]);
-            slope.mean[k] = bend * weight * lanes(column, &by_mean, |y, pull| (x - y) * pull);
-            let by_variance = lanes(column, &by_variance, |y, pull| (x - y) * pull);
-            slope.deviation[k] = -bend * weight * by_variance / belief.deviation;
-        }
-        Some(slope)
+        self.slopes_given(unit, from_ref(&self.alpha)).pop()
     }
 }
 

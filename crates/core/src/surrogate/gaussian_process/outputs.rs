@@ -158,11 +158,10 @@ impl Outputs {
 
     /// Model units per unit of loss at a loss; 0 where losses are drawn in.
     pub fn slope(&self, loss: f64) -> f64 {
-        let loss = loss / self.unit;
         if self.is_drawn_in(loss) {
             return 0.0;
         }
-        let x = ((loss - self.shift) / self.scale).max(self.straight);
+        let x = ((loss / self.unit - self.shift) / self.scale).max(self.straight);
         slope(self.power, x) / (self.scale * self.deviation) / self.unit
     }
 
@@ -188,6 +187,7 @@ impl Outputs {
 
     /// Whether a loss is drawn in.
     pub(super) fn is_drawn_in(&self, loss: f64) -> bool {
+        let loss = loss / self.unit;
         loss > self.most || self.bend(loss) > self.cap
     }
 
