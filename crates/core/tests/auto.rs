@@ -55,11 +55,17 @@ fn run(spec: Spec, trials: usize, seconds: f64) -> Play {
     play
 }
 
+/// What the mix says of a study.
+fn explanation(study: &Study) -> String {
+    let (sampler, _) = registry::build("sampler", SAMPLERS, &study.spec().policy.sampler).unwrap();
+    sampler.explain(study, &mut Memo::default()).unwrap()
+}
+
 /// The names and shares that the mix tells of a study, in per cent.
 fn told(study: &Study) -> Vec<(String, f64)> {
-    let (sampler, _) = registry::build("sampler", SAMPLERS, &study.spec().policy.sampler).unwrap();
-    let text = sampler.explain(study, &mut Memo::default()).unwrap();
+    let text = explanation(study);
     let arms = text.strip_prefix("shares by what earned most: ").unwrap_or_else(|| panic!("{text}"));
+    let arms = arms.split(';').next().unwrap();
     let share = |arm: &str| {
         let mut words = arm.split(' ');
         (words.next().unwrap().to_owned(), words.next().unwrap().parse().unwrap())
@@ -172,6 +178,34 @@ fn quick_trials_leave_no_time_for_dear_arms() {
         let effort = trial.by.as_ref().unwrap().effort;
         assert!(effort <= 0.001, "{effort}");
     }
+    let explained = explanation(&play.study);
+    assert!(
+        explained.ends_with("; too slow, above 0.1 % of a trial's time: gp, gp_sharp, gp_quick"),
+        "{explained}"
+    );
+}
+
+#[test]
+fn each_objective_costs_a_model() {
+    let arms = |seconds| {
+        let mut spec = spec(unit_square(), "auto");
+        spec.metrics.objectives =
+            ["a", "b"].map(|name| Metric { name: name.into(), direction: Direction::Minimize }).to_vec();
+        let mut play = Play::new(play::resolved(spec));
+        for _ in 0..60 {
+            let work = play.claim().unwrap();
+            let loss = bowl(&play.study.params(play.study.trial(work.trial).unwrap()));
+            let outcome = Outcome::Completed { values: vec![loss, 1.0 - loss] };
+            play.add(Event::Ended { work, outcome, seconds, used: None });
+        }
+        play
+    };
+    // One model of 45 trials costs 7 ms, two cost half as much again: more than trials of 0.101 s allow.
+    let known = arms(0.101);
+    assert!(!counts(&known.study, 45).contains_key("gp"), "{:?}", counts(&known.study, 45));
+    assert!(known.study.trials()[5..].iter().all(|trial| trial.by.as_ref().unwrap().effort <= 0.0101));
+    let quick = arms(0.01);
+    assert!(counts(&quick.study, 45).contains_key("gp"), "{:?}", counts(&quick.study, 45));
 }
 
 #[test]

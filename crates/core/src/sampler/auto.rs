@@ -14,8 +14,8 @@
 //!    may lose its share later. With several objectives, a trial that no earlier one dominates earns 1.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
-//!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, so that a short study is still a
-//!    thorough one.
+//!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, and as half as much more for each
+//!    further thing that is modelled (objectives, constraints, failures), so that a short study is still a thorough one.
 //! 5. **Level ground**: where the three results nearest to a proposal are exactly the same, the proposal will most
 //!    likely give the same again, and another arm is asked for one. If all propose such points, the first one's is taken.
 //!
@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::gp;
 use super::modelled::free_parameters;
 use super::sequence::{BEGINNING, Place};
 use super::{Proposal, Request, SAMPLERS, Sampler};
@@ -88,8 +89,12 @@ pub struct Situation {
     pub parameters: usize,
     /// Objectives.
     pub objectives: usize,
+    /// What a surrogate has a model of: objectives, constraints, and where trials fail, once one has.
+    pub models: usize,
     /// Trials that have come to a stop.
     pub seen: usize,
+    /// Trials that run or wait.
+    pub open: usize,
     /// Seconds that choosing a trial may take.
     pub allowed: f64,
     /// Whether trials pause, so that most are judged by their first steps.
@@ -118,7 +123,7 @@ const KINDS: &[Kind] = &[
         sampler: "gp",
         options: |c| c.with("acquisition", "ensemble").with("warp", false),
         weight: |s| 3.0 * fewer(s, 500.0),
-        cost: |s| (1e-2 + 8e-5 * s.seen.min(600) as f64) * width(s),
+        cost: |s| (1e-2 + 8e-5 * rows(s)) * breadth(s),
         until: MODELLED,
         words: "a model of the whole space",
     },
@@ -127,7 +132,7 @@ const KINDS: &[Kind] = &[
         sampler: "gp",
         options: |c| c.with("acquisition", "log_ei").with("warp", true),
         weight: |s| if s.objectives > 1 { 0.0 } else { 3.0 * fewer(s, 500.0) },
-        cost: |s| (6.5e-3 + 6.5e-5 * s.seen.min(600) as f64) * width(s),
+        cost: |s| (6.5e-3 + 6.5e-5 * rows(s)) * breadth(s),
         until: MODELLED,
         words: "a model with bent axes, asked for the best guess",
     },
@@ -136,9 +141,9 @@ const KINDS: &[Kind] = &[
         sampler: "gp",
         options: |c| c.with("acquisition", "log_ei").with("warp", false),
         weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, 500.0) } else { 0.0 },
-        cost: |s| (3e-3 + 4e-5 * s.seen.min(600) as f64) * width(s),
+        cost: |s| (3e-3 + 4e-5 * rows(s)) * breadth(s),
         until: MODELLED,
-        words: "a model of the whole space, asked in haste",
+        words: "a plainer model of the whole space",
     },
     Kind {
         name: "cma_es",
@@ -192,9 +197,24 @@ fn width(situation: &Situation) -> f64 {
     (situation.parameters as f64 / 10.0).max(0.5)
 }
 
-/// Trials that take less, or an unknown time, count as this long.
+/// Costs of Gaussian processes were measured with one model, too.
+fn breadth(situation: &Situation) -> f64 {
+    effort_of(situation.models) * width(situation)
+}
+
+/// What several models cost beside one; points are searched for once.
+fn effort_of(models: usize) -> f64 {
+    0.5 + 0.5 * models.max(1) as f64
+}
+
+/// Rows that a Gaussian process has.
+fn rows(situation: &Situation) -> f64 {
+    (situation.seen.min(gp::Gp::default().max_trials) + situation.open.min(gp::PENDING)) as f64
+}
+
+/// Trials that take less, or an unknown time, count as longer.
 const QUICK: f64 = 0.1;
-/// What such trials count as, in seconds.
+/// What such trials count as with one model, in seconds.
 const QUICK_AS: f64 = 0.3;
 /// Earnings keep this share with each further trial of the arm.
 const FADING: f64 = 0.93;
@@ -260,8 +280,7 @@ impl Auto {
             .arms
             .iter()
             .map(|arm| {
-                let dear = (arm.kind.cost)(situation) > situation.allowed;
-                let is_in = !dear && situation.seen < arm.kind.until;
+                let is_in = !arm.is_dear(situation) && situation.seen < arm.kind.until;
                 if is_in { arm.weight * (arm.kind.weight)(situation) } else { 0.0 }
             })
             .collect();
@@ -287,13 +306,14 @@ impl Auto {
     fn choose(&self, shares: &[f64], past: &Past, request: &Request, rng: &mut Rng) -> usize {
         if request.draw > 0 {
             // The first choice repeated a trial or broke a constraint: anyone may try.
-            let at = rng.uniform();
+            let at = rng.uniform() * shares.iter().sum::<f64>();
             let mut sum = 0.0;
             let found = shares.iter().position(|share| {
                 sum += share;
                 at < sum
             });
-            return found.unwrap_or(0);
+            // Rounding may leave `at` at the very end.
+            return found.or_else(|| shares.iter().rposition(|share| *share > 0.0)).unwrap_or(0);
         }
         let behind = |k: usize| shares[k] * (past.given + 1.0) - past.given_to(self.arms[k].kind.name);
         let among = (0..shares.len()).filter(|&k| shares[k] > 0.0);
@@ -303,6 +323,12 @@ impl Auto {
                 _ => Some(k),
             })
             .unwrap_or(0)
+    }
+}
+
+impl Arm {
+    fn is_dear(&self, situation: &Situation) -> bool {
+        (self.kind.cost)(situation) > situation.allowed
     }
 }
 
@@ -327,7 +353,7 @@ impl Sampler for Auto {
     fn propose(&self, study: &Study, request: &Request, memo: &mut Memo, rng: &mut Rng) -> Proposal {
         let kept: &mut Kept = memo.get();
         kept.advance(study, self);
-        let situation = Situation::of(study, self.options.overhead * trial_seconds(study));
+        let situation = Situation::of(study, self.options.overhead);
         if study.trials().len() < self.startup(&situation) || kept.past.is_empty() {
             return Proposal::Point(kept.cover.propose(BEGINNING, study, request, rng));
         }
@@ -358,7 +384,7 @@ impl Sampler for Auto {
     fn explain(&self, study: &Study, memo: &mut Memo) -> Option<String> {
         let kept: &mut Kept = memo.get();
         kept.advance(study, self);
-        let situation = Situation::of(study, self.options.overhead * trial_seconds(study));
+        let situation = Situation::of(study, self.options.overhead);
         let startup = self.startup(&situation);
         if study.trials().len() < startup || kept.past.is_empty() {
             return Some(format!("covering the space evenly for the first {startup} trials"));
@@ -371,18 +397,35 @@ impl Sampler for Auto {
             format!("{} {:.0} % ({})", kind.name, 100.0 * shares[*k], kind.words)
         };
         let told: Vec<String> = order.iter().take(3).map(words).collect();
-        Some(format!("shares by what earned most: {}", told.join(", ")))
+        let is_out = |(arm, share): &(&Arm, &f64)| {
+            **share == 0.0 && (arm.kind.weight)(&situation) > 0.0 && arm.is_dear(&situation)
+        };
+        let out: Vec<&str> =
+            self.arms.iter().zip(&shares).filter(is_out).map(|(arm, _)| arm.kind.name).collect();
+        let mut told = format!("shares by what earned most: {}", told.join(", "));
+        if !out.is_empty() {
+            let most = 100.0 * self.options.overhead;
+            told += &format!("; too slow, above {most} % of a trial's time: {}", out.join(", "));
+        }
+        Some(told)
     }
 }
 
 impl Situation {
-    /// The situation of a study where choosing a trial may take `allowed` seconds.
-    pub fn of(study: &Study, allowed: f64) -> Self {
+    /// The situation of a study where choosing a trial may take `overhead` of a trial's time.
+    pub fn of(study: &Study, overhead: f64) -> Self {
+        let metrics = study.metrics();
+        let has_failed = usize::from(study.tally().failed > 0);
+        let models = metrics.objectives.len() + metrics.constraints.len() + has_failed;
+        let seconds = study.tally().seconds / study.stopped().max(1) as f64;
+        let seconds = if seconds < QUICK { QUICK_AS * effort_of(models) } else { seconds };
         Self {
             parameters: free_parameters(study.space()),
-            objectives: study.metrics().objectives.len(),
+            objectives: metrics.objectives.len(),
+            models,
             seen: study.stopped(),
-            allowed,
+            open: study.trials().len() - study.stopped(),
+            allowed: overhead * seconds,
             pauses: study.stops().len() > study.finished().len(),
         }
     }
@@ -575,8 +618,22 @@ impl Past {
     }
 }
 
-/// Seconds that a trial takes, as far as effort is concerned.
-fn trial_seconds(study: &Study) -> f64 {
-    let mean = study.tally().seconds / study.stopped().max(1) as f64;
-    if mean < QUICK { QUICK_AS } else { mean }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Purpose;
+
+    #[test]
+    fn an_arm_that_takes_no_part_is_never_asked_again() {
+        let auto = Auto::new(AutoOptions::default()).unwrap();
+        let request = Request { trial: 7, draw: 1, budget: None };
+        for (in_part, share) in [(1, 0.01), (3, 0.4), (auto.arms.len() - 1, 1e-9)] {
+            let mut shares = vec![0.0; auto.arms.len()];
+            shares[in_part] = share;
+            for seed in 0..50 {
+                let mut rng = Rng::stream(seed, 0, Purpose::Sampler, 0);
+                assert_eq!(auto.choose(&shares, &Past::default(), &request, &mut rng), in_part);
+            }
+        }
+    }
 }
