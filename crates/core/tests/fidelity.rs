@@ -337,7 +337,28 @@ fn priorband_mixes_by_rung_and_by_what_each_source_has_proved() {
 }
 
 #[test]
-fn fresh_brackets_begin_trials_at_every_rung_and_resume_none() {
+fn the_first_bracket_of_dehb_promotes_the_best_as_they_are() {
+    let mut spec = study((SKEWED.space)(), named("dehb"), hyperband("fresh"), 0);
+    spec.limits.trials = Some(40);
+    let value = |params: &[f64], moment: Moment| curve(&SKEWED, params, moment.step);
+    let run = simulate(spec, World { workers: 1, ..World::new(LAST, &value) });
+    let trials = run.study.trials();
+    let rungs = [0..27, 27..36, 36..39, 39..40];
+    for (pair, step) in rungs.windows(2).zip([1, 3, 9]) {
+        let loss = |k: &usize| {
+            let curve = &trials[*k].piece(0).unwrap().curve;
+            curve.iter().find(|point| point.step == step).unwrap().loss
+        };
+        let mut below: Vec<usize> = pair[0].clone().collect();
+        below.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
+        for (from, to) in below.into_iter().zip(pair[1].clone()) {
+            assert_eq!(trials[from].point, trials[to].point, "{from} goes on as {to}");
+        }
+    }
+}
+
+#[test]
+fn fresh_brackets_begin_trials_at_every_rung_and_resume_none_before_the_end() {
     let mut spec = study((SKEWED.space)(), named("dehb"), hyperband("fresh"), 0);
     spec.limits.trials = Some(120);
     let value = |params: &[f64], moment: Moment| curve(&SKEWED, params, moment.step);
@@ -355,8 +376,16 @@ fn fresh_brackets_begin_trials_at_every_rung_and_resume_none() {
         [(27, 1), (9, 3), (3, 9), (1, 27), (12, 3), (4, 9), (1, 27), (6, 9), (2, 27), (4, 27), (27, 1)];
     let expected: Vec<u64> = expected.iter().flat_map(|&(count, step)| vec![step; count]).collect();
     assert_eq!(budgets[..expected.len()], expected);
-    assert!(!run.events.iter().any(|event| matches!(event, Event::Resumed { .. })));
-    assert!(run.study.trials().iter().zip(&budgets).all(|(trial, budget)| trial.step() == *budget));
+    // Only when all have begun do the best of those that stopped early go on to the end.
+    let last = run.events.iter().rposition(|event| matches!(event, Event::Started { .. })).unwrap();
+    let resumed = |event: &Event| match event {
+        Event::Resumed { work, .. } => Some(work.trial),
+        _ => None,
+    };
+    assert_eq!(run.events[..last].iter().find_map(resumed), None);
+    let resumed: Vec<u32> = run.events.iter().filter_map(resumed).collect();
+    let mut never = run.study.trials().iter().filter(|trial| !resumed.contains(&trial.number));
+    assert!(never.all(|trial| trial.step() == budgets[trial.number as usize]));
     assert_eq!(verify(&run.events).unwrap().disagreements, vec![]);
 }
 

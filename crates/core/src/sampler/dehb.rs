@@ -5,8 +5,9 @@
 //! A trial's depth is the budget it begins with. Where all begin alike, there is one population.
 //!
 //! Section 3 of the paper: rand/1/bin with F = CR = 0.5, values that leave the range drawn anew. The t-th trial of a depth is a
-//! rival of member t modulo the population, and takes its place if it is no worse. At the lowest depth parents are members; at
-//! others they are the best trials of the depth below, so many as the population has members.
+//! rival of member t modulo the population, and takes its place if it is no worse. A population begins with draws at the lowest
+//! depth, and at others with the best trials of the depth below as they are. Later parents are, at the lowest depth, members; at
+//! others the best trials of the depth below, so many as the population has members.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,12 +60,22 @@ impl Sampler for Dehb {
         let (own, below) = depths(study, request.budget);
         let slots = self.members(study, &own);
         let asked = own.len() % self.population;
-        let pool: Vec<u32> = match below {
-            Some(step) => at_step(study, step).iter().take(self.population).map(|at| at.trial).collect(),
-            None => slots.iter().flatten().map(|at| at.trial).collect(),
+        let point = |number: u32| -> &Point { &study.trials()[number as usize].point };
+        let elders = below.map(|step| at_step(study, step)).unwrap_or_default();
+        if own.len() < self.population && request.draw == 0 {
+            let is_new = |at: &&At| own.iter().all(|other| point(*other) != point(at.trial));
+            if let Some(best) = elders.iter().filter(|at| at.loss.is_finite()).find(is_new) {
+                return Proposal::Point(point(best.trial).clone());
+            }
+        }
+        let has_elders = elders.len() > 3;
+        let pool: Vec<u32> = if has_elders {
+            elders.iter().take(self.population).map(|at| at.trial).collect()
+        } else {
+            slots.iter().flatten().map(|at| at.trial).collect()
         };
         // At the lowest depth there is nobody to come from elsewhere: each place begins with a draw.
-        let founder = pool.first().copied().filter(|_| below.is_some());
+        let founder = pool.first().copied().filter(|_| has_elders);
         let Some(target) = slots[asked].map(|at| at.trial).or(founder) else {
             return Proposal::Point(expectation::drawn(study, rng));
         };
@@ -72,7 +83,6 @@ impl Sampler for Dehb {
         if pool.len() < 3 {
             return Proposal::Point(expectation::drawn(study, rng));
         }
-        let point = |number: u32| -> &Point { &study.trials()[number as usize].point };
         let settings = Settings { scale: self.scale, crossover_rate: self.crossover_rate };
         // What has been tried at this depth, or is a parent, tells nothing new.
         let known: Vec<Vec<f64>> =
@@ -127,7 +137,7 @@ fn depths(study: &Study, budget: Option<u64>) -> (Vec<u32>, Option<u64>) {
     let all = || study.trials().iter().filter(|trial| !trial.outside).map(|trial| trial.number);
     let own = all().filter(|number| depth(*number) == goal).collect();
     let below = all().map(depth).filter(|other| *other < goal).max();
-    (own, below.filter(|step| at_step(study, *step).len() > 3))
+    (own, below)
 }
 
 /// The budget a trial has; without one it goes to its end.
