@@ -5,7 +5,7 @@
 //!
 //! Each ask is that of a running study: one more trial has finished since the last and the memo is kept, so refits are in
 //! the mean as often as they happen. The time is the engine's: the search for repeated points is in it. A
-//! sampler's row ends before an ask takes more than 0.2 s, or where it has nothing more to propose.
+//! sampler's row ends when an ask takes more than 0.2 s, or where it has nothing more to propose.
 
 #[path = "../tests/support/functions.rs"]
 mod functions;

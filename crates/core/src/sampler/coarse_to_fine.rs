@@ -49,7 +49,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             name: "finest",
             doc: "the narrowest region, as a share of a parameter's range, in (0, 1]",
         },
-        OptionDoc { name: "keep", doc: "best trials around which regions lie, from 1" },
+        OptionDoc {
+            name: "keep",
+            doc: "best trials around which regions lie, from 1; with several objectives four times as many",
+        },
         OptionDoc {
             name: "global",
             doc: "share of trials drawn from the whole space at every stage, 0 to 1",

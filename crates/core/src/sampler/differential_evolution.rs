@@ -3,6 +3,8 @@
 //!
 //! Two strategies: `current_to_pbest`, with an archive of members that were replaced (JADE, Zhang and Sanderson 2009) and
 //! with scale and crossover rate adapted by what succeeded (SHADE, Tanabe and Fukunaga 2013); and the classic `rand1bin`.
+//! Three things differ from SHADE: the first crossover rate is 0.9, not 0.5; of a full archive the oldest goes, not a random one; and there
+//! are no generations (below). In 600 trials of five parameters each gains on a sphere; the rate loses on Rastrigin's function.
 //!
 //! # Many workers
 //!

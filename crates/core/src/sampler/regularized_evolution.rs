@@ -143,14 +143,18 @@ impl RegularizedEvolution {
     }
 }
 
-/// Where each member stands, from 0: its place with one objective. With several, members with the same front and the same room
-/// are equal, so that of the front's ends none is preferred.
+/// Where each member stands, from 0. Members with the same loss are equal; with several objectives those with the same front and the
+/// same room, so that of the front's ends none is preferred.
 fn standings(members: &[Member]) -> Vec<u32> {
     let order = ranked(members);
     let places = if members[0].losses.len() > 1 { places(members) } else { Vec::new() };
     let mut standings = vec![0; members.len()];
     for pair in order.windows(2) {
-        let are_equal = !places.is_empty() && places[pair[0]].order(&places[pair[1]]).is_eq();
+        let are_equal = if places.is_empty() {
+            members[pair[0]].merit(&members[pair[1]]).is_eq()
+        } else {
+            places[pair[0]].order(&places[pair[1]]).is_eq()
+        };
         standings[pair[1]] = standings[pair[0]] + u32::from(!are_equal);
     }
     standings

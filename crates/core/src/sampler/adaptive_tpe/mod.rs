@@ -4,7 +4,8 @@
 //! filtered, and how strongly is decided from features of the history. What decides here is not Hyperopt's cascade of
 //! models but one linear model of our own: for each setting, a row of numbers per choice (`table.rs`), fitted to what the choices
 //! gained in studies of the benchmark's development tasks. `examples/train_adaptive_tpe.rs` runs these, fits and writes the table.
-//! Wherever the table promises nothing beyond the plain estimator's choices, and no loss of a good trial repeats, the proposal is that of
+//! The fit gave only the number of candidates, the width and the locking choices that depend on the history; the other settings are those of
+//! [`super::tpe`] unless they are given. Wherever the table promises nothing beyond the plain estimator's choices, and no loss of a good trial repeats, the proposal is that of
 //! [`super::tpe`].
 //!
 //! # One proposal
@@ -18,7 +19,7 @@
 //! 3. *Copies*: of good trials with the same loss the first is good, the others are bad. Where params are rounded, looked up or
 //!    without effect, and where a metric has few values, the plain estimator comes back to one result again and again: each copy makes
 //!    its place look better. Where no losses repeat this changes nothing.
-//! 4. *Filter*: bad trials are kept by age, by rank or by chance, or all.
+//! 4. *Filter*: bad trials are kept by age, by rank or by chance, or all (always, unless `filter` says otherwise).
 //! 5. The others' values come from the estimator's `l / g`, all at once or one by one.
 //!
 //! Which trials are good, bad or silent, and how several objectives, constraints and unfinished trials are treated, is as
@@ -42,7 +43,7 @@ use crate::study::Study;
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "adaptive_tpe",
-    summary: "TPE whose settings follow the history; locks parameters that matter less; any space",
+    summary: "TPE of which some settings follow the history; locks parameters that matter less; any space",
     options: &[
         OptionDoc {
             name: "n_startup",
@@ -55,7 +56,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "gamma",
-            doc: "share of the trials that count as good, in (0, 1); none: by the history",
+            doc: "share of the trials that count as good, in (0, 1); none: by the table",
         },
         OptionDoc {
             name: "n_candidates",
@@ -67,11 +68,11 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "bad_width",
-            doc: "smallest bandwidth of the bad trials' model, as that of tpe; none: by the history",
+            doc: "smallest bandwidth of the bad trials' model, as that of tpe; none: by the table",
         },
         OptionDoc {
             name: "prior_weight",
-            doc: "weight of the prior, in trials, above 0; none: by the history",
+            doc: "weight of the prior, in trials, above 0; none: by the table",
         },
         OptionDoc {
             name: "lock",
@@ -79,11 +80,11 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "filter",
-            doc: "which bad trials are left out: none, age (old ones), rank (the worst), random; null: by the history",
+            doc: "which bad trials are left out: none, age (old ones), rank (the worst), random; null: by the table",
         },
         OptionDoc {
             name: "grouping",
-            doc: "as that of tpe: auto, joint (all parameters at once) or single (one by one); none: by the history",
+            doc: "as that of tpe: auto, joint (all parameters at once) or single (one by one); none: by the table",
         },
     ],
     build: |options| {

@@ -15,7 +15,7 @@ pub(super) struct Progress {
 /// The range of losses, and the share of the first step size, at which a search has converged.
 const TOLERANCE: f64 = 1e-12;
 /// Ratio of the longest to the shortest deviation beyond which arithmetic is no longer sound.
-const CONDITION: f64 = 1e9;
+const CONDITION: f64 = 1e7;
 /// A step size that has grown this much says that the search diverges.
 const DIVERGED: f64 = 1e4;
 

@@ -88,7 +88,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             doc: "points drawn from the good trials' model for each proposal, from 1",
         },
         OptionDoc { name: "gamma", doc: "share of the trials that count as good, in (0, 1)" },
-        OptionDoc { name: "max_good", doc: "the most trials that count as good, from 1" },
+        OptionDoc {
+            name: "max_good",
+            doc: "the most trials that count as good, from 1; with several objectives four times as many",
+        },
         OptionDoc { name: "prior_weight", doc: "weight of the prior, in trials, above 0" },
         OptionDoc { name: "constant_liar", doc: "whether trials that run or wait count as bad until known" },
         OptionDoc {
