@@ -185,9 +185,18 @@ def cpu_bars(figures):
             bars.append(Bar(title, ratio <= limit, f"{found['luthier']:.3g} ms against {found['optuna']:.4g} ms, 1/{1 / ratio:.0f}"))
         else:
             bars.append(Bar(title, None, "not measured: run.py cpu"))
+    auto = "CPU: auto at most a tenth of trials of"
     for name, limit, title in (
         ("tpe@100000", 10.0, "CPU: tpe at 100,000 trials at most 10 ms"),
-        ("auto@100ms", 10.0, "CPU: auto at most a tenth of trials of 100 ms, mean over 300 asks"),
+        ("auto@100ms", 10.0, f"{auto} 100 ms, mean over 300 asks"),
+        ("auto@100ms-2000", 10.0, f"{auto} 100 ms, mean over 100 asks after 2,000 trials"),
+        ("auto@100ms-10000", 10.0, f"{auto} 100 ms, mean over 100 asks after 10,000 trials"),
+        ("auto@100ms-failed", 10.0, f"{auto} 100 ms, mean over 100 asks after a failed trial and 2,000 others"),
+        ("auto@100ms-constraint", 10.0, f"{auto} 100 ms, mean over 300 asks with a constraint"),
+        ("auto@100ms-objectives", 10.0, f"{auto} 100 ms, mean over 300 asks with two objectives"),
+        ("auto@1s-failed", 100.0, f"{auto} 1 s, mean over 50 asks after a failed trial and 2,000 others"),
+        ("auto@1s-constraint", 100.0, f"{auto} 1 s with a constraint, mean over 50 asks after 2,000 trials"),
+        ("auto@1s-objectives", 100.0, f"{auto} 1 s with two objectives, mean over 50 asks after 2,000 trials"),
     ):
         found = figures.get(name, {})
         if "luthier" in found:

@@ -63,25 +63,42 @@ def from_the_start(sampler, asks, peer):
     return measure
 
 
-def auto_beside_trials(rounds):
-    """Auto's mean over 300 asks when each trial is said to have taken 100 ms."""
-    return {"luthier": max(filled_luthier("auto", 0, round_, seconds=0.1).mean(300) for round_ in range(rounds))}
+# What auto's trials are said to take. Sums of 0.1 may end below so many tenths, and trials under 0.1 s count as longer ones to auto.
+HUNDRED_MS = 0.1 + 1e-6
+
+
+def auto_beside_trials(history, asks, kind="plain", seconds=HUNDRED_MS):
+    """Auto's mean over `asks` asks after `history` trials, each said to have taken so many seconds; the largest of the rounds."""
+
+    def measure(rounds):
+        return {"luthier": max(filled_luthier("auto", history, round_, seconds, kind).mean(asks) for round_ in range(rounds))}
+
+    return measure
 
 
 FIGURES_BY_NAME = {
     "tpe@1000": after(1_000, 30),
     "tpe@10000": after(10_000, 20),
     "tpe@100000": after(100_000, 5),
-    "auto@100ms": auto_beside_trials,
+    "auto@100ms": auto_beside_trials(0, 300),
+    "auto@100ms-2000": auto_beside_trials(2_000, 100),
+    "auto@100ms-10000": auto_beside_trials(10_000, 100),
+    "auto@100ms-failed": auto_beside_trials(2_000, 100, "failed"),
+    "auto@100ms-constraint": auto_beside_trials(0, 300, "constraint"),
+    "auto@100ms-objectives": auto_beside_trials(0, 300, "objectives"),
+    # After 2,000 trials of 100 ms there is no time for Gaussian processes; after as many of 1 s there is.
+    "auto@1s-failed": auto_beside_trials(2_000, 50, "failed", 1.0),
+    "auto@1s-constraint": auto_beside_trials(2_000, 50, "constraint", 1.0),
+    "auto@1s-objectives": auto_beside_trials(2_000, 50, "objectives", 1.0),
     "gp@1-300": from_the_start("gp", 300, "gp"),
 }
 
 
 class Loop:
-    """ask and tell, repeated."""
+    """ask and tell, repeated. `told`: what is told of params."""
 
-    def __init__(self, ask, tell):
-        self.ask, self.tell, self.problem = ask, tell, load(PROBLEM)
+    def __init__(self, ask, tell, told):
+        self.ask, self.tell, self.told = ask, tell, told
 
     def mean(self, asks):
         """Milliseconds of CPU for an ask and a tell."""
@@ -90,17 +107,40 @@ class Loop:
             begin = time.process_time()
             trial, params = self.ask()
             spent += time.process_time() - begin
-            value = self.problem.evaluate(params)["values"][0]
+            told = self.told(params)
             begin = time.process_time()
-            self.tell(trial, value)
+            self.tell(trial, told)
             spent += time.process_time() - begin
         return 1000.0 * spent / asks
 
 
+def value_of(params):
+    return load(PROBLEM).evaluate(params)["values"][0]
+
+
+def size_of(params):
+    return params["layers"] * params["units"]
+
+
+# Kinds of study that Luthier is measured on: its settings, and what it is told of a trial. The first trial of `failed` fails. Three of four
+# random points keep the constraint.
+STUDIES = {
+    "plain": ({"direction": "minimize"}, value_of),
+    "failed": ({"direction": "minimize"}, value_of),
+    "constraint": (
+        {"objectives": {"value": "minimize"}, "constraints": ["excess"]},
+        lambda params: {"value": value_of(params), "excess": size_of(params) - 1000},
+    ),
+    "objectives": (
+        {"objectives": {"value": "minimize", "size": "minimize"}},
+        lambda params: {"value": value_of(params), "size": size_of(params)},
+    ),
+}  # fmt: skip
+
+
 def history_of(length, seed):
-    problem, rng = load(PROBLEM), random.Random(seed)
-    points = (random_point(problem.space, rng) for _ in range(length))
-    return [(params, problem.evaluate(params)["values"][0]) for params in points]
+    space, rng = load(PROBLEM).space, random.Random(seed)
+    return [random_point(space, rng) for _ in range(length)]
 
 
 # From here on a history is made with random search and handed to the sampler through a file, since a sampler that is asked for each of
@@ -108,33 +148,38 @@ def history_of(length, seed):
 THROUGH_A_FILE = 20_000
 
 
-def filled_luthier(sampler, history, seed, seconds=60.0):
+def filled_luthier(sampler, history, seed, seconds=60.0, kind="plain"):
     from optimizers.luthier import luthier, parameter_of, sampler_of
 
     space = luthier.Space([parameter_of(entry) for entry in load(PROBLEM).space])
-    settings = {"direction": "minimize", "scheduler": "run_all", "seed": seed}
+    settings, told = STUDIES[kind]
+    settings = settings | {"scheduler": "run_all", "seed": seed}
+    points = [(params, told(params)) for params in history_of(history, seed)]
     if history < THROUGH_A_FILE:
         study = luthier.Study(space, sampler=sampler_of(sampler), **settings)
-        fill(study, history, seed, seconds)
+        fill(study, points, seconds, kind == "failed")
     else:
         file = Path(tempfile.mkdtemp()) / "history.luthier"
         with luthier.Study(space, sampler="random", storage=file, **settings) as study:
-            fill(study, history, seed, seconds)
+            fill(study, points, seconds, kind == "failed")
         study = luthier.Study(space, sampler=sampler_of(sampler), storage=file, **settings)
         # The first ask reads the file and fits from nothing.
-        study.ask().tell(0.0, seconds=seconds)
+        trial = study.ask()
+        trial.tell(told(trial.params), seconds=seconds)
 
     def ask():
         trial = study.ask()
         return trial, trial.params
 
-    return Loop(ask, lambda trial, value: trial.tell(value, seconds=seconds))
+    return Loop(ask, lambda trial, values: trial.tell(values, seconds=seconds), told)
 
 
-def fill(study, history, seed, seconds):
-    for params, value in history_of(history, seed):
+def fill(study, points, seconds, has_failed):
+    if has_failed:
+        study.ask().fail("the trial failed", seconds=seconds)
+    for params, values in points:
         study.enqueue(params)
-        study.ask().tell(value, seconds=seconds)
+        study.ask().tell(values, seconds=seconds)
 
 
 def filled_optuna(sampler, history, seed):
@@ -144,14 +189,14 @@ def filled_optuna(sampler, history, seed):
     kinds = {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}
     study = optuna.create_study(sampler=kinds[sampler](seed=seed))
     space = {entry["name"]: distribution(entry) for entry in load(PROBLEM).space}
-    for params, value in history_of(history, seed):
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
+    for params in history_of(history, seed):
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value_of(params)))
 
     def ask():
         trial = study.ask(space)
         return trial, trial.params
 
-    return Loop(ask, study.tell)
+    return Loop(ask, study.tell, value_of)
 
 
 def distribution(entry):

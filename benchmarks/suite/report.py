@@ -17,24 +17,32 @@ FOLDER = Path(__file__).resolve().parent / "report"
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- tuning: written by `benchmarks/suite/run.py page` -->", "<!-- tuning: end -->"
 
-OURS = ["luthier:auto", "luthier:tpe", "luthier:adaptive_tpe", "luthier:gp", "luthier:forest", "luthier:cma_es"]
+
+def samplers(*names):
+    return tuple(f"luthier:{name}" for name in names)
 
 
 @dataclass
 class Grid:
-    """What is run and compared: tasks × seeds × trials. `anchors`: peers whose complete seeds are the seeds of the table. `only`: which of Luthier's
-    samplers are run on it, all if None."""
+    """What is run and compared: tasks × seeds × trials. `anchors`: peers whose complete seeds are the seeds of the table. `ours`: Luthier's
+    samplers that are run on it and have rows. `beside`: the peers that have rows, all if None. `note`: what the page adds."""
 
     title: str
     tasks: str
     trials: int
     seeds: int
     anchors: tuple
-    only: frozenset | None = None
+    ours: tuple = samplers("auto", "tpe", "adaptive_tpe", "gp", "forest", "cma_es")
     fidelity: bool = False
+    beside: tuple | None = None
+    note: str = ""
 
-    def takes(self, name):
-        return self.only is None or name in self.only
+    def rows(self, runs):
+        """Those of the runs that have a row."""
+        return {name: kept for name, kept in runs.items() if self.shows(name.removesuffix("+fidelity"))}
+
+    def shows(self, name):
+        return name in self.ours or (bars.is_peer(name) and (self.beside is None or name in self.beside))
 
     def chosen(self, tasks_of, half=None):
         """Names of its problems, of one half of the suite if one is named; on several fidelities, of those that have them."""
@@ -44,14 +52,29 @@ class Grid:
 
 FORMULAS = "functions,mixed,conditional,constrained,noisy,tables-noisy,bbob"
 
+# The simple samplers have a table of their own: among the rows of another they would only push its ranks apart.
 GRIDS = {
     "core": Grid("The core, where slow peers are recorded too", "core", 100, 20, ("optuna:gp", "smac:hpo", "hebo:default")),
     "suite": Grid("All recorded and modelled tasks, fast peers", "suite", 200, 20, ("optuna:tpe", "optuna:cmaes")),
-    "fidelity": Grid("Several fidelities", "core", 50, 5, ("optuna:tpe+fidelity",), frozenset({"luthier:auto", "luthier:tpe"}), True),
+    "others": Grid(
+        "The other samplers of Luthier", "suite", 200, 5, (bars.RANDOM, "quasi_random:sobol"),
+        samplers("differential_evolution", "regularized_evolution", "nelder_mead", "coarse_to_fine", "latin_hypercube", "halton", "sobol",
+                 "random"),
+        beside=(bars.RANDOM, "quasi_random:sobol"),
+        note="Ranks are among these rows. `grid` and `manual` have none: what they try is up to the user.",
+    ),
+    "fidelity": Grid(
+        "Several fidelities", "core", 50, 5, ("optuna:tpe+fidelity",), samplers("auto", "tpe", "bohb", "dehb", "priorband"), True,
+        note="Luthier's `bohb` and `priorband` run with `hyperband` in mode `promote`, its `dehb` with `hyperband` in mode `fresh`, `auto` and "
+        "`tpe` with the default scheduler. The spaces have no priors, which are what `priorband` is made for.",
+    ),
     "formulas": Grid("Functions", FORMULAS, 100, 5, ("optuna:tpe",)),
-    "multiobjective": Grid("Several objectives", "multiobjective", 100, 5, ("optuna:tpe",)),
-    "training": Grid("Real training jobs", "training", 50, 5, ("optuna:tpe",), frozenset({"luthier:auto", "luthier:tpe"})),
-}
+    "multiobjective": Grid(
+        "Several objectives", "multiobjective", 100, 5, ("optuna:tpe",), samplers("auto", "tpe", "gp", "forest", "nsga2", "nsga3"),
+        note="Here `adaptive_tpe` is the same as `tpe`, and `cma_es` looks at the first objective only.",
+    ),
+    "training": Grid("Real training jobs", "training", 50, 5, ("optuna:tpe",), samplers("auto", "tpe")),
+}  # fmt: skip
 
 
 # On the terminal
@@ -217,6 +240,11 @@ def plot(comparison, folder, name):
 STYLES = {
     "luthier:auto": ("#c1121f", "-", 2.4), "luthier:tpe": ("#f4733a", "-", 1.4), "luthier:gp": ("#d81b86", "-", 1.4),
     "luthier:adaptive_tpe": ("#f2a900", "-", 1.4), "luthier:forest": ("#8d1b3d", "-", 1.4), "luthier:cma_es": ("#e07a9b", "-", 1.4),
+    "luthier:nsga2": ("#f2a900", "-", 1.4), "luthier:nsga3": ("#e07a9b", "-", 1.4),
+    "luthier:bohb": ("#d81b86", "-", 1.4), "luthier:dehb": ("#f2a900", "-", 1.4), "luthier:priorband": ("#8d1b3d", "-", 1.4),
+    "luthier:differential_evolution": ("#c1121f", "-", 1.4), "luthier:regularized_evolution": ("#f4733a", "-", 1.4),
+    "luthier:nelder_mead": ("#8d1b3d", "-", 1.4), "luthier:coarse_to_fine": ("#d81b86", "-", 1.4), "luthier:halton": ("#f2a900", "-", 1.4),
+    "luthier:latin_hypercube": ("#e07a9b", "-", 1.4), "luthier:sobol": ("#b07d4f", "-", 1.4), "luthier:random": ("#e8b4a0", "-", 1.4),
     "random_search:uniform": ("#999999", ":", 1.6), "quasi_random:sobol": ("#666666", ":", 1.2),
     "optuna:tpe": ("#0b5fa5", "--", 1.4), "optuna:gp": ("#3f8fd2", "--", 1.4), "optuna:cmaes": ("#66a3ff", "-.", 1.2),
     "optuna:auto": ("#003a70", "-.", 1.4), "hyperopt:tpe": ("#2a7f3f", "--", 1.2), "hyperopt:atpe": ("#6abf69", "--", 1.2),
@@ -297,15 +325,15 @@ def save(figure, file):
 # The page
 
 
-def write_page(runs, tasks_of, files, folder=FOLDER):
+def write_page(runs, tasks_of, defined, folder=FOLDER):
     """The section of `docs/benchmarks.md` between its two marks, and the files it shows. `runs`: {False: …, True: …}, the latter on several
-    fidelities. `files`: names of all optimisers' files."""
+    fidelities. `defined`: names of all optimisers, with their variants."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.svg"):
         old.unlink()
     rows, parts = [], [introduction(runs[False])]
     for half in ("held_back", "development"):
-        for name in ("core", "suite", "fidelity"):
+        for name in ("core", "suite", "others", "fidelity"):
             grid = GRIDS[name]
             title = f"{HALVES[half]}: {grid.title[0].lower()}{grid.title[1:]}"
             parts.append(grid_section(title, f"{name}-{half}", runs[grid.fidelity], grid.chosen(tasks_of, half), grid, folder, rows))
@@ -315,7 +343,7 @@ def write_page(runs, tasks_of, files, folder=FOLDER):
     parts.append(pairs_section(runs[False], tasks_of))
     parts.append(losses_section(runs[False], tasks_of))
     parts.append(bars_section(runs, tasks_of))
-    parts.append(provenance_section(runs, files))
+    parts.append(provenance_section(runs, defined))
     write_csv(rows, folder)
     replace_section("\n\n".join(part for part in parts if part))
 
@@ -337,13 +365,14 @@ no better than a random point. *Rank* is among the rows of the table, on each ru
 95 % interval from a bootstrap over tasks and seeds. Only runs that all rows of a table have are compared. *CPU* is milliseconds of ask and
 tell a trial. Peers were recorded once, on a shared and busy machine (`benchmarks/suite/traces/`), so their CPU is rough; the ratios under
 *Bars* are from one run, in turn. No optimiser knows more than the space, the direction, the seed and the number of trials; Luthier is also
-told each trial's (recorded) seconds, as it would measure them.
+told each trial's (recorded) seconds, as it would measure them, but not where there are several fidelities.
 
 `python3 benchmarks/suite/run.py full` makes all of it, `… quick` a part of it in a quarter of an hour. All figures:
 `benchmarks/suite/report/table.csv`."""
 
 
 def grid_section(title, name, runs, tasks, grid, folder, rows):
+    runs = grid.rows(runs)
     seeds = complete_seeds(runs, tasks, grid)
     comparison = comparison_of(runs, tasks, seeds, grid.trials)
     if not comparison.cells or not any(not bars.is_peer(row) for row in comparison.optimizers):
@@ -353,7 +382,8 @@ def grid_section(title, name, runs, tasks, grid, folder, rows):
     rows += csv_rows(name, comparison)
     budget = "full evaluations" if grid.fidelity else "trials"
     seeds_used = len({seed for _, seed in comparison.cells})
-    text = [f"### {title}", "", f"{len(comparison.tasks)} tasks, {seeds_used} seeds, {grid.trials} {budget}.", ""]
+    about = f"{len(comparison.tasks)} tasks, {seeds_used} seeds, {grid.trials} {budget}."
+    text = [f"### {title}", "", f"{about} {grid.note}".rstrip(), ""]
     text += page_table(found)
     shown = os.path.relpath(folder, PAGE.parent)
     left = [f"{row} ({why})" for row, why in comparison.left_out.items() if has_any(runs[row], tasks)]
@@ -435,7 +465,7 @@ def bars_section(runs, tasks_of):
     return "\n".join(lines)
 
 
-def provenance_section(runs, files):
+def provenance_section(runs, defined):
     """Versions, dates, coverage, and what is not there."""
     notes = traces.versions()
     lines = ["### Peers", "", "| peer | version | recorded | runs | tasks |", "|---|---|---|---|---|"]
@@ -445,10 +475,11 @@ def provenance_section(runs, files):
             if note and kept:
                 dates = note["first"] if note["first"] == note.get("last") else f"{note['first']} … {note['last']}"
                 lines.append(f"| {name} | {note['version']} | {dates} | {len(kept)} | {len({task for task, _ in kept})} |")
-    known = {name.partition(":")[0].removesuffix("+fidelity") for kept in runs.values() for name in kept}
-    absent = [name for name in files if name not in known]
+    recorded = {name.removesuffix("+fidelity") for kept in runs.values() for name in kept}
+    absent = [name for name in defined if bars.is_peer(name) and name not in recorded]
     if absent:
-        lines += ["", f"In the suite, but without recorded runs: {', '.join(absent)}. What each peer needs, and what was met in installing them, is in", "`benchmarks/peers/README.md`."]
+        lines += ["", f"Not recorded: {', '.join(absent)}."]
+    lines += ["", "What each peer needs, and what was met in installing them, is in `benchmarks/peers/README.md`."]
     return "\n".join(lines)
 
 

@@ -304,18 +304,26 @@ def peers_of(wanted, without=(), fidelity=False):
 
 def command_grid(commands):
     quick = commands.add_parser("quick", help="auto, tpe and gp beside the recorded peers on the core: at most 15 minutes on two idle cores")
-    quick.set_defaults(run=run_grids, grids=["core"], optimizers="luthier:auto,luthier:tpe,luthier:gp", seeds="0-2", page=False, training=False)
+    quick.set_defaults(run=run_grids, grids=["core"], optimizers=["luthier:auto", "luthier:tpe", "luthier:gp"], seeds="0-2", page=False)
     full = commands.add_parser("full", help="all samplers on everything, then the table, the plots and the page in docs/benchmarks.md")
     full.set_defaults(run=run_grids, page=True)
     full.add_argument("--seeds", default="0-19", help="of these as many as a part has (default: %(default)s)")
     full.add_argument("--grids", type=lambda text: text.split(","), default=list(report.GRIDS), help=f"parts: {','.join(report.GRIDS)} (default: all)")
-    full.add_argument("--optimizers", default=",".join(report.OURS), help="joined by commas (default: %(default)s)")
+    full.add_argument("--optimizers", type=rows_named, help="of each part's samplers those, joined by commas (default: all)")
     page = commands.add_parser("page", help="the table, the plots and the page from what has been run, running nothing")
     page.set_defaults(run=run_page, seeds="0-19")
     for command in (quick, full):
         command.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
         command.add_argument("--nice", type=int, default=10, help="added to the niceness (default: %(default)s)")
         command.add_argument("--into", type=Path, help="where the table and the plots go")
+
+
+def rows_named(text):
+    names = text.split(",")
+    unknown = set(names).difference(*(grid.ours for grid in report.GRIDS.values()))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no part has a row for {', '.join(sorted(unknown))}; dev runs any sampler")
+    return names
 
 
 def run_grids(arguments):
@@ -327,7 +335,7 @@ def run_grids(arguments):
         return run_page(arguments)
     grid = report.GRIDS["core"]
     runs = kept_runs() | peers_of("all")
-    shown = [name for name in arguments.optimizers.split(",")]
+    shown = arguments.optimizers
     runs = {name: kept for name, kept in runs.items() if not name.startswith("luthier:") or name in shown}
     report.print_table("core", runs, tasks_of(grid.tasks), seeds_of(arguments.seeds), grid.trials, draws=500, details=True, ours=shown)
     report.write_tables({"core": (runs, tasks_of(grid.tasks), seeds_of(arguments.seeds), grid.trials)}, arguments.into or RESULTS / "quick")
@@ -337,7 +345,7 @@ def run_grid(grid, arguments):
     """Luthier's samplers on one grid, kept by build."""
     seeds = seeds_of(arguments.seeds)[: grid.seeds]
     slices = [(task, seed) for seed in seeds for task in grid.chosen(tasks_of)]
-    wanted = [name for name in arguments.optimizers.split(",") if grid.takes(name)]
+    wanted = [name for name in grid.ours if name in (arguments.optimizers or grid.ours)]
     settings = argparse.Namespace(trials=grid.trials, fidelity=grid.fidelity, jobs=arguments.jobs)
     run_fresh([name for name in wanted if is_there(name)], slices, settings)
 
@@ -371,7 +379,7 @@ def run_page(arguments):
     report.write_page(
         runs_by_fidelity(),
         tasks_of,
-        optimizers.files(),
+        optimizers.names(),
         arguments.into if hasattr(arguments, "into") and arguments.into else report.FOLDER,
     )
 
@@ -396,8 +404,10 @@ def run_bars(arguments):
 
 
 def command_cpu(commands):
+    import cpu
+
     command = commands.add_parser("cpu", help="CPU time of an ask and a tell, Luthier and Optuna in turn")
-    command.add_argument("figure", nargs="*", help="some of: tpe@1000 tpe@10000 tpe@100000 auto@100ms gp@1-300 (default: all)")
+    command.add_argument("figure", nargs="*", help=f"some of: {' '.join(cpu.FIGURES_BY_NAME)} (default: all)")
     command.add_argument("--rounds", type=int, default=3)
     command.set_defaults(run=run_cpu)
 

@@ -1,6 +1,8 @@
 """Luthier, through its Python door. A variant is a sampler's name, with options after a question mark: `luthier:tpe`,
-`luthier:tpe?gamma=0.15&startup=5`. The option `scheduler`, a name or a JSON table, is the scheduler's with several fidelities. LUTHIER_LIBRARY may name a built library of the door, so that a working copy is measured without being
-installed; else what the repository has built in release mode is taken, else the installed package."""
+`luthier:tpe?gamma=0.15&startup=5`. With several fidelities the option `scheduler`, a name or a JSON table, is the scheduler's; without it that
+of `SCHEDULERS` is taken, else the default one. On full runs a study is told the number of trials, by which some samplers set themselves up.
+LUTHIER_LIBRARY may name a built library of the door, so that a working copy is measured without being installed; else what the repository
+has built in release mode is taken, else the installed package."""
 
 import importlib.machinery
 import importlib.util
@@ -14,6 +16,17 @@ from .base import Optimizer as Base
 ROOT = Path(__file__).resolve().parents[3]
 # Of a fidelity that is a share (of the training set), in steps: a power of three, since rungs are.
 STEPS_OF_A_SHARE = 27
+# Samplers that are half of a method, each with the scheduler that the guide names. Pausing is no harm here, so trials are promoted.
+SCHEDULERS = {
+    "bohb": {"name": "hyperband", "mode": "promote"},
+    "dehb": {"name": "hyperband", "mode": "fresh"},
+    "priorband": {"name": "hyperband", "mode": "promote"},
+}
+# Samplers without a row, and why.
+LEFT_OUT = {
+    "grid": "visits all combinations of a few values; there are more of them than trials",
+    "manual": "tries what a user enqueues, nothing else",
+}
 
 
 def library():
@@ -48,7 +61,7 @@ luthier = load()
 
 
 class Optimizer(Base):
-    variants = tuple(entry[0] for entry in luthier.samplers() if entry[0] not in ("grid", "manual"))
+    variants = tuple(entry[0] for entry in luthier.samplers() if entry[0] not in LEFT_OUT)
 
     @classmethod
     def has(cls, variant):
@@ -61,8 +74,9 @@ class Optimizer(Base):
 
     def __init__(self, space, objectives, seed, budget_trials, variant):
         self.space = luthier.Space([parameter_of(entry) for entry in space])
-        self.objectives, self.seed, self.sampler = objectives, seed, sampler_of(variant)
-        self.scheduler = self.sampler.pop("scheduler", None) if isinstance(self.sampler, dict) else None
+        self.objectives, self.seed, self.trials, self.sampler = objectives, seed, budget_trials, sampler_of(variant)
+        own = SCHEDULERS.get(variant.partition("?")[0])
+        self.scheduler = self.sampler.pop("scheduler", own) if isinstance(self.sampler, dict) else own
         self.study, self.trial = None, None
 
     @staticmethod
@@ -77,11 +91,11 @@ class Optimizer(Base):
         )
 
     def expect_constraints(self, count):
-        self.start(count, scheduler="run_all")
+        self.start(count, scheduler="run_all", trials=self.trials)
 
     def ask(self):
         if self.study is None:
-            self.start(scheduler="run_all")
+            self.start(scheduler="run_all", trials=self.trials)
         self.trial = self.study.ask()
         if self.trial is None:
             raise RuntimeError("Luthier has nothing left to try")

@@ -1,6 +1,7 @@
 """Verdicts: a bar passes, fails, or is not judged for want of runs."""
 
 import bars
+import cpu
 import pytest
 import report
 from test_measure import compared, problem, run
@@ -36,6 +37,15 @@ def test_a_sampler_that_extends_another_must_be_better_than_it_beyond_chance():
     assert verdict([1.0] * 8, [1.0] * 8) is False
     assert verdict([3.0] * 8, [2.0] * 8) is False
     assert verdict([1.0] * 3, [2.0] * 3) is None
+
+
+def test_every_figure_of_cpu_has_its_bar():
+    figures = {name: {"luthier": 1.0, "optuna": 1000.0} for name in cpu.FIGURES_BY_NAME}
+    found = bars.cpu_bars(figures)
+    assert len(found) == len(figures) and all(bar.passed for bar in found)
+    slow = {name: {"luthier": 101.0, "optuna": 1000.0} for name in figures}
+    assert not any(bar.passed for bar in bars.cpu_bars(slow))
+    assert all(bar.passed is None for bar in bars.cpu_bars({}))
 
 
 @pytest.mark.parametrize(("half", "expected"), [(None, ["a", "b"]), ("development", ["b"])])
