@@ -404,7 +404,7 @@ impl Sampler for Auto {
             self.arms.iter().zip(&shares).filter(is_out).map(|(arm, _)| arm.kind.name).collect();
         let mut told = format!("shares by what earned most: {}", told.join(", "));
         if !out.is_empty() {
-            let most = 100.0 * self.options.overhead;
+            let most = (1e5 * self.options.overhead).round() / 1e3;
             told += &format!("; too slow, above {most} % of a trial's time: {}", out.join(", "));
         }
         Some(told)
