@@ -8,6 +8,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from problems import load
@@ -122,20 +124,29 @@ def size_of(params):
     return params["layers"] * params["units"]
 
 
-# Kinds of study that Luthier is measured on: its settings, and what it is told of a trial. The first trial of `failed` fails. Three of four
-# random points keep the constraint.
-STUDIES = {
-    "plain": ({"direction": "minimize"}, value_of),
-    "failed": ({"direction": "minimize"}, value_of),
-    "constraint": (
+@dataclass
+class Kind:
+    """A kind of study that Luthier is measured on: its settings, what it is told of params, and how many trials fail before any ends."""
+
+    settings: dict
+    told: Callable
+    failures: int = 0
+
+
+ONE_OBJECTIVE = {"direction": "minimize"}
+KINDS = {
+    "plain": Kind(ONE_OBJECTIVE, value_of),
+    "failed": Kind(ONE_OBJECTIVE, value_of, failures=1),
+    # Three of four random points keep it.
+    "constraint": Kind(
         {"objectives": {"value": "minimize"}, "constraints": ["excess"]},
         lambda params: {"value": value_of(params), "excess": size_of(params) - 1000},
     ),
-    "objectives": (
+    "objectives": Kind(
         {"objectives": {"value": "minimize", "size": "minimize"}},
         lambda params: {"value": value_of(params), "size": size_of(params)},
     ),
-}  # fmt: skip
+}
 
 
 def history_of(length, seed):
@@ -152,30 +163,30 @@ def filled_luthier(sampler, history, seed, seconds=60.0, kind="plain"):
     from optimizers.luthier import luthier, parameter_of, sampler_of
 
     space = luthier.Space([parameter_of(entry) for entry in load(PROBLEM).space])
-    settings, told = STUDIES[kind]
-    settings = settings | {"scheduler": "run_all", "seed": seed}
-    points = [(params, told(params)) for params in history_of(history, seed)]
+    kind = KINDS[kind]
+    settings = kind.settings | {"scheduler": "run_all", "seed": seed}
+    points = [(params, kind.told(params)) for params in history_of(history, seed)]
     if history < THROUGH_A_FILE:
         study = luthier.Study(space, sampler=sampler_of(sampler), **settings)
-        fill(study, points, seconds, kind == "failed")
+        fill(study, points, seconds, kind.failures)
     else:
         file = Path(tempfile.mkdtemp()) / "history.luthier"
         with luthier.Study(space, sampler="random", storage=file, **settings) as study:
-            fill(study, points, seconds, kind == "failed")
+            fill(study, points, seconds, kind.failures)
         study = luthier.Study(space, sampler=sampler_of(sampler), storage=file, **settings)
         # The first ask reads the file and fits from nothing.
         trial = study.ask()
-        trial.tell(told(trial.params), seconds=seconds)
+        trial.tell(kind.told(trial.params), seconds=seconds)
 
     def ask():
         trial = study.ask()
         return trial, trial.params
 
-    return Loop(ask, lambda trial, values: trial.tell(values, seconds=seconds), told)
+    return Loop(ask, lambda trial, values: trial.tell(values, seconds=seconds), kind.told)
 
 
-def fill(study, points, seconds, has_failed):
-    if has_failed:
+def fill(study, points, seconds, failures):
+    for _ in range(failures):
         study.ask().fail("the trial failed", seconds=seconds)
     for params, values in points:
         study.enqueue(params)

@@ -68,9 +68,9 @@ GRIDS = {
         note="Luthier's `bohb` and `priorband` run with `hyperband` in mode `promote`, its `dehb` with `hyperband` in mode `fresh`, `auto` and "
         "`tpe` with the default scheduler. The spaces have no priors, which are what `priorband` is made for.",
     ),
-    "formulas": Grid("Functions", FORMULAS, 100, 5, ("optuna:tpe",)),
+    "formulas": Grid("Functions", FORMULAS, 100, 20, ("optuna:tpe",)),
     "multiobjective": Grid(
-        "Several objectives", "multiobjective", 100, 5, ("optuna:tpe",), samplers("auto", "tpe", "gp", "forest", "nsga2", "nsga3"),
+        "Several objectives", "multiobjective", 100, 20, ("optuna:tpe",), samplers("auto", "tpe", "gp", "forest", "nsga2", "nsga3"),
         note="Here `adaptive_tpe` is the same as `tpe`, and `cma_es` looks at the first objective only.",
     ),
     "training": Grid("Real training jobs", "training", 50, 5, ("optuna:tpe",), samplers("auto", "tpe")),
