@@ -31,6 +31,7 @@ use super::modelled::free_parameters;
 use super::sequence::{BEGINNING, Place};
 use super::{Proposal, Request, SAMPLERS, Sampler};
 use crate::event::{Choice, Origin, Outcome};
+use crate::figures::figure;
 use crate::memo::Memo;
 use crate::observation::{Era, Observation};
 use crate::pareto::dominates;
@@ -404,7 +405,7 @@ impl Sampler for Auto {
             self.arms.iter().zip(&shares).filter(is_out).map(|(arm, _)| arm.kind.name).collect();
         let mut told = format!("shares by what earned most: {}", told.join(", "));
         if !out.is_empty() {
-            let most = (1e5 * self.options.overhead).round() / 1e3;
+            let most = figure(100.0 * self.options.overhead);
             told += &format!("; too slow, above {most} % of a trial's time: {}", out.join(", "));
         }
         Some(told)
