@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "acquisition",
             "coverage",
             "event",
+            "figures",
             "halton",
             "memo",
             "metric",
