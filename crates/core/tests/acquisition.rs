@@ -3,7 +3,7 @@
 use luthier_core::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use luthier_core::acquisition::cost::{LogCost, differs};
 use luthier_core::acquisition::expected_improvement::{ExpectedImprovement, LogExpectedImprovement};
-use luthier_core::acquisition::feasibility::Feasibility;
+use luthier_core::acquisition::feasibility::feasibility;
 use luthier_core::acquisition::hypervolume::{
     LogHypervolumeImprovement, hypervolume, non_dominated, reference_point,
 };
@@ -425,7 +425,7 @@ fn a_sum_adds_values_and_slopes() {
 fn feasibility_is_the_probability_that_all_limits_are_kept() {
     let (one, two) =
         (Bowl { center: vec![0.5], ..Bowl::default() }, Bowl { center: vec![0.6], ..Bowl::default() });
-    let feasible = Feasibility::new([(&one as &dyn Surrogate, 0.0), (&two as &dyn Surrogate, 0.01)]);
+    let feasible = feasibility([(&one as &dyn Surrogate, 0.0), (&two as &dyn Surrogate, 0.01)]);
     close(feasible.value(&[0.5]), 2.0 * 0.5_f64.ln(), 1e-12, "both on the edge");
     assert!(feasible.value(&[0.0]) < feasible.value(&[0.5]));
     assert!(feasible.slope(&[0.3]).unwrap().1[0] > 0.0);

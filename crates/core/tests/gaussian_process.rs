@@ -14,7 +14,7 @@ use luthier_core::acquisition::{Acquisition, Worth};
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::space::{Condition, Space};
 use luthier_core::surrogate::gaussian_process::{
-    GaussianProcess, Kernel, Outputs, Power, Row, Scales, Settings, Success, Warp, room, rows_at_fit,
+    GaussianProcess, Kernel, Outputs, Power, Row, Scales, Settings, Success, Warp, most_at_fit, rows_at_fit,
 };
 use luthier_core::surrogate::{Belief, Surrogate};
 use proptest::prelude::*;
@@ -548,7 +548,7 @@ fn fits_become_rarer_and_never_depend_on_the_past() {
     for (n, most) in (1..3000).flat_map(|n| [(n, 50), (n, 500), (n, usize::MAX)]) {
         let rows = rows_at_fit(n, most);
         assert!(rows <= n && n - rows <= n / 10 && rows >= rows_at_fit(n - 1, most));
-        assert!(n - rows < room(most), "{n} rows, {rows} at the fit");
+        assert!(n - rows < most - most_at_fit(most), "{n} rows, {rows} at the fit");
         assert_eq!(rows_at_fit(rows, most), rows);
     }
 }

@@ -2,48 +2,17 @@
 //! acquisition as a logarithm (Gardner et al. 2014; Gelbart et al. 2014, arXiv:1403.5607).
 
 use super::probability::LogImprovementProbability;
-use super::{Acquisition, Over};
+use super::{Acquisition, Over, Sum};
 use crate::surrogate::Surrogate;
 use crate::surrogate::gaussian_process::Success;
 
 /// ln of the probability that every constraint's value is at most its limit, the constraints being independent.
-pub struct Feasibility<'a> {
-    kept: Vec<Over<'a, LogImprovementProbability>>,
-}
+pub type Feasibility<'a> = Sum<Over<'a, LogImprovementProbability>>;
 
-impl<'a> Feasibility<'a> {
-    /// From a model of each constraint with its limit in that model's units (where the constraint's value is 0).
-    pub fn new(constraints: impl IntoIterator<Item = (&'a dyn Surrogate, f64)>) -> Self {
-        let kept = constraints
-            .into_iter()
-            .map(|(model, limit)| Over::new(model, LogImprovementProbability { target: limit }))
-            .collect();
-        Self { kept }
-    }
-}
-
-impl Acquisition for Feasibility<'_> {
-    fn value(&self, unit: &[f64]) -> f64 {
-        self.kept.iter().map(|part| part.value(unit)).sum()
-    }
-
-    fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
-        let mut sums = vec![0.0; units.len()];
-        for part in &self.kept {
-            sums.iter_mut().zip(part.values(units)).for_each(|(sum, value)| *sum += value);
-        }
-        sums
-    }
-
-    fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
-        let (mut value, mut slope) = (0.0, vec![0.0; unit.len()]);
-        for part in &self.kept {
-            let (v, s) = part.slope(unit)?;
-            value += v;
-            slope.iter_mut().zip(s).for_each(|(sum, s)| *sum += s);
-        }
-        Some((value, slope))
-    }
+/// The [`Feasibility`] by a model of each constraint with its limit in that model's units (where the constraint's value is 0).
+pub fn feasibility<'a>(constraints: impl IntoIterator<Item = (&'a dyn Surrogate, f64)>) -> Feasibility<'a> {
+    let kept = |(model, limit)| Over::new(model, LogImprovementProbability { target: limit });
+    Sum { parts: constraints.into_iter().map(kept).collect() }
 }
 
 /// ln of the probability that a trial does not crash, diverge, or run out of memory or time, far lower where that is less

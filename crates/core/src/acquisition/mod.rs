@@ -172,16 +172,29 @@ impl<W: Worth> Acquisition for Over<'_, W> {
     }
 }
 
+impl<A: Acquisition + ?Sized> Acquisition for &A {
+    fn value(&self, unit: &[f64]) -> f64 {
+        (**self).value(unit)
+    }
+
+    fn values(&self, units: &[Vec<f64>]) -> Vec<f64> {
+        (**self).values(units)
+    }
+
+    fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
+        (**self).slope(unit)
+    }
+}
+
 /// The sum of several acquisitions: the product of what their logarithms stand for.
 ///
 /// It has a slope where all of its parts have one.
-#[derive(Default)]
-pub struct Sum<'a> {
+pub struct Sum<A> {
     /// The summands.
-    pub parts: Vec<&'a dyn Acquisition>,
+    pub parts: Vec<A>,
 }
 
-impl Acquisition for Sum<'_> {
+impl<A: Acquisition> Acquisition for Sum<A> {
     fn value(&self, unit: &[f64]) -> f64 {
         self.parts.iter().map(|part| part.value(unit)).sum()
     }

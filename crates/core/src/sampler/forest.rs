@@ -29,7 +29,7 @@ use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, o
 use super::sequence::SOBOL;
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
-use crate::acquisition::feasibility::Feasibility;
+use crate::acquisition::feasibility::feasibility;
 use crate::acquisition::hypervolume::{LogHypervolumeImprovement, reference_point};
 use crate::acquisition::prior::{BETA, LogPrior};
 use crate::acquisition::search::{Effort, Search};
@@ -43,7 +43,7 @@ use crate::space::{Point, Space};
 use crate::study::{Stop, Study};
 use crate::surrogate::Surrogate;
 use crate::surrogate::forest::{Forest, Row, Settings, Splits};
-use crate::surrogate::gaussian_process::{Outputs, room, rows_at_fit};
+use crate::surrogate::gaussian_process::{Outputs, most_at_fit, rows_at_fit};
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "forest",
@@ -308,7 +308,7 @@ impl Models {
         let settings = options.settings();
         let comparable = comparable_losses(study, &rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
-        let most = options.max_trials - room(options.max_trials);
+        let most = most_at_fit(options.max_trials);
         let kept = selected(&known, |k| comparable[k][0].loss, most);
         let objective = |m: usize| {
             let pairs: Vec<(&[f64], f64)> =
@@ -506,7 +506,7 @@ impl<'a> Proposer<'a> {
         let models = self.models;
         let limit =
             |(_, model): &'a (usize, Model)| (&model.forest as &dyn Surrogate, model.target.forward(0.0));
-        let feasibility = Feasibility::new(models.constraints.iter().map(limit));
+        let feasibility = feasibility(models.constraints.iter().map(limit));
         let trees = self.options.trees as f64;
         let success = models.success.as_ref().map(|model| Success { forest: &model.forest, trees });
         let prior =

@@ -49,7 +49,7 @@ use crate::acquisition::apart::Apart;
 use crate::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use crate::acquisition::cost::{LogCost, differs};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
-use crate::acquisition::feasibility::{Feasibility, LogSuccess};
+use crate::acquisition::feasibility::{Feasibility, LogSuccess, feasibility};
 use crate::acquisition::hypervolume::{LogHypervolumeImprovement, reference_point, upper_quartiles};
 use crate::acquisition::largest::{LogLargestReduction, Quantity};
 use crate::acquisition::noisy::NoisyLogExpectedImprovement;
@@ -67,7 +67,7 @@ use crate::rng::Rng;
 use crate::space::{Point, Space};
 use crate::study::{Stop, Study};
 use crate::surrogate::gaussian_process::{
-    GaussianProcess, Kernel, Row, Settings, Success, room, rows_at_fit,
+    GaussianProcess, Kernel, Row, Settings, Success, most_at_fit, rows_at_fit,
 };
 use crate::surrogate::{Belief, Surrogate};
 
@@ -326,7 +326,7 @@ struct Models {
 impl Models {
     fn fit(gp: &Gp, study: &Study, kernel: Arc<Kernel>, stops: usize) -> Self {
         let rows = Observations::after(study, stops);
-        let most = gp.max_trials - room(gp.max_trials);
+        let most = most_at_fit(gp.max_trials);
         let losses = comparable_losses(study, &rows);
         let known: Vec<usize> = (0..rows.len()).filter(|k| speaks(&rows[*k])).collect();
         let settings = Settings {
@@ -758,7 +758,7 @@ impl<'a> Factors<'a> {
             exponent,
         });
         Self {
-            feasibility: (!models.constraints.is_empty()).then(|| Feasibility::new(constraints)),
+            feasibility: (!models.constraints.is_empty()).then(|| feasibility(constraints)),
             success: (models.success.as_ref().filter(|success| !success.is_flat()))
                 .map(|success| LogSuccess { success, floor: proposer.floor(success) }),
             apart: (!proposer.open.is_empty()).then(|| Apart::new(proposer.study.space(), &proposer.open)),

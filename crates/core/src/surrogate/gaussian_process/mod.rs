@@ -420,8 +420,8 @@ fn fit_with(kernel: &Arc<Kernel>, rows: &[Row], outputs: Outputs, settings: &Set
 }
 
 /// How many of `finished` rows a model is fitted to that never sees more than `most`: the fit is made anew with every row up to 20, and
-/// then whenever there are a tenth more, or [`room`] is used up. Rows in between are pushed. A function of the counts alone, so that
-/// nothing depends on when a model was last asked.
+/// then whenever there are a tenth more, or what [`most_at_fit`] keeps free is used up. Rows in between are pushed. A function of the
+/// counts alone, so that nothing depends on when a model was last asked.
 pub fn rows_at_fit(finished: usize, most: usize) -> usize {
     let mut rows = finished.min(20);
     loop {
@@ -433,8 +433,12 @@ pub fn rows_at_fit(finished: usize, most: usize) -> usize {
     }
 }
 
-/// Of `most` rows that a model may see, so many are kept free at a fit for rows that are pushed until the next one.
-pub fn room(most: usize) -> usize {
+/// How many of the `most` rows that a model may see a fit uses at most: a fifth is kept free for rows pushed until the next one.
+pub fn most_at_fit(most: usize) -> usize {
+    most - room(most)
+}
+
+fn room(most: usize) -> usize {
     (most / 5).max(1)
 }
 
