@@ -26,7 +26,7 @@ def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False):
     kind, _ = optimizers.find(optimizer)
     wanting = missing(kind, problem, fidelity)
     if wanting:
-        raise Unsupported(f"{optimizer} has no {wanting}")
+        raise Unsupported(f"{optimizer} on {task}: not for {wanting}")
     clock = Clock()
     space = problem.space if kind.conditions else flat(problem.space)
     run = clock.measure(optimizers.factory(optimizer), space, problem.objectives, seed, trials)
@@ -38,11 +38,11 @@ def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False):
 
 
 class Unsupported(Exception):
-    """The optimiser cannot do what the problem needs; not a failure."""
+    """The optimiser cannot do what the problem needs, or the problem not what is asked of it; not a failure."""
 
 
 def missing(kind, problem, fidelity):
-    if fidelity and not kind.fidelity:
+    if fidelity and not (kind.fidelity and problem.fidelity):
         return "several fidelities"
     if problem.constraints and not kind.constraints:
         return "constraints"

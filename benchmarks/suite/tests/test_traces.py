@@ -4,9 +4,12 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import runner
 import traces
+from problems import load
 from traces import Slice
 
 RUN = Path(__file__).resolve().parents[1] / "run.py"
@@ -56,6 +59,13 @@ def test_recording_again_runs_only_what_is_missing(tmp_path):
     assert record(tmp_path, "0-2").count("5 trials") == 2
     after = traces.read("random_search:uniform", tmp_path)
     assert len(after) == 6 and all(after[key] == before[key] for key in before)
+
+
+def test_several_fidelities_need_a_problem_that_has_them():
+    kind = SimpleNamespace(fidelity=True, constraints=False, objectives=1)
+    assert runner.missing(kind, load("hpobench_kc1"), True) == "several fidelities"
+    assert runner.missing(kind, load("lcbench-167168-val_accuracy"), True) is None
+    assert runner.missing(kind, load("hpobench_kc1"), False) is None
 
 
 def test_traces_of_another_version_are_not_mixed_in(tmp_path):
