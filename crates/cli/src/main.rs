@@ -9,6 +9,7 @@ mod output;
 mod commands;
 mod described;
 mod headway;
+mod interrupts;
 mod lineage;
 mod opening;
 mod page;

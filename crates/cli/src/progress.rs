@@ -18,8 +18,8 @@ use serde_json::json;
 use crate::headway::{Headway, best_so_far};
 use crate::page::folded;
 use crate::report::{
-    Open, advice_line, counts_with, duration, failure_line, number, objective_values, params_words,
-    replicate_name, safe, said_instead, sparkline, trajectory, was_on_stderr, why_stopped,
+    Open, advice_line, broken, counts_with, duration, failure_line, number, objective_values, params_words,
+    replicate_name, safe, said_instead, sparkline, told_advice, trajectory, was_on_stderr, why_stopped,
 };
 
 /// How a run is shown.
@@ -195,7 +195,7 @@ impl Progress {
     /// What more trials might gain.
     fn advice(&mut self, study: &Study) -> Option<Advice> {
         self.course.advance(study);
-        self.course.advice(study, &study.spec().limits.converged.unwrap_or_default())
+        told_advice(self.course.advice(study, &study.spec().limits.converged.unwrap_or_default()))
     }
 
     /// The block's lines: counts, incumbent, rate, advice, the last failure, and each running trial.
@@ -209,7 +209,8 @@ impl Progress {
         let mut lines = vec![head(study, width)];
         lines.push(match study.incumbent() {
             Some(best) => {
-                let text = format!("best  {}  trial {}", objective_values(study, best), best.number);
+                let broken = broken(study, best).map_or_else(String::new, |broken| format!(", {broken}"));
+                let text = format!("best  {}{broken}  trial {}", objective_values(study, best), best.number);
                 let room = width.saturating_sub(measure_text_width(&text) + 2).min(30);
                 format!("{text}  {}", trajectory(study, room))
             }
@@ -335,9 +336,16 @@ impl Progress {
             _ if step == 0 => why_stopped(trial).map_or_else(|| stopped_at(study, work, step), safe),
             _ => stopped_at(study, work, step),
         };
-        let star = if is_best { "  (best so far)" } else { "" };
+        let broken = broken(study, trial);
+        let star = match (&broken, &*study.metrics().objectives) {
+            _ if !is_best => String::new(),
+            (Some(_), _) => "  (nearest to the constraints so far)".into(),
+            (None, [first, _, ..]) => format!("  (best {} so far)", safe(&first.name)),
+            (None, _) => "  (best so far)".into(),
+        };
         let params = params_words(study, trial);
-        eprintln!("{} {state}: {result}  [{params}]{star}", name(study, work));
+        let broken = broken.map_or_else(String::new, |broken| format!(", {broken}"));
+        eprintln!("{} {state}: {result}{broken}  [{params}]{star}", name(study, work));
     }
 
     /// Tells of trials that were stopped between two of their replicates, when nothing of them ran.

@@ -12,7 +12,7 @@ use luthier::core::figures::about;
 pub(crate) use luthier::core::figures::figure as number;
 use luthier::core::metric::{CurveValue, Direction};
 use luthier::core::steering::is_watched;
-use luthier::core::study::Study;
+use luthier::core::study::{Incumbent, Study};
 use luthier::core::trial::{CurvePoint, Estimate, Piece, Trial, TrialState};
 use luthier::executor::End;
 use luthier::replicates;
@@ -126,6 +126,30 @@ pub(crate) fn objective_values(study: &Study, trial: &Trial) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
+/// `breaks over by 0.21`: which of the metrics' constraints a trial breaks; none where it breaks none.
+pub(crate) fn broken(study: &Study, trial: &Trial) -> Option<String> {
+    let excess = study.excess(trial);
+    let broken = study.metrics().constraints.iter().zip(excess).filter(|(_, excess)| *excess > 0.0);
+    let told: Vec<String> =
+        broken.map(|(name, excess)| format!("{} by {}", safe(name), number(excess))).collect();
+    (!told.is_empty()).then(|| format!("breaks {}", told.join(" and ")))
+}
+
+/// The trials that no other beats in all metrics, the best by the first metric first; none where there is one metric.
+pub(crate) fn front(study: &Study) -> Option<Vec<&Trial>> {
+    (study.metrics().objectives.len() > 1).then(|| study.best_first(study.pareto_front()))
+}
+
+/// `7 of 20 completed trials are beaten by no other in all metrics`; none where there is one metric.
+pub(crate) fn front_line(study: &Study) -> Option<String> {
+    let (front, completed) = (front(study)?.len(), study.tally().completed);
+    Some(match front {
+        0 => format!("none of {completed} completed trials keeps the constraints"),
+        1 => format!("1 of {completed} completed trials beats or equals all others in every metric"),
+        _ => format!("{front} of {completed} completed trials are beaten by no other in all metrics"),
+    })
+}
+
 /// The other metrics' means over the replicates that completed, of each at the step that its value stands for; while none has, the
 /// first's last report. A metric that some of them did not tell has no mean beside the objective's.
 pub(crate) fn other_values(study: &Study, trial: &Trial) -> Vec<(Arc<str>, f64)> {
@@ -232,6 +256,10 @@ const LAST_WORDS: usize = 120;
 /// The best trial, its params one a line.
 pub(crate) fn best_block(study: &Study, best: &Trial) -> String {
     let mut text = format!("trial {}: {}\n", best.number, objective_values(study, best));
+    text.extend(broken(study, best).map(|broken| format!("  {broken}; no trial keeps all constraints\n")));
+    if best.outside {
+        text.push_str("  outside the space as it is now\n");
+    }
     text.push_str(&params_block(study, best));
     text.push_str(&estimate_lines(study, best));
     text
@@ -275,14 +303,19 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     for (name, value) in other_values(study, trial) {
         text.push_str(&format!("{} {}\n", safe(&name), number(value)));
     }
+    text.extend(broken(study, trial).map(|broken| format!("{broken}: a constraint wants 0 or less\n")));
+    if trial.outside {
+        text.push_str("outside the space as it is now\n");
+    }
     let steps = (trial.step() > 0).then(|| format!("{} in ", many(trial.step(), &study.metrics().step)));
     text.push_str(&format!("{}{}\n", steps.unwrap_or_default(), duration(trial.seconds())));
     text.push_str(&replicates_block(study, trial));
     for (work, piece) in trial.pieces() {
-        if !piece.curve.is_empty() {
-            let losses: Vec<f64> = piece.curve.iter().map(|point| point.loss).collect();
-            let turned: Vec<f64> = losses.iter().map(|loss| direction(study).turn(*loss)).collect();
-            text.push_str(&format!("curve {}  {}\n", work.replicate, sparkline(&turned, 60)));
+        let losses: Vec<f64> = piece.curve.iter().map(|point| point.loss).collect();
+        let turned: Vec<f64> = losses.iter().map(|loss| direction(study).turn(*loss)).collect();
+        let bars = sparkline(&turned, 60);
+        if !bars.is_empty() {
+            text.push_str(&format!("curve {}  {bars}\n", work.replicate));
         }
     }
     text.push_str(&failure_block(study, trial));
@@ -482,7 +515,11 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
     if let Some(best) = study.incumbent() {
         text.push_str("best ");
         text.push_str(&best_block(study, best));
-        text.push_str(&format!("trajectory  {}\n", trajectory(study, 60)));
+        text.extend(front_line(study).map(|front| format!("front       {front}\n")));
+        let bars = trajectory(study, 60);
+        if !bars.is_empty() {
+            text.push_str(&format!("trajectory  {bars}\n"));
+        }
     }
     text.extend(advice(study).map(|advice| format!("advice      {}\n", advice_line(study, &advice))));
     let verdict = study.spec().limits.converged.and_then(|rule| convergence::verdict(study, &rule));
@@ -500,7 +537,12 @@ pub(crate) fn advice(study: &Study) -> Option<Advice> {
     if is_watched(study) {
         return None;
     }
-    convergence::advice(study, &study.spec().limits.converged.unwrap_or_default())
+    told_advice(convergence::advice(study, &study.spec().limits.converged.unwrap_or_default()))
+}
+
+/// The advice, unless there is nothing to measure a gain by: all results are equal so far.
+pub(crate) fn told_advice(advice: Option<Advice>) -> Option<Advice> {
+    advice.filter(|advice| advice.epsilon > 0.0 || advice.progress > 0.0)
 }
 
 /// `another 50 trials: 12 % chance to gain over 0.0021 (1 % of the gain so far); ten times the trials: about 0.01`.
@@ -548,11 +590,13 @@ pub(crate) fn winner_json(report: &WinnerReport) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// The best value after each finished trial, as a sparkline.
+/// The best value after each finished trial that had one, as a sparkline; of trials that keep the metrics' constraints.
 pub(crate) fn trajectory(study: &Study, width: usize) -> String {
     let direction = direction(study);
     let total = study.tally().finished().max(1);
-    let changes = study.trajectory();
+    let keeps =
+        |change: &&Incumbent| study.trial(change.trial).is_some_and(|trial| study.violation(trial) <= 0.0);
+    let changes: Vec<&Incumbent> = study.trajectory().iter().filter(keeps).collect();
     let at = |finished: u64| changes.iter().rev().find(|change| change.finished <= finished).map(|c| c.loss);
     let columns = (width as u64).min(total);
     let values: Vec<f64> = (1..=columns)
@@ -562,6 +606,9 @@ pub(crate) fn trajectory(study: &Study, width: usize) -> String {
     sparkline(&values, width)
 }
 
+/// Behind a value that breaks a constraint.
+pub(crate) const BREAKS: &str = " !";
+
 /// A table of trials.
 pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
     let parameters = study.space().parameters();
@@ -570,6 +617,8 @@ pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
     let mut header: Vec<String> = vec!["trial".into(), "state".into()];
     header.extend(has_steps.then_some(unit));
     header.extend(study.metrics().objectives.iter().map(|metric| safe(&metric.name)));
+    let constraints = &study.metrics().constraints;
+    header.extend(constraints.iter().map(|name| safe(name)));
     header.extend(parameters.iter().map(|parameter| safe(&parameter.name)));
     let mut rows = vec![header];
     for trial in trials {
@@ -586,6 +635,14 @@ pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
             (None, None, Some(reached)) => format!("({})", number(reached[k])),
             (None, None, None) => "-".into(),
         }));
+        if !constraints.is_empty() {
+            let (told, excess) = (other_values(study, trial), study.excess(trial));
+            row.extend(constraints.iter().zip(excess).map(|(name, excess)| {
+                let value = told.iter().find(|(other, _)| other == name);
+                let mark = if excess > 0.0 { BREAKS } else { "" };
+                value.map_or_else(|| "-".into(), |(_, value)| format!("{}{mark}", number(*value)))
+            }));
+        }
         row.extend(parameters.iter().map(|p| match params.get(&p.name) {
             Some(value) => value.as_f64().map_or_else(|| safe(&value.to_string()), number),
             None => "-".into(),
@@ -637,6 +694,8 @@ pub(crate) fn trial_json(study: &Study, trial: &Trial) -> Value {
         "replaced_by": trial.replaced_by(),
         "params": study.params(trial),
         "values": values,
+        "violation": study.violation(trial),
+        "outside": trial.outside,
         "step": trial.step(),
         "stopped": why_stopped(trial),
         "seconds": trial.seconds(),
@@ -677,6 +736,7 @@ pub(crate) fn study_json(study: &Study, place: &str) -> Value {
         "seconds": tally.seconds,
         "steps": tally.steps,
         "best": study.incumbent().map(|best| trial_json(study, best)),
+        "front": front(study).map(|front| front.iter().map(|trial| trial.number).collect::<Vec<_>>()),
         "advice": advice(study),
         "converged": study.spec().limits.converged.and_then(|rule| convergence::verdict(study, &rule)).map(|verdict| verdict.to_string()),
         "trajectory": study.trajectory().iter().map(|change| json!({

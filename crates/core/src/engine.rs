@@ -62,6 +62,9 @@ pub enum Done {
     /// A finite space is used up.
     #[error("every point of the space has been tried")]
     Exhausted,
+    /// The sampler, by its name, tries some points of the space only, and has tried them.
+    #[error("sampler {0:?} has tried every point that it has")]
+    SamplerExhausted(Box<str>),
     /// The scheduler has nothing more to promote.
     #[error("the scheduler has nothing more to run")]
     Scheduler,
@@ -94,9 +97,24 @@ pub struct Engine {
     space_version: u32,
 }
 
+/// What users should know who have chosen the sampler of `spec` for it, though it can be done.
+pub fn caution(spec: &Spec) -> Result<Option<String>, PolicyError> {
+    let (built, _) = registry::build("sampler", SAMPLERS, &spec.policy.sampler)?;
+    Ok(built.caution(spec))
+}
+
 /// The policy of `spec` with every option spelled out, or what is wrong with it.
 pub fn resolve(spec: &Spec) -> Result<PolicySpec, PolicyError> {
-    let (built, sampler) = registry::build("sampler", SAMPLERS, &spec.policy.sampler)?;
+    let (built, sampler) =
+        registry::build("sampler", SAMPLERS, &spec.policy.sampler).map_err(|mut error| {
+            let is_scheduler = SCHEDULERS.iter().any(|entry| *entry.name == *spec.policy.sampler.name);
+            if let PolicyError::Unknown { name, hint, .. } = &mut error
+                && is_scheduler
+            {
+                *hint = format!(" ({name} is a scheduler)");
+            }
+            error
+        })?;
     built.check(spec).map_err(|problem| PolicyError::Options {
         kind: "sampler",
         name: sampler.name.to_string(),
@@ -266,7 +284,7 @@ impl Engine {
                 by,
             }),
             // A traced trial that runs may still ask for a parameter nobody knows, or turn out to differ from another.
-            Err(Done::Exhausted)
+            Err(Done::Exhausted | Done::SamplerExhausted(_))
                 if (study.is_traced() || space.is_empty()) && !study.running().is_empty() =>
             {
                 Next::Wait
@@ -298,7 +316,7 @@ impl Engine {
             let (point, by) = match self.sampler.propose(study, &request, &mut self.sampler_memo, &mut rng) {
                 Proposal::Point(point) => (point, None),
                 Proposal::Chosen(point, by) => (point, Some(by)),
-                Proposal::Exhausted => return Err(Done::Exhausted),
+                Proposal::Exhausted => return Err(self.sampler_exhausted(study)),
             };
             if !space.allows(&point.0) {
                 refusals += 1;
@@ -310,6 +328,18 @@ impl Engine {
             draw += 1;
         }
         self.fallback(study, trial, draw).map(|point| (point, Origin::Fallback, None))
+    }
+
+    /// Whether a sampler that has nothing more to try has covered the whole space.
+    fn sampler_exhausted(&mut self, study: &Study) -> Done {
+        self.tried.advance(study);
+        // What conditions a traced program has nobody knows, and so not how many points there are.
+        let finite =
+            study.space().parameters().iter().all(|parameter| parameter.distribution.cells().is_some());
+        if self.tried.is_exhausted() || (study.is_traced() && finite) || study.space().is_empty() {
+            return Done::Exhausted;
+        }
+        Done::SamplerExhausted((*self.policy.sampler.name).into())
     }
 
     /// A point when the sampler finds none that is allowed and new: one of the untried if they can be listed, else

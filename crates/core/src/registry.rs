@@ -1,5 +1,7 @@
 //! How samplers and schedulers are listed: one entry each, from which help, docs, checks and contract tests derive.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -35,12 +37,14 @@ pub struct Entry<T: ?Sized + 'static> {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PolicyError {
     /// No such sampler or scheduler.
-    #[error("there is no {kind} {name:?}; there are {known}")]
+    #[error("there is no {kind} {name:?}{hint}; there are {known}")]
     Unknown {
         /// `sampler` or `scheduler`.
         kind: &'static str,
         /// The name given.
         name: String,
+        /// What may have been meant, in brackets; empty if nothing is near.
+        hint: String,
         /// The names there are.
         known: String,
     },
@@ -75,6 +79,8 @@ pub fn build<T: ?Sized>(
         entries.iter().find(|entry| *entry.name == *spec.name).ok_or_else(|| PolicyError::Unknown {
             kind,
             name: spec.name.to_string(),
+            hint: nearest(&spec.name, entries.iter().map(|entry| entry.name))
+                .map_or_else(String::new, |name| format!(" (did you mean {name}?)")),
             known: entries.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", "),
         })?;
     let (built, options) = (entry.build)(&spec.options).map_err(|problem| PolicyError::Options {
@@ -83,6 +89,14 @@ pub fn build<T: ?Sized>(
         problem,
     })?;
     Ok((built, Component { name: spec.name.clone(), options }))
+}
+
+/// The name that differs least from `given`, by no more than a third of its letters; cases and hyphens do not count.
+fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let given = given.to_lowercase().replace(['-', ' '], "_");
+    let distance = |name: &str| strsim::damerau_levenshtein(&given, name);
+    let (distance, name) = names.map(|name| (distance(name), name)).min()?;
+    (3 * distance <= given.len()).then_some(name)
 }
 
 /// Reads a configuration from options, refusing unknown ones, and writes it back complete.
@@ -105,6 +119,16 @@ fn name_option<C: DeserializeOwned>(options: &Map<String, Value>, problem: Strin
         read::<C>(alone).is_err_and(|other| other == problem)
     };
     match options.iter().find(is_to_blame) {
+        // Neither JSON nor what is kept of a study knows infinity or what is no number.
+        Some((name, Value::Null)) => format!("{name} has no value, or none that is finite: {problem}"),
+        Some((name, _)) if problem.ends_with("expected string or map") => {
+            // The names that may be given are told for one that may not.
+            let other = Map::from_iter([((*name).clone(), Value::from(""))]);
+            let names =
+                read::<C>(other).err().and_then(|told| Some(told.split_once("expected ")?.1.to_owned()));
+            let start = problem.trim_end_matches("string or map");
+            format!("{name}: {start}{}", names.as_deref().unwrap_or("a name"))
+        }
         Some((name, value)) if !problem.contains(&**name) => format!("{name} = {value}: {problem}"),
         _ => problem,
     }
@@ -118,4 +142,13 @@ pub fn written(config: &impl Serialize) -> Result<Map<String, Value>, String> {
         Ok(other) => Err(format!("the configuration is {other}, not a table")),
         Err(e) => Err(e.to_string()),
     }
+}
+
+/// Refuses a count out of its range, by the option's name. Counts that are worked through or held in memory have an upper bound, so that a
+/// slip of the keyboard is an error and not a study that never ends.
+pub(crate) fn check_count(name: &str, count: usize, range: RangeInclusive<usize>) -> Result<(), String> {
+    if range.contains(&count) {
+        return Ok(());
+    }
+    Err(format!("{name} = {count} must be from {} to {}", range.start(), range.end()))
 }

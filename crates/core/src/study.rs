@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::event::{Decision, Event, Origin, Outcome, SpaceEdit, Steer, Wish, Work};
 use crate::metric::{CurveValue, Metrics};
+use crate::pareto;
 use crate::space::{Params, Point, Space, SpaceData, SpaceError, Value};
 use crate::spec::Spec;
 use crate::trial::{CurvePoint, Estimate, Piece, Pieces, Trial, TrialState, WorkState};
@@ -413,6 +414,42 @@ impl Study {
         self.incumbent.and_then(|number| self.trial(number))
     }
 
+    /// The completed trials that break no constraint and that no other such trial beats in all objectives, by number.
+    pub fn pareto_front(&self) -> Vec<&Trial> {
+        let kept = self.trials.iter().filter(|trial| self.violation(trial) <= 0.0);
+        let (trials, losses): (Vec<&Trial>, Vec<Vec<f64>>) =
+            kept.filter_map(|trial| Some((trial, self.losses(trial)?))).unzip();
+        pareto::front(&losses).into_iter().map(|k| trials[k]).collect()
+    }
+
+    /// The given trials, the best first: completed ones that break no constraint, by their losses or front after front; completed ones
+    /// by how much they break; the others. Equal ones by the first loss, then by number.
+    pub fn best_first<'a>(&self, trials: impl IntoIterator<Item = &'a Trial>) -> Vec<&'a Trial> {
+        let (mut completed, mut others) = (Vec::new(), Vec::new());
+        for trial in trials {
+            match self.losses(trial) {
+                Some(losses) => completed.push((trial, losses)),
+                None => others.push(trial),
+            }
+        }
+        let losses: Vec<&[f64]> = completed.iter().map(|(_, losses)| &**losses).collect();
+        let violations: Vec<f64> = completed.iter().map(|(trial, _)| self.violation(trial)).collect();
+        let ranks = pareto::constrained_ranks(&losses, &violations);
+        let mut order: Vec<usize> = (0..completed.len()).collect();
+        let first = |k: usize| losses[k].first().copied().unwrap_or(f64::NAN);
+        order.sort_by(|a, b| {
+            let by_loss = first(*a).total_cmp(&first(*b));
+            ranks[*a].cmp(&ranks[*b]).then(by_loss).then(completed[*a].0.number.cmp(&completed[*b].0.number))
+        });
+        others.sort_by_key(|trial| trial.number);
+        order.into_iter().map(|k| completed[k].0).chain(others).collect()
+    }
+
+    /// A trial's loss by every objective, of one that completed.
+    fn losses(&self, trial: &Trial) -> Option<Vec<f64>> {
+        (0..self.spec.metrics.objectives.len()).map(|k| trial.loss(&self.spec.metrics, k)).collect()
+    }
+
     /// Every moment at which the best trial changed.
     pub fn trajectory(&self) -> &[Incumbent] {
         &self.trajectory
@@ -528,6 +565,19 @@ impl Study {
             pieces += 1.0;
         }
         if pieces > 0.0 { sum / pieces } else { 0.0 }
+    }
+
+    /// By how much a trial breaks each of the metrics' constraints, which [`Self::violation`] sums; in their order.
+    pub fn excess(&self, trial: &Trial) -> Vec<f64> {
+        let run = || trial.pieces().filter(|(_, piece)| piece.attempt > 0);
+        let count = run().count().max(1) as f64;
+        let last = |piece: &Piece, name: &Arc<str>| {
+            piece.curve.iter().rev().find_map(|point| self.curve_value(point, name))
+        };
+        let of = |name: &Arc<str>| -> f64 {
+            run().filter_map(|(_, piece)| last(piece, name)).map(|value| value.max(0.0)).sum::<f64>() / count
+        };
+        self.spec.metrics.constraints.iter().map(of).collect()
     }
 
     /// Folds one event.

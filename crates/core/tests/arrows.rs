@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["space", "spec"]),
     ("event", &["metric", "space", "spec"]),
     ("trial", &["event", "metric", "space"]),
-    ("study", &["event", "metric", "space", "spec", "trial"]),
+    ("study", &["event", "metric", "pareto", "space", "spec", "trial"]),
     ("coverage", &["event", "space", "study", "trial"]),
     ("lineage", &["space", "study", "trial"]),
     ("observation", &["event", "study", "trial"]),

@@ -3,17 +3,19 @@
 mod play;
 mod spaces;
 
-use luthier_core::engine::{Done, Engine, Next};
+use luthier_core::engine::{Done, Engine, Next, caution, resolve};
 use luthier_core::event::{Event, Outcome};
 use luthier_core::memo::Memo;
+use luthier_core::metric::{Direction, Metrics};
 use luthier_core::registry::build;
 use luthier_core::rng::{Purpose, Rng};
 use luthier_core::sampler::{Proposal, Request, SAMPLERS, Sampler};
 use luthier_core::space::{Distribution, Parameter, Point, Space};
 use luthier_core::spec::Component;
 use luthier_core::study::Study;
-use play::{Play, choice, completed, float, int, resolved, spec};
+use play::{Play, choice, completed, float, int, resolved, space, spec};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use spaces::{PASTS, any_space, finite_space};
 
 const CASES: u32 = 40;
@@ -136,7 +138,8 @@ proptest! {
             match ended {
                 None => prop_assert_eq!(play.study.trials().len(), 25),
                 Some(Next::Wait) => prop_assert_eq!(name, "manual"),
-                Some(Next::Done(Done::Exhausted)) => prop_assert!(finite || name == "grid", "{}", name),
+                Some(Next::Done(Done::Exhausted)) => prop_assert!(finite, "{}", name),
+                Some(Next::Done(Done::SamplerExhausted(_))) => prop_assert_eq!(name, "grid"),
                 Some(Next::Done(Done::Impossible { .. })) => prop_assert_eq!(play.study.trials().len(), 0),
                 other => prop_assert!(false, "{name}: {other:?}"),
             }
@@ -245,5 +248,102 @@ fn every_sampler_is_documented_and_refuses_options_it_does_not_know() {
                 entry.name
             );
         }
+    }
+}
+
+/// A slip of the keyboard is refused at once, or makes no difference; it never makes a study that does not end.
+#[test]
+fn no_count_is_too_large() {
+    for entry in SAMPLERS {
+        let (_, complete) = build("sampler", SAMPLERS, &Component::named(entry.name)).unwrap();
+        for option in complete.options.keys() {
+            let mut spec =
+                spec(space(vec![float("x", 0.0, 1.0), int("n", 1, 9), choice("c", ["a", "b"])]), entry.name);
+            spec.policy.sampler = Component::named(entry.name).with(option, 1_000_000_000_000_u64);
+            match resolve(&spec) {
+                Ok(policy) => spec.policy = policy,
+                Err(error) => {
+                    let said = error.to_string();
+                    assert!(said.contains(&**option) && !said.contains("panicked"), "{}: {said}", entry.name);
+                    continue;
+                }
+            }
+            spec.limits.trials = Some(14);
+            let mut play = Play::new(spec);
+            play.run(14, |trial| completed(f64::from(trial.number)));
+            assert!(play.study.trials().len() == 14 || entry.name == "manual", "{}: {option}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn names_that_are_nearly_right_are_recognised() {
+    let told = |sampler: &str| {
+        let mut spec = spec(space(vec![float("x", 0.0, 1.0)]), "random");
+        spec.policy.sampler = Component::named(sampler);
+        resolve(&spec).unwrap_err().to_string()
+    };
+    for (given, hint) in [
+        ("tpee", "(did you mean tpe?)"),
+        ("CMA-ES", "(did you mean cma_es?)"),
+        ("adaptive tpe", "(did you mean adaptive_tpe?)"),
+        ("asha", "(asha is a scheduler)"),
+    ] {
+        let said = told(given);
+        assert!(
+            said.starts_with(&format!("there is no sampler {given:?} {hint}; there are auto, ")),
+            "{said}"
+        );
+    }
+    let said = told("bayes");
+    assert!(said.starts_with("there is no sampler \"bayes\"; there are "), "{said}");
+}
+
+#[test]
+fn options_that_are_no_names_or_not_finite_are_told_what_may_be() {
+    let told = |sampler: &str, option: &str, value: Value| {
+        let mut spec = spec(space(vec![float("x", 0.0, 1.0)]), sampler);
+        spec.policy.sampler = Component::named(sampler).with(option, value);
+        resolve(&spec).unwrap_err().to_string()
+    };
+    let region = told("gp", "trust_region", json!(true));
+    assert_eq!(
+        region,
+        "sampler \"gp\": trust_region: invalid type: boolean `true`, expected one of `auto`, `on`, `off`"
+    );
+    let nothing = told("tpe", "prior_weight", Value::Null);
+    assert!(
+        nothing.starts_with("sampler \"tpe\": prior_weight has no value, or none that is finite: "),
+        "{nothing}"
+    );
+}
+
+/// A study of two metrics and no priors, in which every trial runs to its end.
+#[test]
+fn samplers_say_what_they_leave_out_of_account() {
+    let cautious = |sampler: &str, metrics: Metrics| {
+        let mut spec = spec(space(vec![float("x", 0.0, 1.0), int("n", 1, 9)]), sampler);
+        spec.metrics = metrics;
+        spec.limits.trials = Some(20);
+        caution(&spec).unwrap()
+    };
+    let one = Metrics::single("loss", Direction::Minimize);
+    let mut two = one.clone();
+    two.objectives.push(Metrics::single("size", Direction::Minimize).objectives.remove(0));
+    for entry in SAMPLERS {
+        let said = (cautious(entry.name, one.clone()), cautious(entry.name, two.clone()));
+        let first_only = ["bohb", "cma_es", "dehb", "priorband"].contains(&entry.name);
+        let told = format!("{} looks at loss only, not at size", entry.name);
+        assert_eq!(said.1.as_ref().is_some_and(|said| said.starts_with(&told)), first_only, "{said:?}");
+        let always = match entry.name {
+            "bohb" => Some("made for a scheduler that stops trials"),
+            "dehb" => Some("mode = \"fresh\""),
+            "priorband" => Some("with priors; this study has none"),
+            "grid" => Some("the grid has 25 points, of which the first 20 are tried: "),
+            "manual" => Some("chooses no trials"),
+            _ => None,
+        };
+        assert_eq!(said.0.is_some(), always.is_some(), "{}: {said:?}", entry.name);
+        assert!(said.0.unwrap_or_default().contains(always.unwrap_or_default()));
     }
 }

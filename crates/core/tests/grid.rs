@@ -18,7 +18,8 @@ fn grid(space: Space, options: serde_json::Value) -> Spec {
 
 fn all(spec: Spec) -> Vec<String> {
     let mut play = Play::new(spec);
-    assert_eq!(play.run_out(|_| completed(1.0)), Done::Exhausted);
+    let done = play.run_out(|_| completed(1.0));
+    assert!(matches!(done, Done::Exhausted | Done::SamplerExhausted(_)), "{done:?}");
     play.written()
 }
 
@@ -225,7 +226,8 @@ fn wrong_options_are_named() {
         let error = resolve(&spec).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
-    check(json!({ "points": 0 }), "at least 1");
+    check(json!({ "points": 0 }), "points for \"*\" = 0 must be from 1 to 1000000");
+    check(json!({ "points": { "x": 10_000_000 } }), "points for \"x\" = 10000000 must be from 1 to 1000000");
     check(json!({ "points": "many" }), "points is a whole number, or a table");
     check(json!({ "points": { "y": 3 } }), "no parameter \"y\"");
     check(json!({ "points": { "opt": 1 } }), "visited whole");
@@ -249,4 +251,12 @@ fn a_million_combinations_are_walked_once() {
     let mut again = play.reopened();
     again.run(1, |_| completed(1.0));
     assert_eq!(again.written()[100_000], "d0=1 d1=0 d2=0 d3=0 d4=0 d5=0");
+}
+
+#[test]
+fn a_grid_that_is_used_up_is_told_apart_from_a_space_that_is() {
+    let done = |space: Space| Play::new(grid(space, json!({ "points": 3 }))).run_out(|_| completed(1.0));
+    assert_eq!(done(space(vec![int("a", 1, 3)])), Done::Exhausted);
+    assert_eq!(done(space(vec![int("a", 1, 4)])), Done::SamplerExhausted("grid".into()));
+    assert_eq!(done(space(vec![float("x", 0.0, 1.0)])), Done::SamplerExhausted("grid".into()));
 }

@@ -793,7 +793,7 @@ fn bad_choices_are_refused() {
     check_parameter(
         &with("prior", "{}"),
         4,
-        &x("prior", "a prior is { center = VALUE, spread = SHARE } or { weights = .. }"),
+        &x("prior", "a prior is { center = VALUE }, { center = VALUE, spread = SHARE } or { weights = .. }"),
     );
     check_parameter(
         &[("type", "\"bool\""), ("value", "true")],

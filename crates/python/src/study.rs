@@ -7,7 +7,6 @@ use std::time::Duration;
 use luthier::core::convergence::advice;
 use luthier::core::event::{Failure, Wish, Within, Work};
 use luthier::core::metric::Metrics;
-use luthier::core::pareto::ranks;
 use luthier::core::spec::Convergence;
 use luthier::core::study::Study as CoreStudy;
 use luthier::core::trial::Trial as CoreTrial;
@@ -291,8 +290,9 @@ impl Study {
 
     /// The completed and feasible trials that no other beats in all objectives, as dicts by number.
     fn pareto_front<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let records: Vec<Record> =
-            self.read(py, |study| front(study).map(|trial| Record::of(study, trial)).collect())?;
+        let records: Vec<Record> = self.read(py, |study| {
+            study.pareto_front().into_iter().map(|trial| Record::of(study, trial)).collect()
+        })?;
         let dicts = records.iter().map(|record| record.to_python(py)).collect::<PyResult<Vec<_>>>()?;
         PyList::new(py, dicts)
     }
@@ -478,18 +478,6 @@ impl Study {
             ))),
         }
     }
-}
-
-/// The completed and feasible trials that no other beats.
-fn front(study: &CoreStudy) -> impl Iterator<Item = &CoreTrial> {
-    let objectives = 0..study.metrics().objectives.len();
-    let losses = |trial: &CoreTrial| {
-        objectives.clone().map(|k| trial.loss(study.metrics(), k)).collect::<Option<Vec<f64>>>()
-    };
-    let candidates = study.trials().iter().filter(|trial| study.violation(trial) <= 0.0);
-    let (trials, rows): (Vec<&CoreTrial>, Vec<Vec<f64>>) =
-        candidates.filter_map(|trial| Some((trial, losses(trial)?))).unzip();
-    trials.into_iter().zip(ranks(&rows)).filter(|(_, rank)| *rank == 0).map(|(trial, _)| trial)
 }
 
 /// Ranges given by hand: a dict from names to (low, high).

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use luthier::core::trial::{Trial, TrialState};
 
@@ -17,9 +18,12 @@ pub(crate) struct Arguments {
     /// Only trials in this state
     #[arg(long, value_enum)]
     state: Option<Filter>,
-    /// Best first instead of by number
+    /// Best first instead of by number; those that keep the constraints before others
     #[arg(long)]
     best: bool,
+    /// With several metrics, only trials that no other beats in all of them (the Pareto front), the best by the first metric first
+    #[arg(long, conflicts_with_all = ["state", "best"])]
+    front: bool,
     /// At most this many; 0 for all
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: usize,
@@ -60,12 +64,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let wanted = |trial: &&Trial| arguments.state.is_none_or(|filter| trial.state() == filter.state());
     let mut trials: Vec<&Trial> = study.trials().iter().filter(wanted).collect();
     if arguments.best {
-        let loss = |trial: &Trial| trial.loss(study.metrics(), 0).unwrap_or(f64::INFINITY);
-        trials.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
+        trials = study.best_first(trials);
+    } else if arguments.front {
+        trials = report::front(study).context(
+            "the study has one metric, and so one best trial: see `luthier best`, or `luthier trials --best`",
+        )?;
     }
     let total = trials.len();
     if arguments.limit > 0 && total > arguments.limit {
-        let skip = if arguments.best { 0 } else { total - arguments.limit };
+        let skip = if arguments.best || arguments.front { 0 } else { total - arguments.limit };
         trials = trials.into_iter().skip(skip).take(arguments.limit).collect();
     }
     let mut out = std::io::stdout().lock();
@@ -76,6 +83,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     write!(out, "{}", report::table(study, &trials))?;
+    if trials.iter().any(|trial| study.violation(trial) > 0.0) {
+        eprintln!("{} breaks a constraint, which wants 0 or less", report::BREAKS.trim());
+    }
     if trials.len() < total {
         eprintln!("{} of {total} trials; --limit 0 shows all", trials.len());
     }

@@ -28,7 +28,7 @@ fn the_space_may_change_and_says_so() {
     let bench = begun();
     bench.edit("high = 1.0", "high = 2.0\n[params.y]\ntype = \"int\"\nlow = 1\nhigh = 3\ndefault = 2");
     let said = bench.ok(&["tune", "-n", "4"]);
-    assert!(said.err.contains("the space changes from here on: x is declared differently\nthe space changes from here on: y is new\n"), "{}", said.err);
+    assert!(said.err.contains("the space changes from here on: x is declared differently: high 1 → 2\nthe space changes from here on: y is new\n"), "{}", said.err);
     let trials = bench.trials();
     assert_eq!(trials[1]["params"].get("y"), None);
     assert!((1..=3).contains(&trials[3]["params"]["y"].as_i64().unwrap_or(0)), "{}", trials[3]);

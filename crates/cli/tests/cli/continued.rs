@@ -19,7 +19,11 @@ fn an_added_parameter_is_part_of_the_space_from_then_on() {
     assert!(!bench.ok(&["tune", "-n", "4"]).err.contains("changes"));
     bench.edit("high = 3", "high = 5");
     let said = bench.ok(&["tune", "-n", "5"]);
-    assert!(said.err.contains("the space changes from here on: y is declared differently\n"), "{}", said.err);
+    assert!(
+        said.err.contains("the space changes from here on: y is declared differently: high 3 → 5\n"),
+        "{}",
+        said.err
+    );
     assert!(!bench.ok(&["tune", "-n", "6"]).err.contains("changes"));
     assert!(bench.trials()[2..].iter().all(|trial| trial["params"]["y"].is_i64()));
     bench.verify();

@@ -61,6 +61,23 @@ fn a_termination_is_an_interrupt() {
 }
 
 #[test]
+fn a_third_interrupt_ends_the_process_and_loses_nothing() {
+    let bench = Bench::with_study(&study("trials = 5", STUBBORN, "grace = 600.0"));
+    let tuner = start(&bench);
+    for told in ["finishing what is running", "stopping now"] {
+        tuner.signal("INT");
+        eventually("it has heard", || tuner.err().contains(told));
+    }
+    tuner.signal("INT");
+    let ended = tuner.wait();
+    assert_eq!(ended.code, 130, "{ended:#?}");
+    assert!(ended.err.contains("ended at once; the same command goes on"), "{}", ended.err);
+    #[cfg(target_os = "linux")]
+    bench.no_process_is_left();
+    continues(&bench);
+}
+
+#[test]
 fn a_second_interrupt_stops_now() {
     let bench = Bench::with_study(&study("trials = 5", STUBBORN, "grace = 0.2"));
     let tuner = start(&bench);

@@ -9,6 +9,7 @@ mod by_hand;
 mod changes;
 mod command;
 mod commands;
+mod constrained;
 mod continued;
 mod converged;
 mod data;

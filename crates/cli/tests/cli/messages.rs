@@ -315,6 +315,16 @@ fn study_files_with_mistakes() {
         Bench::with_study(&format!("{HEAD}command.run = [\"true\"]\n{PARAMS}").replace("random", "best"));
     let said = unknown.error(&["tune"]);
     assert!(said.starts_with("error: study.toml:2:8: there is no sampler \"best\"; there are "), "{said}");
+    for (name, hint) in [
+        ("CMA-ES", "did you mean cma_es?"),
+        ("tpee", "did you mean tpe?"),
+        ("hyperband", "hyperband is a scheduler"),
+    ] {
+        unknown.edit("policy.sampler = \"best\"", &format!("policy.sampler = {name:?}"));
+        let said = unknown.error(&["tune"]);
+        assert!(said.contains(&format!("there is no sampler {name:?} ({hint}); there are ")), "{said}");
+        unknown.edit(&format!("policy.sampler = {name:?}"), "policy.sampler = \"best\"");
+    }
 }
 
 #[test]

@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 use super::depths::{At, at_step, deepest, stopped_before};
 use super::modelled::free_parameters;
 use super::tpe::{best_of, candidates};
-use super::{Proposal, Request, Sampler};
+use super::{MOST_CANDIDATES, Proposal, Request, Sampler, cautions, first_metric_only, no_rungs};
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::Rng;
 use crate::space::{Point, Space};
+use crate::spec::Spec;
 use crate::study::Study;
 use crate::surrogate::parzen::{Axis, Parzen};
 
@@ -34,7 +35,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         OptionDoc { name: "good_share", doc: "share of the trials that count as good, between 0 and 1" },
         OptionDoc {
             name: "n_candidates",
-            doc: "points drawn from the good trials' model for each proposal, from 1",
+            doc: "points drawn from the good trials' model for each proposal, 1 to 1,000,000",
         },
         OptionDoc {
             name: "min_points",
@@ -80,6 +81,10 @@ impl Sampler for Bohb {
             None => Proposal::Point(space.draw(&rng.uniforms(space.len()))),
         }
     }
+
+    fn caution(&self, spec: &Spec) -> Option<String> {
+        cautions([first_metric_only("bohb", spec), no_rungs("bohb", spec)])
+    }
 }
 
 impl Bohb {
@@ -122,9 +127,7 @@ impl Bohb {
         if !(self.good_share > 0.0 && self.good_share < 1.0) {
             return Err(format!("good_share is a share between 0 and 1, not {}", self.good_share));
         }
-        if self.n_candidates == 0 {
-            return Err("n_candidates must be at least 1".into());
-        }
+        check_count("n_candidates", self.n_candidates, 1..=MOST_CANDIDATES)?;
         if self.min_points.is_some_and(|points| points < 2) {
             return Err("min_points must be at least 2".into());
         }

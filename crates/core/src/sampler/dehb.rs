@@ -14,18 +14,19 @@ use serde::{Deserialize, Serialize};
 use super::depths::{At, at_step};
 use super::differential_evolution::{Parents, Settings, child};
 use super::variation::novel;
-use super::{Proposal, Request, Sampler, expectation};
+use super::{MOST_MEMBERS, Proposal, Request, Sampler, cautions, expectation, first_metric_only};
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::Rng;
 use crate::space::Point;
+use crate::spec::Spec;
 use crate::study::Study;
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     name: "dehb",
     summary: "differential evolution at every depth, parents from the depth below; for hyperband in mode fresh",
     options: &[
-        OptionDoc { name: "population", doc: "members of each depth, from 4" },
+        OptionDoc { name: "population", doc: "members of each depth, 4 to 100,000" },
         OptionDoc { name: "scale", doc: "factor of differences, above 0 and up to 2" },
         OptionDoc { name: "crossover_rate", doc: "probability that a parameter moves, 0 to 1" },
     ],
@@ -93,6 +94,16 @@ impl Sampler for Dehb {
             child(space, &parents, settings, f64::from(attempt) / 16.0, rng)
         }))
     }
+
+    fn caution(&self, spec: &Spec) -> Option<String> {
+        let scheduler = &spec.policy.scheduler;
+        let mode = scheduler.options.get("mode").and_then(serde_json::Value::as_str);
+        let is_fresh = *scheduler.name == *"hyperband" && mode == Some("fresh");
+        let depths = (!is_fresh).then(|| {
+            "dehb is made for scheduler = { name = \"hyperband\", mode = \"fresh\" }, which begins trials at several budgets; this study has another".into()
+        });
+        cautions([first_metric_only("dehb", spec), depths])
+    }
 }
 
 impl Dehb {
@@ -117,9 +128,7 @@ impl Dehb {
     }
 
     fn check_options(&self) -> Result<(), String> {
-        if self.population < 4 {
-            return Err("population must be at least 4".into());
-        }
+        check_count("population", self.population, 4..=MOST_MEMBERS)?;
         if !(self.scale > 0.0 && self.scale <= 2.0) {
             return Err(format!("scale is above 0 and up to 2, not {}", self.scale));
         }

@@ -33,10 +33,10 @@ use serde::{Deserialize, Serialize};
 
 use super::population::{Finished, Member, founder, ranked, size_by_limit};
 use super::variation::{another_choice, novel};
-use super::{Proposal, Request, Sampler};
+use super::{MOST_MEMBERS, Proposal, Request, Sampler};
 use crate::event::Origin;
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::{Purpose, Rng};
 use crate::space::{Distribution, Point, Space};
 use crate::study::Study;
@@ -47,7 +47,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     options: &[
         OptionDoc {
             name: "population",
-            doc: "members, from 4; none means the square root of the limit of trials, from 8 to 12, and 12 without one; with several metrics from 10 to 50, and 50. The first so many trials cover the space evenly",
+            doc: "members, 4 to 100,000; none means the square root of the limit of trials, from 8 to 12, and 12 without one; with several metrics from 10 to 50, and 50. The first so many trials cover the space evenly",
         },
         OptionDoc {
             name: "strategy",
@@ -157,8 +157,8 @@ impl Sampler for DifferentialEvolution {
 
 impl DifferentialEvolution {
     fn check_options(&self) -> Result<(), String> {
-        if self.population.is_some_and(|population| population < 4) {
-            return Err("population must be at least 4".into());
+        if let Some(population) = self.population {
+            check_count("population", population, 4..=MOST_MEMBERS)?;
         }
         if let Some(scale) = self.scale.filter(|scale| !(*scale > 0.0 && *scale <= 2.0)) {
             return Err(format!("scale is above 0 and up to 2, not {scale}"));

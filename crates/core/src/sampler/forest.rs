@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
-use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, on_fronts, speaks};
+use super::modelled::{
+    Known, Seen, best_found, check_effort, free_parameters, latest_losses, on_fronts, speaks,
+};
 use super::sequence::SOBOL;
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::expected_improvement::LogExpectedImprovement;
@@ -37,7 +39,7 @@ use crate::acquisition::{Acquisition, Over, Sum};
 use crate::coverage::Coverage;
 use crate::memo::Memo;
 use crate::observation::{Observation, Observations, Standing};
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::{Purpose, Rng};
 use crate::space::{Point, Space};
 use crate::study::{Stop, Study};
@@ -53,7 +55,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             name: "n_startup",
             doc: "trials with a loss before the forest is used, spread evenly; none: by the number of parameters",
         },
-        OptionDoc { name: "trees", doc: "trees in the forest, from 2" },
+        OptionDoc { name: "trees", doc: "trees in the forest, 2 to 10,000" },
         OptionDoc {
             name: "extra_trees",
             doc: "whether trees split at random places (extremely randomised) rather than at the best",
@@ -64,7 +66,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             doc: "what is modelled: power (losses made more normal), log (where all are positive) or none",
         },
         OptionDoc { name: "random_share", doc: "share of the trials that are drawn at random, from 0 to 1" },
-        OptionDoc { name: "effort", doc: "how hard to search for the next point, 1 for as usual, above 0" },
+        OptionDoc {
+            name: "effort",
+            doc: "how hard to search for the next point, 1 for as usual, above 0 and up to 100",
+        },
         OptionDoc { name: "max_trials", doc: "trials that a forest sees at most, from 50" },
     ],
     build: |options| {
@@ -73,6 +78,9 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         Ok((Box::new(forest) as _, complete))
     },
 };
+
+/// Trees at most.
+const MOST_TREES: usize = 10_000;
 
 /// Trials around which the search looks, and among which the best believed loss is sought.
 const CENTERS: usize = 24;
@@ -150,15 +158,11 @@ impl Sampler for RandomForest {
 
 impl RandomForest {
     fn check_options(&self) -> Result<(), String> {
-        if !(self.effort > 0.0 && self.effort.is_finite()) {
-            return Err(format!("effort must be above 0, not {}", self.effort));
-        }
+        check_effort(self.effort)?;
         if !(0.0..=1.0).contains(&self.random_share) {
             return Err(format!("random_share is a share in [0, 1], not {}", self.random_share));
         }
-        if self.trees < 2 {
-            return Err(format!("trees must be at least 2, for they are compared, not {}", self.trees));
-        }
+        check_count("trees", self.trees, 2..=MOST_TREES)?;
         if self.max_trials < 50 {
             return Err(format!("max_trials must be at least 50, not {}", self.max_trials));
         }

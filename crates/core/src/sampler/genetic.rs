@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::population::{Finished, Member, founder, size_by_limit};
 use super::variation::{Variation, novel};
-use super::{Proposal, Request};
-use crate::registry::{OptionDoc, configure};
+use super::{MOST_MEMBERS, Proposal, Request};
+use crate::registry::{OptionDoc, check_count, configure};
 use crate::rng::{Purpose, Rng};
 use crate::study::Study;
 
@@ -56,11 +56,11 @@ pub struct Breeding {
 pub(super) const BREEDING: [OptionDoc; 7] = [
     OptionDoc {
         name: "population",
-        doc: "parents, from 2; none means the square root of the limit of trials, from 10 to 50, and 50 without one. The first so many trials cover the space evenly",
+        doc: "parents, 2 to 100,000; none means the square root of the limit of trials, from 10 to 50, and 50 without one. The first so many trials cover the space evenly",
     },
     OptionDoc {
         name: "offspring",
-        doc: "finished trials after which parents are chosen anew, from 1; as many as `population` gives generations",
+        doc: "finished trials after which parents are chosen anew, 1 to 100,000; as many as `population` gives generations",
     },
     OptionDoc { name: "crossover_rate", doc: "share of children with two parents, 0 to 1" },
     OptionDoc {
@@ -99,12 +99,10 @@ impl Breeding {
     /// Reads them, and spells all of them out.
     pub(super) fn configure(options: &Map<String, Value>) -> Result<(Self, Map<String, Value>), String> {
         let (breeding, complete) = configure::<Self>(options)?;
-        if breeding.population.is_some_and(|population| population < 2) {
-            return Err("population must be at least 2".into());
+        if let Some(population) = breeding.population {
+            check_count("population", population, 2..=MOST_MEMBERS)?;
         }
-        if breeding.offspring == 0 {
-            return Err("offspring must be at least 1".into());
-        }
+        check_count("offspring", breeding.offspring, 1..=MOST_MEMBERS)?;
         breeding.variation().check()?;
         Ok((breeding, complete))
     }

@@ -42,7 +42,9 @@ use std::sync::Arc;
 
 use super::comparable::{Comparable, comparable_losses};
 use super::expectation;
-use super::modelled::{Known, Seen, best_found, free_parameters, latest_losses, on_fronts, speaks};
+use super::modelled::{
+    Known, Seen, best_found, check_effort, free_parameters, latest_losses, on_fronts, speaks,
+};
 use super::sequence::{BEGINNING, SOBOL, Sequence};
 use super::{Proposal, Request, Sampler};
 use crate::acquisition::apart::Apart;
@@ -83,7 +85,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
             name: "acquisition",
             doc: "log_ei, noisy_log_ei, log_pi, bound (lower confidence bound) or ensemble (a Pareto front of three); one objective only",
         },
-        OptionDoc { name: "effort", doc: "how hard to search for the next point, 1 for as usual, above 0" },
+        OptionDoc {
+            name: "effort",
+            doc: "how hard to search for the next point, 1 for as usual, above 0 and up to 100",
+        },
         OptionDoc {
             name: "trust_region",
             doc: "whether to keep near the best: auto (above 50 numeric parameters), on or off",
@@ -239,9 +244,7 @@ impl Sampler for Gp {
 
 impl Gp {
     fn check_options(&self) -> Result<(), String> {
-        if !(self.effort > 0.0 && self.effort.is_finite()) {
-            return Err(format!("effort must be above 0, not {}", self.effort));
-        }
+        check_effort(self.effort)?;
         if let Some(cost) = self.cost.filter(|cost| !(0.0..=1.0).contains(cost)) {
             return Err(format!("cost is an exponent in [0, 1], not {cost}"));
         }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Proposal, Request, Sampler};
 use crate::coverage::Coverage;
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::Rng;
 use crate::space::{Distribution, Point, Space, Value};
 use crate::spec::Spec;
@@ -26,7 +26,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     options: &[
         OptionDoc {
             name: "points",
-            doc: "values per number, evenly spaced on its scale from end to end: one count for all (default 5) or a \
+            doc: "values per number, evenly spaced on its scale from end to end: one count for all (1 to 1,000,000, default 5) or a \
                   table by parameter, in which \"*\" stands for the rest; integers and stepped numbers with fewer \
                   values, choices and levels are visited whole",
         },
@@ -36,6 +36,10 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
 };
 
 const POINTS: u32 = 5;
+
+/// Values of one number at most.
+const MOST_POINTS: usize = 1_000_000;
+
 const REST: &str = "*";
 
 #[derive(Serialize, Deserialize)]
@@ -73,10 +77,10 @@ impl TryFrom<PointsGiven> for Points {
             PointsGiven::Each(each) => each,
         };
         each.entry(REST.to_owned()).or_insert(POINTS);
-        match each.iter().find(|(_, count)| **count == 0) {
-            Some((name, _)) => Err(format!("points for {name:?} is 0; a grid needs at least 1 value")),
-            None => Ok(Self(each)),
+        for (name, count) in &each {
+            check_count(&format!("points for {name:?}"), *count as usize, 1..=MOST_POINTS)?;
         }
+        Ok(Self(each))
     }
 }
 
@@ -111,6 +115,21 @@ impl Sampler for Grid {
             }
         }
         Ok(())
+    }
+
+    fn caution(&self, spec: &Spec) -> Option<String> {
+        let (space, trials) = (&spec.space, spec.limits.trials?);
+        let counts = (0..space.len()).map(|k| self.wheel(space, k).count());
+        let points = counts.fold(1_u64, u64::saturating_mul);
+        // How many points of a space with conditions or constraints there are takes a visit to each.
+        let is_plain = space.parameters().iter().all(|parameter| parameter.when.is_none())
+            && space.constraints().is_empty();
+        (is_plain && !space.is_empty() && points > trials).then(|| {
+            format!(
+                "the grid has {points} points, of which the first {trials} are tried: the last parameter turns fastest, and {} hardly moves; take fewer points, more trials, or another sampler",
+                space.parameters()[0].name
+            )
+        })
     }
 
     fn starts_with_defaults(&self) -> bool {

@@ -25,9 +25,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Proposal, Request, Sampler};
+use super::{MOST_CANDIDATES, Proposal, Request, Sampler};
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::Rng;
 use crate::space::{Parameter, Point, Space};
 use crate::study::Study;
@@ -42,7 +42,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "candidates",
-            doc: "random pairings of strata of which the one furthest from other trials is taken, from 1",
+            doc: "random pairings of strata of which the one furthest from other trials is taken, 1 to 1,000,000",
         },
         OptionDoc {
             name: "centred",
@@ -116,9 +116,7 @@ impl LatinHypercube {
         if !(1..=MOST_STRATA).contains(&self.block) {
             return Err(format!("block is from 1 to {MOST_STRATA}, not {}", self.block));
         }
-        if self.candidates == 0 {
-            return Err("candidates must be at least 1".into());
-        }
+        check_count("candidates", self.candidates, 1..=MOST_CANDIDATES)?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::{Proposal, Request, Sampler};
 use crate::memo::Memo;
 use crate::registry::{Entry, configure};
 use crate::rng::Rng;
+use crate::spec::Spec;
 use crate::study::Study;
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
@@ -24,6 +25,10 @@ struct Manual {}
 impl Sampler for Manual {
     fn propose(&self, _: &Study, _: &Request, _: &mut Memo, _: &mut Rng) -> Proposal {
         Proposal::Exhausted
+    }
+
+    fn caution(&self, _: &Spec) -> Option<String> {
+        Some("manual chooses no trials: those that are enqueued are run, and then it waits for more (`luthier enqueue`, or an enqueue in a program)".into())
     }
 
     fn starts_with_defaults(&self) -> bool {

@@ -66,6 +66,12 @@ pub static SAMPLERS: &[Entry<dyn Sampler>] = &[
     manual::ENTRY,
 ];
 
+/// Points that are drawn for one proposal at most.
+const MOST_CANDIDATES: usize = 1_000_000;
+
+/// Members of a population at most.
+const MOST_MEMBERS: usize = 100_000;
+
 /// For which trial a proposal is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
@@ -98,6 +104,29 @@ impl Proposal {
     }
 }
 
+/// What to say about a sampler that looks at the first of several metrics only.
+fn first_metric_only(name: &str, spec: &Spec) -> Option<String> {
+    let first = spec.metrics.objectives.first()?;
+    let other = spec.metrics.objectives.get(1)?;
+    Some(format!(
+        "{name} looks at {} only, not at {}; auto, gp, tpe, forest, nsga2 and nsga3 look at all metrics",
+        first.name, other.name
+    ))
+}
+
+/// What to say about a sampler that learns from trials stopped on the way, where none is.
+fn no_rungs(name: &str, spec: &Spec) -> Option<String> {
+    (*spec.policy.scheduler.name == *"run_all").then(|| {
+        format!("{name} is made for a scheduler that stops trials on the way, such as hyperband; this study runs all to their end")
+    })
+}
+
+/// Several cautions as one.
+fn cautions(found: impl IntoIterator<Item = Option<String>>) -> Option<String> {
+    let found: Vec<String> = found.into_iter().flatten().collect();
+    (!found.is_empty()).then(|| found.join("; "))
+}
+
 /// Proposes params.
 ///
 /// The same study, request and stream give the same proposal, whatever the memo holds. Trials whose `outside` flag
@@ -111,6 +140,11 @@ pub trait Sampler: Send + Sync {
     /// What of the study this sampler cannot work with; an error says what to change.
     fn check(&self, _spec: &Spec) -> Result<(), String> {
         Ok(())
+    }
+
+    /// What users should know who have chosen it for this study, though it can be done, in one line.
+    fn caution(&self, _spec: &Spec) -> Option<String> {
+        None
     }
 
     /// What it would do for the next trial and why, in one line; none where its name says it all.

@@ -93,6 +93,15 @@ pub(super) fn on_fronts(known: &[Known]) -> Vec<&Known> {
     order.into_iter().map(|k| &known[k]).collect()
 }
 
+/// Refuses a factor on a search's effort that is none, or with which no search would end.
+pub(super) fn check_effort(effort: f64) -> Result<(), String> {
+    if effort > 0.0 && effort <= 100.0 {
+        Ok(())
+    } else {
+        Err(format!("effort is above 0 and up to 100, not {effort}"))
+    }
+}
+
 /// The best point that a search finds, if it finds any.
 pub(super) fn best_found(search: &Search, acquisition: &dyn Acquisition, rng: &mut Rng) -> Option<Point> {
     search.maximise(acquisition, rng).into_iter().next().map(|found| found.candidate.point)

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::depths::{at_step, deepest};
 use super::variation::{another_choice, novel};
-use super::{Proposal, Request, Sampler};
+use super::{Proposal, Request, Sampler, cautions, first_metric_only, no_rungs};
 use crate::memo::Memo;
 use crate::registry::{Entry, OptionDoc, configure};
 use crate::rng::Rng;
 use crate::space::{Distribution, Point, Space};
+use crate::spec::Spec;
 use crate::study::Study;
 use crate::surrogate::parzen::{Axis, Parzen};
 
@@ -92,6 +93,15 @@ impl Sampler for PriorBand {
             }
         };
         Proposal::Point(point)
+    }
+
+    fn caution(&self, spec: &Spec) -> Option<String> {
+        let parameters = spec.space.parameters();
+        let has_priors =
+            parameters.is_empty() || parameters.iter().any(|parameter| parameter.prior.is_some());
+        let priors = (!has_priors)
+            .then(|| "priorband is made for parameters with priors; this study has none, so it draws at random instead".into());
+        cautions([first_metric_only("priorband", spec), priors, no_rungs("priorband", spec)])
     }
 }
 

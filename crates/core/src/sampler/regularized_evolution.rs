@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::population::{Finished, Member, founder, fronts, places, ranked};
 use super::variation::{by_weight, mutated, novel, spread};
-use super::{Proposal, Request, Sampler};
+use super::{MOST_MEMBERS, Proposal, Request, Sampler};
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::Rng;
 use crate::space::{Point, Space};
 use crate::study::Study;
@@ -31,9 +31,12 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     options: &[
         OptionDoc {
             name: "population",
-            doc: "latest finished trials that live, from 2; the first so many cover the space evenly",
+            doc: "latest finished trials that live, 2 to 100,000; the first so many cover the space evenly",
         },
-        OptionDoc { name: "sample", doc: "members drawn at random, of which the best has a child, from 1" },
+        OptionDoc {
+            name: "sample",
+            doc: "members drawn at random, of which the best has a child, 1 to 100,000",
+        },
         OptionDoc {
             name: "redraw_rate",
             doc: "probability that a number or level is drawn anew rather than moved a little, 0 to 1",
@@ -97,12 +100,8 @@ impl Sampler for RegularizedEvolution {
 
 impl RegularizedEvolution {
     fn check_options(&self) -> Result<(), String> {
-        if self.population < 2 {
-            return Err("population must be at least 2".into());
-        }
-        if self.sample == 0 {
-            return Err("sample must be at least 1".into());
-        }
+        check_count("population", self.population, 2..=MOST_MEMBERS)?;
+        check_count("sample", self.sample, 1..=MOST_MEMBERS)?;
         if !(0.0..=1.0).contains(&self.redraw_rate) {
             return Err(format!("redraw_rate is a share from 0 to 1, not {}", self.redraw_rate));
         }

@@ -28,6 +28,7 @@ use luthier_nn::objective::knob;
 use luthier_nn::{NetworkSpec, Settings};
 
 use crate::described::{Kind, check_unchanged, described, description, stored};
+use crate::interrupts::{STOPPED, listen};
 use crate::lineage;
 use crate::opening::{
     BEST, EXTENSION, folder_of, holder, holder_is_alive, is_log, read_study_file, trials_of, with_hint,
@@ -561,8 +562,7 @@ fn watch(
     arguments: &Arguments,
 ) -> anyhow::Result<ExitCode> {
     let stop = Stop::default();
-    let on_signal = stop.clone();
-    ctrlc::set_handler(move || on_signal.harder()).context("cannot listen for Ctrl-C")?;
+    listen(&stop)?;
     let folder = trials_of(log);
     let options = Options { stop: stop.clone(), ..Options::new(&folder) };
     let (heard, hearing) = channel();
@@ -708,7 +708,7 @@ fn finish(
         print!("{}", on_stdout(&text));
     }
     Ok(match end {
-        End::Stopped => ExitCode::from(130),
+        End::Stopped => ExitCode::from(STOPPED),
         _ if is_good => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })

@@ -145,8 +145,8 @@ Example: a script of yours, `train.py`, that reads --lr and --layers and prints 
     low = 1
     high = 4
 
-then run `luthier tune study.toml`. Ctrl-C once finishes what is running, twice stops now; the same
-command continues. `luthier init` writes such a file with every key explained.";
+then run `luthier tune study.toml`. Ctrl-C once finishes what is running, twice stops now, three
+times ends the process; the same command continues. `luthier init` writes such a file with every key explained.";
 
 fn parse_workers(text: &str) -> Result<usize, String> {
     match text.parse() {

@@ -1,15 +1,17 @@
 //! What the command line and the study file change in a study that is continued, and what they may not.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use luthier::core::engine::resolve;
 use luthier::core::event::SpaceEdit;
-use luthier::core::space::{Space, SpaceError};
+use luthier::core::space::{Parameter, Space, SpaceError};
 use luthier::core::spec::{Limits, PolicySpec, Spec};
 use luthier::core::study::{Study, edited};
 use luthier::core::trial::Piece;
 use luthier::session::{Session, SessionError, Turn};
 use luthier::study_file::{ObjectiveSpec, StudyFile};
+use serde_json::Value;
 
 use super::arguments::Arguments;
 use super::target::read;
@@ -18,6 +20,7 @@ use crate::described::{
     DESCRIPTION, Kind, check_unchanged, described, description, with_data, written_policy,
 };
 use crate::opening::{is_log, quoted, trials_of};
+use crate::report;
 
 /// Brings a study that is continued up to what the command line and the study file say now. Whatever forbids going on
 /// is found before anything is written.
@@ -63,6 +66,8 @@ pub(super) fn prepare(
 /// What the command line and the study file change in a study that is continued.
 struct Changes {
     edits: Vec<SpaceEdit>,
+    /// The space before them.
+    before: Space,
     /// The space after the edits.
     space: Space,
     limits: Option<Limits>,
@@ -86,6 +91,7 @@ impl Changes {
         let gave_up = study.tally().failures_in_a_row > 0;
         Ok(Self {
             edits,
+            before: study.space().clone(),
             space,
             limits: (limits != known.limits || gave_up).then_some(limits),
             policy: is_other.then_some(policy),
@@ -111,7 +117,7 @@ impl Changes {
 
     fn tell(&self) {
         for edit in &self.edits {
-            eprintln!("the space changes from here on: {}", told(edit));
+            eprintln!("the space changes from here on: {}", report::safe(&told(edit, &self.before)));
         }
         if let Some(policy) = &self.policy {
             eprintln!("the policy changes from here on: {} + {}", policy.sampler.name, policy.scheduler.name);
@@ -219,10 +225,46 @@ fn in_order(mut space: Space, mut edits: Vec<SpaceEdit>) -> Result<(Vec<SpaceEdi
     Ok((ordered, space))
 }
 
-fn told(edit: &SpaceEdit) -> String {
+/// `low 0 → 0.6, high 1 → 0.9`: what differs between two declarations of a parameter.
+fn differences(before: &Parameter, after: &Parameter) -> String {
+    let leaves = |parameter: &Parameter| {
+        let mut found = BTreeMap::new();
+        gather("", &serde_json::to_value(parameter).unwrap_or_default(), &mut found);
+        found
+    };
+    let (before, after) = (leaves(before), leaves(after));
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let told = |value: Option<&String>| value.map_or("none", String::as_str).to_owned();
+    let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
+    let changed: Vec<String> =
+        changed.map(|key| format!("{key} {} → {}", told(before.get(key)), told(after.get(key)))).collect();
+    changed.join(", ")
+}
+
+/// The values in tables within tables, by the key that each has there; lists are values.
+fn gather(key: &str, value: &Value, found: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(table) => table.iter().for_each(|(key, value)| gather(key, value, found)),
+        Value::Null => {}
+        Value::Number(number) => {
+            let shown = number.as_f64().map_or_else(|| number.to_string(), report::number);
+            found.insert(key.to_owned(), shown);
+        }
+        other => {
+            found.insert(key.to_owned(), other.to_string());
+        }
+    }
+}
+
+fn told(edit: &SpaceEdit, before: &Space) -> String {
     match edit {
         SpaceEdit::Add(parameter) => format!("{} is new", parameter.name),
-        SpaceEdit::Change(parameter) => format!("{} is declared differently", parameter.name),
+        SpaceEdit::Change(parameter) => {
+            let known = before.find(&parameter.name).map(|k| &before.parameters()[k]);
+            let changed = known.map(|known| differences(known, parameter)).unwrap_or_default();
+            let changed = if changed.is_empty() { String::new() } else { format!(": {changed}") };
+            format!("{} is declared differently{changed}", parameter.name)
+        }
         SpaceEdit::Retire { name } => format!("{name} is gone"),
     }
 }

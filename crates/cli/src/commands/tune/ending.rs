@@ -10,6 +10,7 @@ use super::arguments::{Arguments, Survives};
 use super::ran::Ran;
 use super::target::Target;
 use crate::described::Kind;
+use crate::interrupts::STOPPED;
 use crate::opening::{BEST, quoted};
 use crate::page;
 use crate::report::{self, told_end};
@@ -53,7 +54,16 @@ pub(super) fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCod
         text.push_str(&format!("\nno trial has completed ({})\n", report::counts(study)));
         text.push_str(&last_failure(study));
     }
-    if let Some(advice) = report::advice(study) {
+    if let Some(front) = report::front_line(study) {
+        let first = report::safe(&study.metrics().objectives[0].name);
+        text.push_str(&format!(
+            "front  best by {first} above; {front}: luthier trials {} --front\n",
+            quoted(&target.log)
+        ));
+    }
+    // Where nothing is left to try, more trials are none.
+    let is_used_up = matches!(end, End::Done(Done::Exhausted | Done::SamplerExhausted(_)));
+    if let Some(advice) = report::advice(study).filter(|_| !is_used_up) {
         result["advice"] = serde_json::to_value(advice)?;
         text.push_str(&format!("advice {}\n", report::advice_line(study, &advice)));
     }
@@ -81,7 +91,7 @@ pub(super) fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCod
             End::Done(Done::Failures(_) | Done::Impossible { .. } | Done::Queue(_)) | End::NotStarted { .. }
         );
     Ok(match end {
-        End::Stopped => ExitCode::from(130),
+        End::Stopped => ExitCode::from(STOPPED),
         _ if broken => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     })
@@ -114,6 +124,11 @@ fn condition(end: &End, study: &Study, arguments: &Arguments) -> Option<String> 
             Some(format!("limits.target in the study file is gone, or better than the best: {best}"))
         }
         Done::Exhausted => Some("the space in the study file has more points".into()),
+        Done::SamplerExhausted(sampler) => {
+            let more =
+                if **sampler == *"grid" { "it has more `points` or `values`" } else { "it has more to try" };
+            Some(format!("{more} in the study file, or with another sampler: --sampler auto"))
+        }
         Done::Trials(_)
         | Done::Converged(_)
         | Done::Failures(_)

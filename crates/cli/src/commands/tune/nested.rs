@@ -24,6 +24,7 @@ use super::arguments::Arguments;
 use super::ending::nested_continuation;
 use super::ran::{Interrupts, Ran};
 use crate::described::Kind;
+use crate::interrupts::STOPPED;
 use crate::opening::{BEST, is_log, log_beside, read_study_file};
 use crate::page::on_stdout;
 use crate::report::told_end;
@@ -99,7 +100,7 @@ fn stopped(end: &End, outer: OuterFold, arguments: &Arguments) -> anyhow::Result
         println!("{why} at outer fold {} of {}\nto continue: {again}", outer.fold, outer.folds);
     }
     Ok(match end {
-        End::Stopped => ExitCode::from(130),
+        End::Stopped => ExitCode::from(STOPPED),
         End::NotStarted { .. } => ExitCode::FAILURE,
         End::Done(_) | End::Limit => ExitCode::SUCCESS,
     })

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-use luthier::core::spec::PolicySpec;
+use luthier::core::engine::caution;
 use luthier::executor::{self, End, Keep, Options, Stop};
 use luthier::session::Session;
 use luthier::study_file::ObjectiveSpec;
@@ -12,6 +11,7 @@ use super::arguments::Arguments;
 use super::changes::prepare;
 use super::target::{Opened, Target};
 use crate::described::Kind;
+use crate::interrupts::listen;
 use crate::opening::trials_of;
 use crate::progress::{Mode, Progress};
 use crate::report;
@@ -26,8 +26,7 @@ pub(super) struct Interrupts {
 impl Interrupts {
     pub(super) fn listen(&mut self) -> anyhow::Result<Stop> {
         if !self.is_heard {
-            let stop = self.stop.clone();
-            ctrlc::set_handler(move || stop.harder()).context("cannot listen for Ctrl-C")?;
+            listen(&self.stop)?;
             self.is_heard = true;
         }
         Ok(self.stop.clone())
@@ -108,8 +107,8 @@ fn greet(session: &Session, created: bool, notes: &[String], arguments: &Argumen
     if !created {
         eprintln!("so far: {}", report::line(study));
     }
-    if let Some(problem) = mismatch(&spec.policy).filter(|_| created) {
-        eprintln!("{problem}");
+    if created || arguments.sampler.is_some() {
+        caution(spec).ok().flatten().iter().for_each(|caution| eprintln!("{}", report::safe(caution)));
     }
     for note in notes.iter().take(MOST_NOTES) {
         eprintln!("{note}");
@@ -117,16 +116,6 @@ fn greet(session: &Session, created: bool, notes: &[String], arguments: &Argumen
     if notes.len() > MOST_NOTES {
         eprintln!("… and {} more such notes on the data", notes.len() - MOST_NOTES);
     }
-}
-
-/// What to say about a sampler and a scheduler that were not made for each other; all else goes together.
-fn mismatch(policy: &PolicySpec) -> Option<String> {
-    let scheduler = &policy.scheduler;
-    let mode = scheduler.options.get("mode").and_then(serde_json::Value::as_str);
-    let is_fresh = *scheduler.name == *"hyperband" && mode == Some("fresh");
-    (*policy.sampler.name == *"dehb" && !is_fresh).then(|| {
-        "dehb is made for scheduler = { name = \"hyperband\", mode = \"fresh\" }, which begins trials at several budgets; this study has another".into()
-    })
 }
 
 /// Notes on the data that are shown when a study begins.

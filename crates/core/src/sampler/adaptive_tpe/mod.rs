@@ -35,9 +35,9 @@ pub use self::settings::{Filter, SETTING_COUNT, SETTINGS, Settings};
 use super::tpe::ledger::{self, Ledger, Standing};
 use super::tpe::models::Group;
 use super::tpe::{Grouping, Tpe};
-use super::{Proposal, Request, Sampler};
+use super::{MOST_CANDIDATES, Proposal, Request, Sampler};
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::Rng;
 use crate::study::Study;
 
@@ -60,7 +60,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "n_candidates",
-            doc: "points drawn for each proposal, from 1; none: by the history",
+            doc: "points drawn for each proposal, 1 to 1,000,000; none: by the history",
         },
         OptionDoc {
             name: "width",
@@ -150,8 +150,8 @@ impl AdaptiveTpe {
         if self.gamma.is_some_and(|gamma| !(gamma > 0.0 && gamma < 1.0)) {
             return Err("gamma is a share in (0, 1)".into());
         }
-        if self.n_candidates == Some(0) {
-            return Err("n_candidates must be at least 1".into());
+        if let Some(candidates) = self.n_candidates {
+            check_count("n_candidates", candidates, 1..=MOST_CANDIDATES)?;
         }
         if self.width.is_some_and(|width| !(0.0..1.0).contains(&width)) {
             return Err("width is a share of the range in [0, 1)".into());

@@ -60,10 +60,11 @@ pub use strategy::{Axis, Member, Sample, Start, Strategy};
 
 use history::History;
 
-use super::{Proposal, Request, Sampler};
+use super::{MOST_MEMBERS, Proposal, Request, Sampler, first_metric_only};
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::{Purpose, Rng};
+use crate::spec::Spec;
 use crate::study::Study;
 
 pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
@@ -72,7 +73,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
     options: &[
         OptionDoc {
             name: "population",
-            doc: "trials that are ranked together, from 2; none: 4 + 3 ln(parameters), more after restarts",
+            doc: "trials that are ranked together, 2 to 100,000; none: 4 + 3 ln(parameters), more after restarts",
         },
         OptionDoc { name: "sigma", doc: "first standard deviation as a share of each range, in (0, 1]" },
         OptionDoc { name: "n_startup", doc: "trials drawn at random before the search begins" },
@@ -151,8 +152,8 @@ impl Default for CmaEs {
 
 impl CmaEs {
     fn check_options(&self) -> Result<(), String> {
-        if self.population.is_some_and(|population| population < 2) {
-            return Err("population must be at least 2; leave it out for the usual one".into());
+        if let Some(population) = self.population {
+            check_count("population", population, 2..=MOST_MEMBERS)?;
         }
         if !(self.sigma > 0.0 && self.sigma <= 1.0) {
             return Err(format!("sigma is a share of the range in (0, 1], not {}", self.sigma));
@@ -187,6 +188,10 @@ impl Sampler for CmaEs {
             Some(point) => Proposal::Point(point),
             None => Proposal::Point(space.draw(&rng.uniforms(space.len()))),
         }
+    }
+
+    fn caution(&self, spec: &Spec) -> Option<String> {
+        first_metric_only(NAME, spec)
     }
 
     fn explain(&self, study: &Study, memo: &mut Memo) -> Option<String> {

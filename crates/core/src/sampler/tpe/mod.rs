@@ -67,9 +67,9 @@ pub(crate) mod models;
 use serde::{Deserialize, Serialize};
 
 use self::models::{Group, History};
-use super::{Proposal, Request, Sampler};
+use super::{MOST_CANDIDATES, Proposal, Request, Sampler};
 use crate::memo::Memo;
-use crate::registry::{Entry, OptionDoc, configure};
+use crate::registry::{Entry, OptionDoc, check_count, configure};
 use crate::rng::Rng;
 use crate::space::{Point, Space};
 use crate::study::Study;
@@ -85,7 +85,7 @@ pub(super) const ENTRY: Entry<dyn Sampler> = Entry {
         },
         OptionDoc {
             name: "n_candidates",
-            doc: "points drawn from the good trials' model for each proposal, from 1",
+            doc: "points drawn from the good trials' model for each proposal, 1 to 1,000,000",
         },
         OptionDoc { name: "gamma", doc: "share of the trials that count as good, in (0, 1)" },
         OptionDoc {
@@ -263,9 +263,7 @@ impl Tpe {
     }
 
     fn check_options(&self) -> Result<(), String> {
-        if self.n_candidates == 0 {
-            return Err("n_candidates must be at least 1".into());
-        }
+        check_count("n_candidates", self.n_candidates, 1..=MOST_CANDIDATES)?;
         if !(self.gamma > 0.0 && self.gamma < 1.0) {
             return Err(format!("gamma is a share in (0, 1), not {}", self.gamma));
         }

@@ -509,7 +509,8 @@ impl PriorForm {
             (Some(center), Some(spread), None) => Ok(Prior::Center { center: center.clone(), spread }),
             (None, None, Some(WeightsForm::List(weights))) => Ok(Prior::Weights { weights: weights.clone() }),
             (None, None, Some(WeightsForm::Named(named))) => named_weights(named, distribution),
-            _ => Err("a prior is { center = VALUE, spread = SHARE } or { weights = .. }".into()),
+            _ => Err("a prior is { center = VALUE }, { center = VALUE, spread = SHARE } or { weights = .. }"
+                .into()),
         }
     }
 }
