@@ -9,7 +9,6 @@ use luthier::core::event::{Failure, Wish, Within, Work};
 use luthier::core::metric::Metrics;
 use luthier::core::spec::Convergence;
 use luthier::core::study::Study as CoreStudy;
-use luthier::core::trial::Trial as CoreTrial;
 use luthier::log::{MemoryLog, Options};
 use luthier::session::{Session, SessionError};
 use pyo3::exceptions::PyValueError;
