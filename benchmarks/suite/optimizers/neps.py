@@ -53,7 +53,10 @@ class Optimizer(Base):
         kind = HPOInteger if fidelity["type"] == "int" else HPOFloat
         budget = kind(low, fidelity["high"], is_fidelity=True)
         self.budget = fidelity["name"]
-        algorithm = {"priorband": neps.algorithms.priorband, "hyperband": neps.algorithms.hyperband}[self.variant]
+        known = {"priorband": neps.algorithms.priorband, "hyperband": neps.algorithms.hyperband}
+        if self.variant not in known:
+            raise ValueError(f"neps:{self.variant} knows no fidelities; {' and '.join(f'neps:{name}' for name in known)} do")
+        algorithm = known[self.variant]
         self.run = neps.AskAndTell(algorithm(self.nodes(**{self.budget: budget})))
 
     def ask_fidelity(self):
