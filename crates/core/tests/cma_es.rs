@@ -624,7 +624,7 @@ fn wrong_options_are_refused() {
         let Err(error) = build("sampler", SAMPLERS, &options) else { panic!("{options:?} was taken") };
         assert!(error.to_string().contains(word), "{error}");
     };
-    refused(cma_es().with("population", 1), "at least 2");
+    refused(cma_es().with("population", 1), "population = 1 must be from 2 to 100000");
     refused(cma_es().with("sigma", 0.0), "(0, 1]");
     refused(cma_es().with("sigma", 1.5), "1.5");
     refused(cma_es().with("restart", "sometimes"), "bipop");
