@@ -64,7 +64,8 @@ GRIDS = {
         note="Ranks are among these rows. `grid` and `manual` have none: what they try is up to the user.",
     ),
     "fidelity": Grid(
-        "Several fidelities", "core", 50, 20, ("optuna:tpe+fidelity",), samplers("auto", "tpe", "bohb", "dehb", "priorband"), True,
+        "Several fidelities", "core", 50, 20,
+        ("optuna:tpe+fidelity", "smac:multifidelity+fidelity", "neps:priorband+fidelity"), samplers("auto", "tpe", "bohb", "dehb", "priorband"), True,
         note="Luthier's `bohb` and `priorband` run with `hyperband` in mode `promote`, its `dehb` with `hyperband` in mode `fresh`, `auto` and "
         "`tpe` with the default scheduler. The spaces have no priors, which are what `priorband` is made for.",
     ),
