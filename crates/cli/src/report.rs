@@ -140,14 +140,16 @@ pub(crate) fn front(study: &Study) -> Option<Vec<&Trial>> {
     (study.metrics().objectives.len() > 1).then(|| study.best_first(study.pareto_front()))
 }
 
-/// `7 of 20 completed trials are beaten by no other in all metrics`; none where there is one metric.
+/// `best by loss; 7 of 20 completed trials are beaten by no other in all metrics`; none where there is one metric.
 pub(crate) fn front_line(study: &Study) -> Option<String> {
-    let (front, completed) = (front(study)?.len(), study.tally().completed);
-    Some(match front {
+    let [first, _, ..] = &study.metrics().objectives[..] else { return None };
+    let (front, completed) = (study.pareto_front().len(), study.tally().completed);
+    let told = match front {
         0 => format!("none of {completed} completed trials keeps the constraints"),
         1 => format!("1 of {completed} completed trials beats or equals all others in every metric"),
         _ => format!("{front} of {completed} completed trials are beaten by no other in all metrics"),
-    })
+    };
+    Some(format!("best by {}; {told}", safe(&first.name)))
 }
 
 /// The other metrics' means over the replicates that completed, of each at the step that its value stands for; while none has, the
@@ -175,6 +177,17 @@ fn piece_value(piece: &Piece) -> Option<f64> {
         Some(Outcome::Completed { values }) => values.first().copied(),
         _ => None,
     }
+}
+
+/// What a trial told of each of the metrics' constraints, in their order.
+pub(crate) fn constraint_values(study: &Study, trial: &Trial) -> Vec<Option<f64>> {
+    let constraints = &study.metrics().constraints;
+    if constraints.is_empty() {
+        return Vec::new();
+    }
+    let told = other_values(study, trial);
+    let value = |name| told.iter().find(|(other, _)| other == name).map(|(_, value)| *value);
+    constraints.iter().map(value).collect()
 }
 
 /// The report that a value stands for: the first or the last that told it, as the metrics say, else the last of the curve.
@@ -617,8 +630,7 @@ pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
     let mut header: Vec<String> = vec!["trial".into(), "state".into()];
     header.extend(has_steps.then_some(unit));
     header.extend(study.metrics().objectives.iter().map(|metric| safe(&metric.name)));
-    let constraints = &study.metrics().constraints;
-    header.extend(constraints.iter().map(|name| safe(name)));
+    header.extend(study.metrics().constraints.iter().map(|name| safe(name)));
     header.extend(parameters.iter().map(|parameter| safe(&parameter.name)));
     let mut rows = vec![header];
     for trial in trials {
@@ -635,14 +647,11 @@ pub(crate) fn table(study: &Study, trials: &[&Trial]) -> String {
             (None, None, Some(reached)) => format!("({})", number(reached[k])),
             (None, None, None) => "-".into(),
         }));
-        if !constraints.is_empty() {
-            let (told, excess) = (other_values(study, trial), study.excess(trial));
-            row.extend(constraints.iter().zip(excess).map(|(name, excess)| {
-                let value = told.iter().find(|(other, _)| other == name);
-                let mark = if excess > 0.0 { BREAKS } else { "" };
-                value.map_or_else(|| "-".into(), |(_, value)| format!("{}{mark}", number(*value)))
-            }));
-        }
+        let kept = constraint_values(study, trial).into_iter().zip(study.excess(trial));
+        row.extend(kept.map(|(value, excess)| {
+            let mark = if excess > 0.0 { BREAKS } else { "" };
+            value.map_or_else(|| "-".into(), |value| format!("{}{mark}", number(value)))
+        }));
         row.extend(parameters.iter().map(|p| match params.get(&p.name) {
             Some(value) => value.as_f64().map_or_else(|| safe(&value.to_string()), number),
             None => "-".into(),

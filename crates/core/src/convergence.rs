@@ -24,13 +24,12 @@ use serde::Serialize;
 
 use crate::event::Origin;
 use crate::figures::{about, about_percent};
-use crate::metric::{Metrics, median};
+use crate::metric::median;
 use crate::observation::reached;
 use crate::pareto::{dominates, hypervolume};
 use crate::sobol::digits;
 use crate::spec::Convergence;
 use crate::study::{Stop, Study};
-use crate::trial::Trial;
 
 /// How much longer a study goes on of which [`Advice::regret`] is told: ten times its trials in all.
 pub const HORIZON: u64 = 9;
@@ -161,7 +160,7 @@ impl Course {
         let counts = stop.is_first && !matches!(trial.origin, Origin::Scheduler | Origin::Steered);
         self.stopped += u64::from(counts);
         let is_over = stop.paused_at.is_none();
-        let losses = losses(study.metrics(), trial).filter(|_| is_over && study.violation(trial) <= 0.0);
+        let losses = study.losses(trial).filter(|_| is_over && study.violation(trial) <= 0.0);
         if study.metrics().objectives.len() == 1 {
             if self.first.len() < LEAST {
                 self.note(stop.trial, reached(study, stop));
@@ -464,11 +463,6 @@ impl Volume {
 
 fn model(study: &Study) -> &'static Coefficients {
     if study.metrics().objectives.len() == 1 { &ONE } else { &SEVERAL }
-}
-
-/// The losses of a completed trial.
-fn losses(metrics: &Metrics, trial: &Trial) -> Option<Vec<f64>> {
-    (0..metrics.objectives.len()).map(|k| trial.loss(metrics, k)).collect()
 }
 
 /// The standard error of the best trial, where there is one objective and replicates tell it: other trials must tell its hard folds

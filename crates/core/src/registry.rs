@@ -146,9 +146,14 @@ pub fn written(config: &impl Serialize) -> Result<Map<String, Value>, String> {
 
 /// Refuses a count out of its range, by the option's name. Counts that are worked through or held in memory have an upper bound, so that a
 /// slip of the keyboard is an error and not a study that never ends.
-pub(crate) fn check_count(name: &str, count: usize, range: RangeInclusive<usize>) -> Result<(), String> {
-    if range.contains(&count) {
-        return Ok(());
+/// One that is left to the sampler is none.
+pub(crate) fn check_count(
+    name: &str,
+    count: impl Into<Option<usize>>,
+    range: RangeInclusive<usize>,
+) -> Result<(), String> {
+    match count.into().filter(|count| !range.contains(count)) {
+        Some(count) => Err(format!("{name} = {count} must be from {} to {}", range.start(), range.end())),
+        None => Ok(()),
     }
-    Err(format!("{name} = {count} must be from {} to {}", range.start(), range.end()))
 }

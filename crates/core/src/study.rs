@@ -445,8 +445,8 @@ impl Study {
         order.into_iter().map(|k| completed[k].0).chain(others).collect()
     }
 
-    /// A trial's loss by every objective, of one that completed.
-    fn losses(&self, trial: &Trial) -> Option<Vec<f64>> {
+    /// A trial's loss by every objective; none where it has not completed.
+    pub fn losses(&self, trial: &Trial) -> Option<Vec<f64>> {
         (0..self.spec.metrics.objectives.len()).map(|k| trial.loss(&self.spec.metrics, k)).collect()
     }
 
@@ -559,9 +559,7 @@ impl Study {
         }
         let (mut sum, mut pieces) = (0.0, 0.0);
         for (_, piece) in trial.pieces().filter(|(_, piece)| piece.attempt > 0) {
-            let last =
-                |name: &Arc<str>| piece.curve.iter().rev().find_map(|point| self.curve_value(point, name));
-            sum += names.iter().filter_map(last).map(|value| value.max(0.0)).sum::<f64>();
+            sum += names.iter().filter_map(|name| self.breach(piece, name)).sum::<f64>();
             pieces += 1.0;
         }
         if pieces > 0.0 { sum / pieces } else { 0.0 }
@@ -571,13 +569,15 @@ impl Study {
     pub fn excess(&self, trial: &Trial) -> Vec<f64> {
         let run = || trial.pieces().filter(|(_, piece)| piece.attempt > 0);
         let count = run().count().max(1) as f64;
-        let last = |piece: &Piece, name: &Arc<str>| {
-            piece.curve.iter().rev().find_map(|point| self.curve_value(point, name))
-        };
-        let of = |name: &Arc<str>| -> f64 {
-            run().filter_map(|(_, piece)| last(piece, name)).map(|value| value.max(0.0)).sum::<f64>() / count
-        };
-        self.spec.metrics.constraints.iter().map(of).collect()
+        let mean =
+            |name: &Arc<str>| run().filter_map(|(_, piece)| self.breach(piece, name)).sum::<f64>() / count;
+        self.spec.metrics.constraints.iter().map(mean).collect()
+    }
+
+    /// By how much a piece breaks a constraint, by its last report of it.
+    fn breach(&self, piece: &Piece, constraint: &str) -> Option<f64> {
+        let told = piece.curve.iter().rev().find_map(|point| self.curve_value(point, constraint));
+        told.map(|value| value.max(0.0))
     }
 
     /// Folds one event.

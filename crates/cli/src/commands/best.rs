@@ -43,8 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } else {
         write!(out, "{}", on_stdout(&report::best_block(study, best)))?;
         if let Some(front) = report::front_line(study) {
-            let first = report::safe(&study.metrics().objectives[0].name);
-            writeln!(out, "best by {first}; {front}: `luthier trials --front`")?;
+            writeln!(out, "{front}: `luthier trials --front`")?;
         }
         if let Some(note) = note {
             writeln!(out, "{note}")?;

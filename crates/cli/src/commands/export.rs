@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -65,9 +64,8 @@ fn write_trials(study: &Study, out: &mut dyn Write) -> anyhow::Result<()> {
     let parameters = study.space().parameters();
     let objectives = &study.metrics().objectives;
     let mut header = vec!["trial".to_owned(), "state".into(), "origin".into()];
-    let constraints = &study.metrics().constraints;
     header.extend(objectives.iter().map(|metric| plain(&metric.name)));
-    header.extend(constraints.iter().map(|name| plain(name)));
+    header.extend(study.metrics().constraints.iter().map(|name| plain(name)));
     header.extend(parameters.iter().map(|parameter| format!("param {}", parameter.name)));
     header.extend(["step", "seconds", "failure"].map(String::from));
     table.write_record(&header)?;
@@ -77,9 +75,8 @@ fn write_trials(study: &Study, out: &mut dyn Write) -> anyhow::Result<()> {
             vec![trial.number.to_string(), trial.state().name().into(), report::origin(trial).into()];
         let values = trial.values();
         row.extend((0..objectives.len()).map(|k| values.map_or(String::new(), |v| v[k].to_string())));
-        let others = report::other_values(study, trial);
-        let told = |name: &Arc<str>| others.iter().find(|(other, _)| other == name);
-        row.extend(constraints.iter().map(|name| told(name).map_or(String::new(), |(_, v)| v.to_string())));
+        let told = report::constraint_values(study, trial);
+        row.extend(told.into_iter().map(|value| value.map_or(String::new(), |v| v.to_string())));
         row.extend(
             parameters.iter().map(|p| params.get(&p.name).map_or(String::new(), |v| plain(&v.to_string()))),
         );

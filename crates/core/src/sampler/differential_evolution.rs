@@ -157,9 +157,7 @@ impl Sampler for DifferentialEvolution {
 
 impl DifferentialEvolution {
     fn check_options(&self) -> Result<(), String> {
-        if let Some(population) = self.population {
-            check_count("population", population, 4..=MOST_MEMBERS)?;
-        }
+        check_count("population", self.population, 4..=MOST_MEMBERS)?;
         if let Some(scale) = self.scale.filter(|scale| !(*scale > 0.0 && *scale <= 2.0)) {
             return Err(format!("scale is above 0 and up to 2, not {scale}"));
         }

@@ -99,9 +99,7 @@ impl Breeding {
     /// Reads them, and spells all of them out.
     pub(super) fn configure(options: &Map<String, Value>) -> Result<(Self, Map<String, Value>), String> {
         let (breeding, complete) = configure::<Self>(options)?;
-        if let Some(population) = breeding.population {
-            check_count("population", population, 2..=MOST_MEMBERS)?;
-        }
+        check_count("population", breeding.population, 2..=MOST_MEMBERS)?;
         check_count("offspring", breeding.offspring, 1..=MOST_MEMBERS)?;
         breeding.variation().check()?;
         Ok((breeding, complete))

@@ -84,8 +84,9 @@ impl Best {
         let objectives = study.metrics().objectives.len();
         let finished = if objectives > 1 { &study.finished()[self.seen..] } else { &[] };
         for trial in finished.iter().filter_map(|number| study.trial(*number)) {
-            let losses: Option<Vec<f64>> = (0..objectives).map(|k| trial.loss(study.metrics(), k)).collect();
-            let Some(losses) = losses.filter(|_| study.violation(trial) <= 0.0) else { continue };
+            let Some(losses) = study.losses(trial).filter(|_| study.violation(trial) <= 0.0) else {
+                continue;
+            };
             if !self.front.iter().any(|(_, other)| dominates(other, &losses)) {
                 beaten.extend(
                     self.front.extract_if(.., |(_, other)| dominates(&losses, other)).map(|(n, _)| n),

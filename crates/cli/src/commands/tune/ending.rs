@@ -55,11 +55,7 @@ pub(super) fn finish(ran: &Ran, arguments: &Arguments) -> anyhow::Result<ExitCod
         text.push_str(&last_failure(study));
     }
     if let Some(front) = report::front_line(study) {
-        let first = report::safe(&study.metrics().objectives[0].name);
-        text.push_str(&format!(
-            "front  best by {first} above; {front}: luthier trials {} --front\n",
-            quoted(&target.log)
-        ));
+        text.push_str(&format!("front  {front}: luthier trials {} --front\n", quoted(&target.log)));
     }
     // Where nothing is left to try, more trials are none.
     let is_used_up = matches!(end, End::Done(Done::Exhausted | Done::SamplerExhausted(_)));

@@ -150,9 +150,7 @@ impl AdaptiveTpe {
         if self.gamma.is_some_and(|gamma| !(gamma > 0.0 && gamma < 1.0)) {
             return Err("gamma is a share in (0, 1)".into());
         }
-        if let Some(candidates) = self.n_candidates {
-            check_count("n_candidates", candidates, 1..=MOST_CANDIDATES)?;
-        }
+        check_count("n_candidates", self.n_candidates, 1..=MOST_CANDIDATES)?;
         if self.width.is_some_and(|width| !(0.0..1.0).contains(&width)) {
             return Err("width is a share of the range in [0, 1)".into());
         }

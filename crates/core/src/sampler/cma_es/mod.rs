@@ -152,9 +152,7 @@ impl Default for CmaEs {
 
 impl CmaEs {
     fn check_options(&self) -> Result<(), String> {
-        if let Some(population) = self.population {
-            check_count("population", population, 2..=MOST_MEMBERS)?;
-        }
+        check_count("population", self.population, 2..=MOST_MEMBERS)?;
         if !(self.sigma > 0.0 && self.sigma <= 1.0) {
             return Err(format!("sigma is a share of the range in (0, 1], not {}", self.sigma));
         }
