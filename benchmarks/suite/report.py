@@ -74,7 +74,7 @@ GRIDS = {
         "Several objectives", "multiobjective", 100, 20, ("optuna:tpe",), samplers("auto", "tpe", "gp", "forest", "nsga2", "nsga3"),
         note="Here `adaptive_tpe` is the same as `tpe`, and `cma_es` looks at the first objective only.",
     ),
-    "training": Grid("Real training jobs", "training", 50, 5, ("optuna:tpe",), samplers("auto", "tpe")),
+    "training": Grid("Real training jobs", "training", 50, 20, ("optuna:tpe",), samplers("auto", "tpe")),
 }  # fmt: skip
 
 
