@@ -16,16 +16,19 @@
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, and as half as much more for each
 //!    further thing that is modelled (objectives, constraints, failures), so that a short study is still a thorough one.
-//! 5. **Level ground**: where the three results nearest to a proposal are exactly the same, the proposal will most
-//!    likely give the same again, and another arm is asked for one. If all propose such points, the first one's is taken.
+//! 5. **Level ground**: a proposal that gives exactly what the trial nearest to it gave, with a chance above 3/4 (see
+//!    [`Ground::repeats`]), is left out, and another arm is asked for one. If all propose such points, the least likely one is taken.
 //!
 //! What it knows of a study is a fold of the log, so `luthier verify` derives every choice of an arm again.
 
-use std::collections::{BTreeMap, VecDeque};
+mod ground;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::ground::Ground;
 use super::gp;
 use super::modelled::free_parameters;
 use super::sequence::{BEGINNING, Place};
@@ -37,7 +40,6 @@ use crate::observation::{Era, Observation};
 use crate::pareto::dominates;
 use crate::registry::{self, Entry, OptionDoc, configure};
 use crate::rng::Rng;
-use crate::space::{Point, Space};
 use crate::spec::{Component, Spec};
 use crate::study::{Stop, Study};
 
@@ -221,10 +223,9 @@ const QUICK_AS: f64 = 0.3;
 const FADING: f64 = 0.93;
 /// The weight of an arm's first expectation, in trials.
 const EXPECTED_FOR: f64 = 4.0;
-/// So many nearest results that are all the same make level ground.
-const LEVEL: usize = 3;
-/// Results that are looked at for that, the latest.
-const PLACES: usize = 2_000;
+/// The chance to repeat a result above which a proposal is left out. A neighbour of a good trial is worth more than what the next arm
+/// proposes, so that it has to be well above a half.
+const LEVEL: f64 = 0.75;
 /// What an arm is expected to earn at first.
 const EXPECTED: f64 = 0.15;
 /// No arm that takes part has less than this share of its starting share.
@@ -333,19 +334,6 @@ impl Arm {
     }
 }
 
-/// The squared distance of two points of the unit cube; another choice, or being active, makes 1.
-fn apart(space: &Space, a: &[f64], b: &[f64]) -> f64 {
-    let one = |k: usize| match (a[k].is_nan(), b[k].is_nan()) {
-        (true, true) => 0.0,
-        (false, false) if space.parameters()[k].distribution.is_categorical() => {
-            f64::from(u8::from(a[k] != b[k]))
-        }
-        (false, false) => (a[k] - b[k]).powi(2),
-        _ => 1.0,
-    };
-    (0..space.len()).map(one).sum()
-}
-
 fn known() -> String {
     KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
 }
@@ -360,22 +348,24 @@ impl Sampler for Auto {
         }
         let mut shares = self.shares(&situation, &kept.past);
         kept.let_go(self, &situation, &shares);
-        let mut first = None;
+        let mut least: Option<(f64, Proposal)> = None;
         while shares.iter().any(|share| *share > 0.0) {
             let chosen = self.choose(&shares, &kept.past, request, rng);
             let arm = &self.arms[chosen];
             let proposal = arm.sampler.propose(study, request, &mut kept.arms[chosen], rng);
             let Proposal::Point(point) = proposal else { return proposal };
             shares[chosen] = 0.0;
-            let is_level = kept.past.is_level(study.space(), &point);
+            let chance = kept.past.ground.repeats(study.space(), &point);
             let choice = Choice { arm: arm.kind.name.into(), effort: (arm.kind.cost)(&situation) };
             let proposal = Proposal::Chosen(point, choice);
-            if !is_level {
+            if chance <= LEVEL {
                 return proposal;
             }
-            first.get_or_insert(proposal);
+            if least.as_ref().is_none_or(|(other, _)| chance < *other) {
+                least = Some((chance, proposal));
+            }
         }
-        first.expect("shares sum to 1, so some arm was asked")
+        least.expect("shares sum to 1, so some arm was asked").1
     }
 
     fn check(&self, spec: &Spec) -> Result<(), String> {
@@ -466,8 +456,8 @@ struct Past {
     results: BTreeMap<u64, Results>,
     /// By how much trials that stopped broke the constraints.
     violations: Results,
-    /// The latest completed ones: unit coordinates and loss.
-    places: VecDeque<(Vec<f64>, f64)>,
+    /// Where trials completed, with one objective.
+    ground: Ground,
     /// Losses of the latest trials on the front, with several objectives.
     front: Vec<Vec<f64>>,
     given: f64,
@@ -551,10 +541,7 @@ impl Past {
             return if is_over { self.reach(&row.losses) } else { 0.0 };
         }
         if is_over {
-            if self.places.len() == PLACES {
-                self.places.pop_front();
-            }
-            self.places.push_back((row.unit.into(), row.losses[0]));
+            self.ground.enter(row.unit, row.losses[0]);
         }
         self.results.entry(stop.paused_at.unwrap_or(u64::MAX)).or_default().enter(row.losses[0])
     }
@@ -579,18 +566,6 @@ impl Past {
             self.accounts.len() - 1
         });
         &mut self.accounts[at]
-    }
-
-    /// Whether the results nearest to a point are all exactly the same, so that it will give the same again.
-    fn is_level(&self, space: &Space, point: &Point) -> bool {
-        if self.places.len() < 2 * LEVEL {
-            return false;
-        }
-        let unit = space.to_unit(point);
-        let distance = |(other, loss): &(Vec<f64>, f64)| (apart(space, &unit, other), *loss);
-        let mut near: Vec<(f64, f64)> = self.places.iter().map(distance).collect();
-        near.select_nth_unstable_by(LEVEL - 1, |a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        near[..LEVEL].iter().all(|(_, loss)| *loss == near[0].1)
     }
 
     /// Whether nothing has been learned yet.
