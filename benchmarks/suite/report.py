@@ -54,7 +54,8 @@ FORMULAS = "functions,mixed,conditional,constrained,noisy,tables-noisy,bbob"
 
 # The simple samplers have a table of their own: among the rows of another they would only push its ranks apart.
 GRIDS = {
-    "core": Grid("The core, where slow peers are recorded too", "core", 100, 20, ("optuna:gp", "smac:hpo", "hebo:default")),
+    "core": Grid("The core, where slow peers are recorded too", "core", 100, 20, ("optuna:gp", "smac:hpo", "hebo:default"),
+                 note="Nevergrad's NGOpt plans by the number of trials. It was told 200, as for the table of all tasks."),
     "suite": Grid("All recorded and modelled tasks, fast peers", "suite", 200, 20, ("optuna:tpe", "optuna:cmaes")),
     "others": Grid(
         "The other samplers of Luthier", "suite", 200, 5, (bars.RANDOM, "quasi_random:sobol"),
