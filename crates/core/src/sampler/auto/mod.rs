@@ -16,8 +16,9 @@
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, and as half as much more for each
 //!    further thing that is modelled (objectives, constraints, failures), so that a short study is still a thorough one.
-//! 5. **Level ground**: a proposal that gives exactly what the trial nearest to it gave, with a chance above 3/4 (see
-//!    [`Ground::repeats`]), is left out, and another arm is asked for one. If all propose such points, the least likely one is taken.
+//! 5. **Level ground**: a proposal that gives exactly what the trial nearest to it gave, with a chance above 3/4, is left
+//!    out, and another arm is asked for one. If all propose such points, the least likely one is taken. How likely that is
+//!    follows from how far trials of this study were from their nearest, and whether they repeated its loss.
 //!
 //! What it knows of a study is a fold of the log, so `luthier verify` derives every choice of an arm again.
 
