@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_point_next_to_a_result_repeats_it_where_losses_are_steps() {
+        // In the middle of a step; then between two results that are far from each other, and between two that are near.
         let (space, mut ground) = line(40, |x| (8.0 * x).floor());
-        // The middle of a step, then the middle of a gap as wide as the whole line.
         assert!(at(&space, &ground, 0.188) > 0.75, "{}", at(&space, &ground, 0.188));
         ground = Ground::default();
         for (x, loss) in
@@ -153,8 +153,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_are_looked_at_and_a_longer_memory_changes_nothing() {
-        let (space, asked) = line(5_000, |x| (50.0 * x).floor());
-        let (_, fresh) = line(5_000, |x| (50.0 * x).floor());
+        let (space, fresh) = line(5_000, |x| (50.0 * x).floor());
         let mut followed = Ground::default();
         for k in 1..=5_000_u32 {
             let x = (f64::from(k) * 0.618_033_988_749_895).fract();
@@ -163,7 +162,7 @@ mod tests {
                 at(&space, &followed, 0.4);
             }
         }
-        assert_eq!(asked.places.len(), 2 * PLACES);
+        assert_eq!(fresh.places.len(), 2 * PLACES);
         for k in 0..20 {
             let x = f64::from(k) / 20.0;
             assert_eq!(at(&space, &fresh, x), at(&space, &followed, x));
