@@ -48,7 +48,8 @@ impl Ground {
     ///
     /// A trial that repeated the loss of its nearest from no smaller a distance speaks for it, and one that did not from no larger a
     /// distance against it. All trials beside the better half of results make a first estimate, `s / (s + a + 1)` of `s` for and `a`
-    /// against; those beside the very result that is nearest now correct it.
+    /// against; those beside the very result that is nearest now correct it. The better half ends with the median, but where most
+    /// results are equal to that and fewer are worse than better, as where training diverges, they say nothing of good ones and do not count.
     pub(super) fn repeats(&self, space: &Space, point: &Point) -> f64 {
         let unit = space.to_unit(point);
         let Some(here) = self.nearest(space, &unit, self.places.len()) else { return 0.0 };
@@ -60,7 +61,10 @@ impl Ground {
         }
         let mut losses: Vec<f64> = known.iter().map(|(_, nearest)| nearest.loss).collect();
         let middle = losses.len() / 2;
-        let (_, median, _) = losses.select_nth_unstable_by(middle, f64::total_cmp);
+        let median = *losses.select_nth_unstable_by(middle, f64::total_cmp).1;
+        let better = losses.iter().filter(|loss| **loss < median).count();
+        let worse = losses.iter().filter(|loss| **loss > median).count();
+        let is_plain = 2 * (better + worse) < losses.len() && better > worse;
         // How many speak for a repetition and against it.
         let evidence = |is_beside: &dyn Fn(f64) -> bool| {
             let beside = known.iter().filter(|(_, nearest)| is_beside(nearest.loss));
@@ -70,7 +74,7 @@ impl Ground {
                 _ => (speak_for, against),
             })
         };
-        let (speak_for, against) = evidence(&|loss| loss < *median);
+        let (speak_for, against) = evidence(&|loss| loss < median || loss == median && !is_plain);
         let general = speak_for / (speak_for + against + 1.0);
         let (speak_for, against) = evidence(&|loss| loss == here.loss);
         (GENERAL * general + speak_for) / (GENERAL + speak_for + against)
@@ -145,10 +149,32 @@ mod tests {
 
     #[test]
     fn a_wide_plain_of_bad_results_says_nothing_about_the_good_ones() {
-        // Everything right of 0.3 has diverged; left of it every point has a loss of its own.
-        let (space, ground) = line(60, |x| if x > 0.3 { 9.0 } else { x });
-        assert!(at(&space, &ground, 0.65) > 0.75);
-        assert!(at(&space, &ground, 0.101) < 0.25);
+        // Everything right of 0.3 has diverged, or nearly everything; left of it every point has a loss of its own.
+        for worst in [1.0, 0.98] {
+            let (space, ground) = line(60, |x| {
+                if x > worst {
+                    10.0
+                } else if x > 0.3 {
+                    9.0
+                } else {
+                    x
+                }
+            });
+            assert!(at(&space, &ground, 0.65) > 0.75);
+            assert!(at(&space, &ground, 0.101) < 0.25);
+        }
+    }
+
+    #[test]
+    fn a_result_in_the_middle_counts_with_the_better_ones() {
+        // Five steps of the same width, two trials on each but the first: beside the better half of results there were two repetitions,
+        // one of them of the middle one.
+        let space = Space::builder().float("x", 0.0..=1.0).build().unwrap();
+        let mut ground = Ground::default();
+        for x in [0.1, 0.3, 0.35, 0.5, 0.55, 0.7, 0.75, 0.9, 0.95] {
+            ground.enter([x].into(), (5.0_f64 * x).floor());
+        }
+        assert_eq!(at(&space, &ground, 0.12), 2.0 / 3.0);
     }
 
     #[test]
