@@ -163,26 +163,26 @@ def filled_luthier(sampler, history, seed, seconds=60.0, kind="plain"):
     from optimizers.luthier import luthier, parameter_of, sampler_of
 
     space = luthier.Space([parameter_of(entry) for entry in load(PROBLEM).space])
-    kind = KINDS[kind]
-    settings = kind.settings | {"scheduler": "run_all", "seed": seed}
-    points = [(params, kind.told(params)) for params in history_of(history, seed)]
+    of_kind = KINDS[kind]
+    settings = of_kind.settings | {"scheduler": "run_all", "seed": seed}
+    points = [(params, of_kind.told(params)) for params in history_of(history, seed)]
     if history < THROUGH_A_FILE:
         study = luthier.Study(space, sampler=sampler_of(sampler), **settings)
-        fill(study, points, seconds, kind.failures)
+        fill(study, points, seconds, of_kind.failures)
     else:
         file = Path(tempfile.mkdtemp()) / "history.luthier"
         with luthier.Study(space, sampler="random", storage=file, **settings) as study:
-            fill(study, points, seconds, kind.failures)
+            fill(study, points, seconds, of_kind.failures)
         study = luthier.Study(space, sampler=sampler_of(sampler), storage=file, **settings)
         # The first ask reads the file and fits from nothing.
         trial = study.ask()
-        trial.tell(kind.told(trial.params), seconds=seconds)
+        trial.tell(of_kind.told(trial.params), seconds=seconds)
 
     def ask():
         trial = study.ask()
         return trial, trial.params
 
-    return Loop(ask, lambda trial, values: trial.tell(values, seconds=seconds), kind.told)
+    return Loop(ask, lambda trial, values: trial.tell(values, seconds=seconds), of_kind.told)
 
 
 def fill(study, points, seconds, failures):

@@ -266,12 +266,15 @@ pub(crate) fn failure_line(trial: &Trial) -> String {
 /// Columns that a program's last words may take in one line with other things.
 const LAST_WORDS: usize = 120;
 
+/// What is said of a trial whose params an edit of the space has left behind.
+const OUTSIDE: &str = "outside the space as it is now";
+
 /// The best trial, its params one a line.
 pub(crate) fn best_block(study: &Study, best: &Trial) -> String {
     let mut text = format!("trial {}: {}\n", best.number, objective_values(study, best));
     text.extend(broken(study, best).map(|broken| format!("  {broken}; no trial keeps all constraints\n")));
     if best.outside {
-        text.push_str("  outside the space as it is now\n");
+        text.push_str(&format!("  {OUTSIDE}\n"));
     }
     text.push_str(&params_block(study, best));
     text.push_str(&estimate_lines(study, best));
@@ -318,7 +321,7 @@ pub(crate) fn trial_block(study: &Study, trial: &Trial) -> String {
     }
     text.extend(broken(study, trial).map(|broken| format!("{broken}: a constraint wants 0 or less\n")));
     if trial.outside {
-        text.push_str("outside the space as it is now\n");
+        text.push_str(&format!("{OUTSIDE}\n"));
     }
     let steps = (trial.step() > 0).then(|| format!("{} in ", many(trial.step(), &study.metrics().step)));
     text.push_str(&format!("{}{}\n", steps.unwrap_or_default(), duration(trial.seconds())));
