@@ -564,7 +564,7 @@ fn filled(centers: &[Vec<f64>], dimensions: usize) -> Vec<Vec<f64>> {
 }
 
 /// The coordinate folded back into \[0, 1\] at both ends.
-fn reflected(x: f64) -> f64 {
+pub(crate) fn reflected(x: f64) -> f64 {
     let folded = x.rem_euclid(2.0);
     if folded > 1.0 { 2.0 - folded } else { folded }
 }

@@ -7,10 +7,18 @@
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 
+use crate::acquisition::search::reflected;
+use crate::rng::Rng;
 use crate::space::{Point, Space};
 
 /// Trials among which the nearest is looked for, and whose own nearest tell how far level ground reaches; the latest.
 const PLACES: usize = 2_000;
+/// Where a repetition is no more likely than this, the ground is not level.
+const UNEVEN: f64 = 0.15;
+/// How far the first step off level ground goes, as a standard deviation in the unit cube, and by what each further one is longer.
+const STEP: (f64, f64) = (0.02, 1.15);
+/// Steps that are tried.
+const STEPS: usize = 40;
 /// What counts of all results beside what counts of the nearest alone, in trials.
 const GENERAL: f64 = 2.0;
 
@@ -80,6 +88,25 @@ impl Ground {
         (GENERAL * general + speak_for) / (GENERAL + speak_for + against)
     }
 
+    /// A point off the level ground that `point` is on, not much farther away than it needs to be; none if none of those tried is.
+    ///
+    /// Numbers are moved, all at once by normal steps that grow from try to try; choices stay.
+    pub(super) fn leave(&self, space: &Space, point: &Point, rng: &mut Rng) -> Option<Point> {
+        let unit = space.to_unit(point);
+        let is_choice = |k: usize| space.parameters()[k].distribution.is_categorical();
+        (0..STEPS).find_map(|step| {
+            let scale = STEP.0 * STEP.1.powi(step as i32);
+            let moved = unit.iter().enumerate().map(|(k, &u)| match u.is_nan() {
+                // It may become active when a number that it depends on moves.
+                true => rng.uniform(),
+                false if is_choice(k) => u,
+                false => reflected(u + scale * rng.normal()),
+            });
+            let other = space.from_unit(&moved.collect::<Vec<f64>>());
+            (space.allows(&other.0) && self.repeats(space, &other) <= UNEVEN).then_some(other)
+        })
+    }
+
     /// The one that was nearest to the `k`-th when that came.
     fn nearest_of(&self, space: &Space, k: usize) -> Option<Nearest> {
         *self.places[k].nearest.get_or_init(|| self.nearest(space, &self.places[k].unit, k))
@@ -109,6 +136,7 @@ fn apart(space: &Space, a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Purpose;
 
     /// A line and what trials gave along it, in the order of a golden-ratio sequence.
     fn line(count: u32, loss: impl Fn(f64) -> f64) -> (Space, Ground) {
@@ -175,6 +203,30 @@ mod tests {
             ground.enter([x].into(), (5.0_f64 * x).floor());
         }
         assert_eq!(at(&space, &ground, 0.12), 2.0 / 3.0);
+    }
+
+    #[test]
+    fn level_ground_is_left_by_no_more_than_is_needed() {
+        // Steps that are known up to 0.4; nothing is known beyond.
+        let (space, _) = line(0, |_| 0.0);
+        let mut ground = Ground::default();
+        for k in 0..20 {
+            let x = 0.02 * f64::from(7 * k % 20);
+            ground.enter([x].into(), (8.0 * x).floor());
+        }
+        let mut rng = Rng::stream(3, 0, Purpose::Sampler, 0);
+        let mut left: Vec<f64> = (0..51)
+            .map(|_| {
+                let left = ground.leave(&space, &space.from_unit(&[0.188]), &mut rng).unwrap();
+                assert!(left.0[0] > 0.38 && ground.repeats(&space, &left) <= UNEVEN, "{}", left.0[0]);
+                left.0[0]
+            })
+            .collect();
+        left.sort_by(f64::total_cmp);
+        assert!(left[25] < 0.6, "half of them go no farther than {}", left[25]);
+        // Nowhere to go.
+        let (space, ground) = line(40, |_| 1.0);
+        assert!(ground.leave(&space, &space.from_unit(&[0.5]), &mut rng).is_none());
     }
 
     #[test]

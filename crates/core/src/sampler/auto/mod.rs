@@ -16,9 +16,10 @@
 //!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, and as half as much more for each
 //!    further thing that is modelled (objectives, constraints, failures), so that a short study is still a thorough one.
-//! 5. **Level ground**: a proposal that gives exactly what the trial nearest to it gave, with a chance above 3/4, is left
-//!    out, and another arm is asked for one. If all propose such points, the least likely one is taken. How likely that is
-//!    follows from how far trials of this study were from their nearest, and whether they repeated its loss.
+//! 5. **Level ground**: a proposal that more likely than not gives exactly what the trial nearest to it gave is moved to
+//!    where that is unlikely, no farther than it needs to be. If no such place is found, another arm is asked, and if all
+//!    propose such points, the least likely one is taken. How likely it is follows from how far trials of this study were
+//!    from their nearest, and whether they repeated its loss.
 //!
 //! What it knows of a study is a fold of the log, so `luthier verify` derives every choice of an arm again.
 
@@ -224,9 +225,8 @@ const QUICK_AS: f64 = 0.3;
 const FADING: f64 = 0.93;
 /// The weight of an arm's first expectation, in trials.
 const EXPECTED_FOR: f64 = 4.0;
-/// The chance to repeat a result above which a proposal is left out. A neighbour of a good trial is worth more than what the next arm
-/// proposes, so that it has to be well above a half.
-const LEVEL: f64 = 0.75;
+/// The chance to repeat a result above which a proposal is moved or left out.
+const LEVEL: f64 = 0.5;
 /// What an arm is expected to earn at first.
 const EXPECTED: f64 = 0.15;
 /// No arm that takes part has less than this share of its starting share.
@@ -358,10 +358,13 @@ impl Sampler for Auto {
             shares[chosen] = 0.0;
             let chance = kept.past.ground.repeats(study.space(), &point);
             let choice = Choice { arm: arm.kind.name.into(), effort: (arm.kind.cost)(&situation) };
-            let proposal = Proposal::Chosen(point, choice);
             if chance <= LEVEL {
-                return proposal;
+                return Proposal::Chosen(point, choice);
             }
+            if let Some(moved) = kept.past.ground.leave(study.space(), &point, rng) {
+                return Proposal::Chosen(moved, choice);
+            }
+            let proposal = Proposal::Chosen(point, choice);
             if least.as_ref().is_none_or(|(other, _)| chance < *other) {
                 least = Some((chance, proposal));
             }
