@@ -43,6 +43,15 @@ struct Nearest {
     loss: f64,
 }
 
+/// How near the latest trials were to their nearest, and whether they repeated its loss.
+struct History {
+    known: Vec<(f64, Nearest)>,
+    /// Of the losses of the nearest.
+    median: f64,
+    /// Whether most results are equal to the median, and fewer are worse than better.
+    is_plain: bool,
+}
+
 impl Ground {
     /// Enters a trial.
     pub(super) fn enter(&mut self, unit: Box<[f64]>, loss: f64) {
@@ -59,13 +68,16 @@ impl Ground {
     /// against; those beside the very result that is nearest now correct it. The better half ends with the median, but where most
     /// results are equal to that and fewer are worse than better, as where training diverges, they say nothing of good ones and do not count.
     pub(super) fn repeats(&self, space: &Space, point: &Point) -> f64 {
-        let unit = space.to_unit(point);
-        let Some(here) = self.nearest(space, &unit, self.places.len()) else { return 0.0 };
+        self.history(space).map_or(0.0, |history| self.chance(space, &history, point))
+    }
+
+    /// The latest trials and their nearest; none if no loss was repeated.
+    fn history(&self, space: &Space) -> Option<History> {
         let latest = self.places.len().saturating_sub(PLACES)..self.places.len();
         let known: Vec<(f64, Nearest)> =
             latest.filter_map(|k| Some((self.places[k].loss, self.nearest_of(space, k)?))).collect();
         if known.iter().all(|(loss, nearest)| *loss != nearest.loss) {
-            return 0.0;
+            return None;
         }
         let mut losses: Vec<f64> = known.iter().map(|(_, nearest)| nearest.loss).collect();
         let middle = losses.len() / 2;
@@ -73,6 +85,14 @@ impl Ground {
         let better = losses.iter().filter(|loss| **loss < median).count();
         let worse = losses.iter().filter(|loss| **loss > median).count();
         let is_plain = 2 * (better + worse) < losses.len() && better > worse;
+        Some(History { known, median, is_plain })
+    }
+
+    /// What [`Self::repeats`] estimates, from a history that serves for any point.
+    fn chance(&self, space: &Space, history: &History, point: &Point) -> f64 {
+        let unit = space.to_unit(point);
+        let Some(here) = self.nearest(space, &unit, self.places.len()) else { return 0.0 };
+        let &History { ref known, median, is_plain } = history;
         // How many speak for a repetition and against it.
         let evidence = |is_beside: &dyn Fn(f64) -> bool| {
             let beside = known.iter().filter(|(_, nearest)| is_beside(nearest.loss));
@@ -93,6 +113,7 @@ impl Ground {
     /// Numbers are moved, all at once by normal steps that grow from try to try; choices stay.
     pub(super) fn leave(&self, space: &Space, point: &Point, rng: &mut Rng) -> Option<Point> {
         let unit = space.to_unit(point);
+        let history = self.history(space)?;
         let is_choice = |k: usize| space.parameters()[k].distribution.is_categorical();
         (0..STEPS).find_map(|step| {
             let scale = STEP.0 * STEP.1.powi(step as i32);
@@ -103,7 +124,7 @@ impl Ground {
                 false => reflected(u + scale * rng.normal()),
             });
             let other = space.from_unit(&moved.collect::<Vec<f64>>());
-            (space.allows(&other.0) && self.repeats(space, &other) <= UNEVEN).then_some(other)
+            (space.allows(&other.0) && self.chance(space, &history, &other) <= UNEVEN).then_some(other)
         })
     }
 
