@@ -6,10 +6,10 @@ mod compared;
 mod functions;
 mod play;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use compared::check_against_random;
-use functions::{BRANCHES, BRANIN, TEN};
+use compared::{SEEDS, check_against_random, median, wins};
+use functions::{BRANCHES, BRANIN, TEN, best, crowd};
 use luthier_core::engine::resolve;
 use luthier_core::event::{Choice, Event, Origin, Outcome, Work};
 use luthier_core::memo::Memo;
@@ -64,7 +64,7 @@ fn explanation(study: &Study) -> String {
 /// The names and shares that the mix tells of a study, in per cent.
 fn told(study: &Study) -> Vec<(String, f64)> {
     let text = explanation(study);
-    let arms = text.strip_prefix("shares by what earned most: ").unwrap_or_else(|| panic!("{text}"));
+    let (_, arms) = text.split_once(": ").unwrap_or_else(|| panic!("{text}"));
     let arms = arms.split(';').next().unwrap();
     let share = |arm: &str| {
         let mut words = arm.split(' ');
@@ -183,6 +183,76 @@ fn quick_trials_leave_no_time_for_dear_arms() {
         explained.ends_with("; too slow, above 0.1 % of a trial's time: gp, gp_sharp, gp_quick"),
         "{explained}"
     );
+}
+
+#[test]
+fn many_workers_do_not_wait_for_dear_arms() {
+    // One trial at a time has 10 ms for its choice; with 16 at once a choice is due every 6 ms.
+    let at_once = |workers: usize| {
+        let mut play = Play::new(spec(unit_square(), "auto"));
+        let mut running = VecDeque::new();
+        for _ in 0..60 {
+            running.push_back(play.claim().unwrap());
+            if running.len() == workers {
+                let work = running.pop_front().unwrap();
+                let outcome = completed(bowl(&play.study.params(play.study.trial(work.trial).unwrap())));
+                play.add(Event::Ended { work, outcome, seconds: 0.101, used: None });
+            }
+        }
+        play.study
+    };
+    let (alone, many) = (at_once(1), at_once(16));
+    let dearest = |study: &Study| {
+        let efforts = study.trials()[20..].iter().map(|trial| trial.by.as_ref().unwrap().effort);
+        efforts.fold(0.0, f64::max)
+    };
+    assert!((0.005..0.0101).contains(&dearest(&alone)), "{}", dearest(&alone));
+    assert!(dearest(&many) <= 0.5 * 0.101 / 15.0, "{}", dearest(&many));
+    assert!(counts(&many, 20).contains_key("gp_quick"), "{:?}", counts(&many, 20));
+    let explained = explanation(&many);
+    assert!(explained.ends_with("; too slow for 15 trials at once: gp, gp_sharp"), "{explained}");
+}
+
+#[test]
+fn trials_that_run_at_once_learn_from_one_another() {
+    let regrets = |sampler: &str| -> Vec<f64> {
+        let regret = |seed| {
+            let mut spec = spec((TEN.space)(), sampler);
+            spec.seed = seed;
+            best(&crowd(spec, 48, 12, |point| completed((TEN.regret)(point))))
+        };
+        (0..SEEDS).map(regret).collect()
+    };
+    let (ours, random) = (regrets("auto"), regrets("random"));
+    let wins = wins(&ours, &random);
+    let found = format!("{wins} wins of {SEEDS}, median {}, random {}", median(ours), median(random));
+    println!("{found}");
+    assert!(wins >= 37, "{found}");
+}
+
+#[test]
+fn it_says_what_its_shares_go_by() {
+    let finds: Found = |round| completed(1.0 / (1.0 + round as f64));
+    let begun = run(spec(unit_square(), "auto"), 5, 1.0);
+    let first = explanation(&begun.study);
+    assert!(first.starts_with("shares to begin with, before any has earned: gp "), "{first}");
+    let late = explanation(&history(spec(unit_square(), "auto"), 600, &[("gp", finds)]).study);
+    assert!(
+        late.starts_with("shares by what earned most: gp ") && late.contains("; models give way"),
+        "{late}"
+    );
+
+    let mut bound = spec(unit_square(), "auto");
+    bound.metrics.constraints = vec!["beyond".into()];
+    let mut play = Play::new(play::resolved(bound));
+    for count in 0..20 {
+        let work = play.claim().unwrap();
+        let values = vec![("loss".into(), 1.0), ("beyond".into(), 20.0 - f64::from(count))];
+        play.add(Event::Reported { work, step: 1, values, seconds: 1.0 });
+        play.end(work, completed(1.0));
+    }
+    let searched = explanation(&play.study);
+    assert!(searched.starts_with("shares by what came nearest to keeping the constraints: "), "{searched}");
 }
 
 #[test]

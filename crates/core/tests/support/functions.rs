@@ -1,6 +1,8 @@
 //! Functions with known optima, as studies: for comparing samplers on equal terms.
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
+use std::collections::VecDeque;
+
 use luthier_core::engine::{Engine, Next};
 use luthier_core::event::{Event, Origin, Outcome};
 use luthier_core::metric::{Direction, Metrics};
@@ -186,18 +188,32 @@ pub(crate) fn run(spec: Spec, trials: usize, loss: impl Fn(&[f64]) -> f64) -> St
 
 /// Runs a study of `spec`, one trial at a time, each of which ends as `outcome` says of its coded point.
 pub(crate) fn live(spec: Spec, trials: usize, outcome: impl Fn(&[f64]) -> Outcome) -> Study {
+    crowd(spec, trials, 1, outcome)
+}
+
+/// The same with so many trials running at once, of which the oldest ends when the last one has begun.
+pub(crate) fn crowd(spec: Spec, trials: usize, workers: usize, outcome: impl Fn(&[f64]) -> Outcome) -> Study {
     let mut study = Study::new(spec);
     let mut engine = Engine::new(&study).expect("the policy is valid");
+    let mut running = VecDeque::new();
     while study.finished().len() < trials {
-        match engine.next(&study).expect("the policy is valid") {
-            Next::Decide(event) => study.apply(&event).expect("a decision follows"),
-            Next::Claim(work) => {
-                let outcome = outcome(&study.trials()[work.trial as usize].point.0);
-                let ended = Event::Ended { work, outcome, seconds: 0.0, used: None };
-                study.apply(&Event::Claimed { work, attempt: 1 }).expect("the work is free");
-                study.apply(&ended).expect("the work runs");
+        let is_due = match engine.next(&study).expect("the policy is valid") {
+            Next::Decide(event) => {
+                study.apply(&event).expect("a decision follows");
+                false
             }
-            Next::Wait | Next::Done(_) => break,
+            Next::Claim(work) => {
+                study.apply(&Event::Claimed { work, attempt: 1 }).expect("the work is free");
+                running.push_back(work);
+                running.len() == workers
+            }
+            Next::Wait | Next::Done(_) => true,
+        };
+        if is_due {
+            let Some(work) = running.pop_front() else { break };
+            let outcome = outcome(&study.trials()[work.trial as usize].point.0);
+            let ended = Event::Ended { work, outcome, seconds: 0.0, used: None };
+            study.apply(&ended).expect("the work runs");
         }
     }
     study

@@ -13,7 +13,8 @@
 //!    those that had come as far, at its first pause, and nothing later. Earnings fade, so that an arm that was good early
 //!    may lose its share later. With several objectives, a trial that no earlier one dominates earns 1.
 //! 4. **Effort**: arms whose reckoned computing time per trial is more than `overhead` of what a trial takes do not take
-//!    part. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
+//!    part. Trials are chosen one after another, so where many run at once, it is also at most what keeps choosing busy half
+//!    the time. Times come from a model of each arm's cost (in `Started`), and from the durations in the log: no clock is
 //!    read. Trials that take under 0.1 s, or whose time is unknown, count as 0.3 s, and as half as much more for each
 //!    further thing that is modelled (objectives, constraints, failures), so that a short study is still a thorough one.
 //! 5. **Level ground**: a proposal that more likely than not gives exactly what the trial nearest to it gave is moved to
@@ -127,7 +128,7 @@ const KINDS: &[Kind] = &[
         name: "gp",
         sampler: "gp",
         options: |c| c.with("acquisition", "ensemble").with("warp", false),
-        weight: |s| 3.0 * fewer(s, 500.0),
+        weight: |s| 3.0 * fewer(s, FADED),
         cost: |s| (1e-2 + 8e-5 * rows(s)) * breadth(s),
         until: MODELLED,
         words: "a model of the whole space",
@@ -136,7 +137,7 @@ const KINDS: &[Kind] = &[
         name: "gp_sharp",
         sampler: "gp",
         options: |c| c.with("acquisition", "log_ei").with("warp", true),
-        weight: |s| if s.objectives > 1 { 0.0 } else { 3.0 * fewer(s, 500.0) },
+        weight: |s| if s.objectives > 1 { 0.0 } else { 3.0 * fewer(s, FADED) },
         cost: |s| (6.5e-3 + 6.5e-5 * rows(s)) * breadth(s),
         until: MODELLED,
         words: "a model with bent axes, asked for the best guess",
@@ -145,7 +146,7 @@ const KINDS: &[Kind] = &[
         name: "gp_quick",
         sampler: "gp",
         options: |c| c.with("acquisition", "log_ei").with("warp", false),
-        weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, 500.0) } else { 0.0 },
+        weight: |s| if (KINDS[0].cost)(s) > s.allowed { 5.0 * fewer(s, FADED) } else { 0.0 },
         cost: |s| (3e-3 + 4e-5 * rows(s)) * breadth(s),
         until: MODELLED,
         words: "a plainer model of the whole space",
@@ -190,9 +191,12 @@ const KINDS: &[Kind] = &[
 ];
 
 /// 1 up to so many trials, then falling as one over their number.
-fn fewer(situation: &Situation, trials: f64) -> f64 {
-    (trials / situation.seen.max(1) as f64).min(1.0)
+fn fewer(situation: &Situation, trials: usize) -> f64 {
+    (trials as f64 / situation.seen.max(1) as f64).min(1.0)
 }
+
+/// Trials from which on the share of Gaussian processes falls.
+const FADED: usize = 500;
 
 /// Trials after which Gaussian processes, with a small share by then, are not worth the memory of every trial's row.
 const MODELLED: usize = 20_000;
@@ -217,6 +221,8 @@ fn rows(situation: &Situation) -> f64 {
     (situation.seen.min(gp::Gp::default().max_trials) + situation.open.min(gp::PENDING)) as f64
 }
 
+/// The share of the time, of all workers together, that choosing may be busy: more, and workers would wait for each other's proposals.
+const BUSY: f64 = 0.5;
 /// Trials that take less, or an unknown time, count as longer.
 const QUICK: f64 = 0.1;
 /// What such trials count as with one model, in seconds.
@@ -397,10 +403,18 @@ impl Sampler for Auto {
         };
         let out: Vec<&str> =
             self.arms.iter().zip(&shares).filter(is_out).map(|(arm, _)| arm.kind.name).collect();
-        let mut told = format!("shares by what earned most: {}", told.join(", "));
+        let mut told = format!("{}: {}", kept.past.basis(), told.join(", "));
+        if situation.seen > FADED && order.iter().any(|&k| self.arms[k].kind.until == MODELLED) {
+            told += "; models give way as trials add up";
+        }
         if !out.is_empty() {
-            let most = figure(100.0 * self.options.overhead);
-            told += &format!("; too slow, above {most} % of a trial's time: {}", out.join(", "));
+            let than = match study.running().len() {
+                running if share_allowed(study, self.options.overhead) < self.options.overhead => {
+                    format!(" for {running} trials at once")
+                }
+                _ => format!(", above {} % of a trial's time", figure(100.0 * self.options.overhead)),
+            };
+            told += &format!("; too slow{than}: {}", out.join(", "));
         }
         Some(told)
     }
@@ -420,10 +434,15 @@ impl Situation {
             models,
             seen: study.stopped(),
             open: study.trials().len() - study.stopped(),
-            allowed: overhead * seconds,
+            allowed: share_allowed(study, overhead) * seconds,
             pauses: study.stops().len() > study.finished().len(),
         }
     }
+}
+
+/// The share of a trial's time that choosing one may take: `overhead`, or less where so many run that they would wait for it.
+fn share_allowed(study: &Study, overhead: f64) -> f64 {
+    overhead.min(BUSY / study.running().len() as f64)
 }
 
 /// The memo: the past of the mix, and the arms' own memos.
@@ -570,6 +589,16 @@ impl Past {
             self.accounts.len() - 1
         });
         &mut self.accounts[at]
+    }
+
+    /// What shares go by, in words.
+    fn basis(&self) -> &'static str {
+        let has_earned = self.accounts.iter().any(|account| account.earned > 0.0);
+        match (has_earned, self.has_kept_all()) {
+            (false, _) => "shares to begin with, before any has earned",
+            (true, false) => "shares by what came nearest to keeping the constraints",
+            (true, true) => "shares by what earned most",
+        }
     }
 
     /// Whether nothing has been learned yet.
