@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import measure
+import traces
 
 AUTO = "luthier:auto"
 RANDOM = "random_search:uniform"
@@ -122,7 +123,7 @@ def fidelity_bar(label, comparison):
         return Bar(name, None, "auto or its peers have not been run")
     regret, ranks = (measure.mean_over_tasks(comparison, values) for values in measure.anytime(comparison))
     order = sorted(range(len(ranks)), key=lambda i: ranks[i])
-    figures = "; ".join(f"{comparison.optimizers[i].removesuffix('+fidelity')} {ranks[i]:.2f} (regret {regret[i]:.3f})" for i in order)
+    figures = "; ".join(f"{traces.bare(comparison.optimizers[i])} {ranks[i]:.2f} (regret {regret[i]:.3f})" for i in order)
     return Bar(name, comparison.optimizers[order[0]] == ours, figures)
 
 

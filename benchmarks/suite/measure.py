@@ -168,9 +168,9 @@ def bootstrap(comparison, values, draws=1000, seed=0, statistic=None):
     return np.quantile(means, 0.025, axis=0), np.quantile(means, 0.975, axis=0)
 
 
-def table(comparison, fractions=FRACTIONS, draws=1000):
+def table(comparison, fractions=FRACTIONS, draws=1000, is_rival=lambda name: True):
     """One dict per optimiser, best final regret first: regret and rank at each fraction and over the whole budget, with their 95 % intervals,
-    and CPU per trial."""
+    CPU per trial, and the median over tasks of the share of the budget after which it is where the task's best rival ends (inf: never)."""
     rows = [{"optimizer": name} for name in comparison.optimizers]
     moments = {percent(fraction): at_fraction(comparison, fraction) for fraction in fractions}
     columns = {moment: (regret, ranks(regret)) for moment, regret in moments.items()} | {ANYTIME: anytime(comparison)}
@@ -182,13 +182,41 @@ def table(comparison, fractions=FRACTIONS, draws=1000):
                 row[f"{label}@{moment}"] = mean[i]
                 row[f"{label}@{moment}_low"] = low[i]
                 row[f"{label}@{moment}_high"] = high[i]
+    shares = shares_needed(comparison, is_rival)
     for i, row in enumerate(rows):
         row["cpu_ms"] = float(comparison.cpu[i].mean()) if comparison.cells else float("nan")
+        row["share"] = float(np.median(list(shares[row["optimizer"]].values()))) if row["optimizer"] in shares else float("nan")
     return sorted(rows, key=lambda row: row[f"regret@{percent(fractions[-1])}"])
 
 
 def percent(fraction):
     return f"{100 * fraction:.0f}%"
+
+
+def shares_needed(comparison, is_rival):
+    """{optimiser: {task: share}} as of `share_needed`, each beside all rivals but itself; none for an only rival."""
+    rivals = [name for name in comparison.optimizers if is_rival(name)]
+    found = {}
+    for name in comparison.optimizers:
+        others = [rival for rival in rivals if rival != name]
+        if others:
+            found[name] = share_needed(comparison, name, others)
+    return found
+
+
+def by_task(comparison, is_rival, fractions=FRACTIONS):
+    """One dict per task and optimiser: the task's family, runs, mean regret and rank at each fraction, and `share_needed` beside the rivals."""
+    shares = shares_needed(comparison, is_rival)
+    regrets = {percent(fraction): at_fraction(comparison, fraction) for fraction in fractions}
+    means = {moment: (task_means(comparison, regret), task_means(comparison, ranks(regret))) for moment, regret in regrets.items()}
+    rows = []
+    for i, (task, cells) in enumerate(zip(comparison.tasks, rows_by_task(comparison))):
+        for k, name in enumerate(comparison.optimizers):
+            row = {"task": task, "family": comparison.families[task], "optimizer": name, "runs": len(cells)}
+            for moment, (regret, rank) in means.items():
+                row |= {f"regret@{moment}": float(regret[k, i]), f"rank@{moment}": float(rank[k, i])}
+            rows.append(row | {"share": float(shares.get(name, {}).get(task, float("nan")))})
+    return rows
 
 
 def share_needed(comparison, optimizer, rivals):
@@ -294,7 +322,7 @@ def critical_difference(comparison, fraction=1.0):
 
 
 def loses(comparison, optimizer, fraction=1.0):
-    """Tasks on which some other optimiser has less mean regret: [(task, other, its regret, ours)], worst first."""
+    """Tasks on which some other optimiser has less mean regret: [(task, the best, its regret, ours)], worst first."""
     means = task_means(comparison, at_fraction(comparison, fraction))
     ours = comparison.index(optimizer)
     found = []

@@ -25,7 +25,8 @@ def samplers(*names):
 @dataclass
 class Grid:
     """What is run and compared: tasks × seeds × trials. `anchors`: peers whose complete seeds are the seeds of the table. `ours`: Luthier's
-    samplers that are run on it and have rows. `beside`: the peers that have rows, all if None. `note`: what the page adds."""
+    samplers that are run on it and have rows. `beside`: the peers that have rows, all if None. `note`: what the page adds. `workers`: trials
+    that run at once."""
 
     title: str
     tasks: str
@@ -36,10 +37,16 @@ class Grid:
     fidelity: bool = False
     beside: tuple | None = None
     note: str = ""
+    workers: int = 1
+
+    @property
+    def setting(self):
+        """What names of its traces end with."""
+        return traces.setting(self.fidelity, self.workers)
 
     def rows(self, runs):
         """Those of the runs that have a row."""
-        return {name: kept for name, kept in runs.items() if self.shows(name.removesuffix("+fidelity"))}
+        return {name: kept for name, kept in runs.items() if self.shows(traces.bare(name))}
 
     def shows(self, name):
         return name in self.ours or (bars.is_peer(name) and (self.beside is None or name in self.beside))
@@ -50,6 +57,8 @@ class Grid:
         return [task for task in within if task in tasks_of(self.tasks) and (not self.fidelity or load(task).fidelity)]
 
 
+# Trials that run at once in the table of parallel runs.
+WORKERS = 8
 FORMULAS = "functions,mixed,conditional,constrained,noisy,tables-noisy,bbob"
 
 # The simple samplers have a table of their own: among the rows of another they would only push its ranks apart.
@@ -57,15 +66,19 @@ GRIDS = {
     "core": Grid("The core, where slow peers are recorded too", "core", 100, 20, ("optuna:gp", "smac:hpo", "hebo:default"),
                  note="Nevergrad's NGOpt plans by the number of trials. It was told 200, as for the table of all tasks."),
     "suite": Grid("All recorded and modelled tasks, fast peers", "suite", 200, 20, ("optuna:tpe", "optuna:cmaes")),
+    "parallel": Grid(
+        "Eight trials at once", "core", 100, 20, (f"optuna:tpe{traces.setting(workers=WORKERS)}",), samplers("auto", "tpe", "gp", "cma_es"), workers=WORKERS,
+        note="The trial that began first ends first, and then the next one is asked for. Peers that take that, with nothing set for it.",
+    ),
     "others": Grid(
-        "The other samplers of Luthier", "suite", 200, 5, (bars.RANDOM, "quasi_random:sobol"),
+        "The other samplers of Luthier", "suite", 200, 20, (bars.RANDOM, "quasi_random:sobol"),
         samplers("differential_evolution", "regularized_evolution", "nelder_mead", "coarse_to_fine", "latin_hypercube", "halton", "sobol",
                  "random"),
         beside=(bars.RANDOM, "quasi_random:sobol"),
         note="Ranks are among these rows. `grid` and `manual` have none: what they try is up to the user.",
     ),
     "fidelity": Grid(
-        "Several fidelities", "core", 50, 20,
+        "Several fidelities", "core,curves", 50, 20,
         ("optuna:tpe+fidelity", "smac:multifidelity+fidelity", "neps:priorband+fidelity"), samplers("auto", "tpe", "bohb", "dehb", "priorband"), True,
         note="Luthier's `bohb` and `priorband` run with `hyperband` in mode `promote`, its `dehb` with `hyperband` in mode `fresh`, `auto` and "
         "`tpe` with the default scheduler. The spaces have no priors, which are what `priorband` is made for.",
@@ -145,28 +158,28 @@ def print_tests(comparison, name):
 
 
 def all_bars(runs, half, tasks_of):
-    """Every bar, on the given half ("development", "held_back" or "suite"). `runs`: {False: …, True: …}, the latter on several fidelities."""
+    """Every bar, on the given half ("development", "held_back" or "suite"). `runs`: by the setting of a grid."""
     found = []
     for name, label in (("suite", "fast peers"), ("core", "all peers")):
         grid = GRIDS[name]
         tasks = grid.chosen(tasks_of, half)
-        seeds = complete_seeds(runs[False], tasks, grid)
+        seeds = complete_seeds(runs[""], tasks, grid)
         # A peer that has run part of the grid is judged by that part in the paired tests; ranks need the whole.
-        comparison = comparison_of(peers_and(runs[False], [bars.AUTO]), tasks, seeds, grid.trials)
+        comparison = comparison_of(peers_and(runs[""], [bars.AUTO]), tasks, seeds, grid.trials)
         place = f"{half}, {label}, {len(seeds)} seeds × {grid.trials} trials"
         every = list(range(grid.seeds))
-        found += bars.default_bars(place, comparison, runs[False], tasks, every, grid.trials, problems_of(tasks))
+        found += bars.default_bars(place, comparison, runs[""], tasks, every, grid.trials, problems_of(tasks))
     core = GRIDS["core"].chosen(tasks_of, half)
-    found += bars.namesake_bars(f"{half}, core", runs[False], core, list(range(20)), 100, problems_of(core))
+    found += bars.namesake_bars(f"{half}, core", runs[""], core, list(range(20)), 100, problems_of(core))
     grid = GRIDS["suite"]
     tasks = grid.chosen(tasks_of, half)
     found.append(bars.improvement_bar(
-        f"{half}, suite", runs[False], "luthier:adaptive_tpe", "luthier:tpe", tasks, list(range(grid.seeds)), grid.trials, problems_of(tasks)
+        f"{half}, suite", runs[""], "luthier:adaptive_tpe", "luthier:tpe", tasks, list(range(grid.seeds)), grid.trials, problems_of(tasks)
     ))
     grid = GRIDS["fidelity"]
     tasks = grid.chosen(tasks_of, half)
-    seeds = complete_seeds(runs[True], tasks, grid)
-    comparison = comparison_of(peers_and(runs[True], [bars.AUTO + "+fidelity"]), tasks, seeds, grid.trials)
+    seeds = complete_seeds(runs["+fidelity"], tasks, grid)
+    comparison = comparison_of(peers_and(runs["+fidelity"], [bars.AUTO + "+fidelity"]), tasks, seeds, grid.trials)
     found.append(bars.fidelity_bar(f"{half}, several fidelities, {len(seeds)} seeds × {grid.trials} whole trainings", comparison))
     file = FOLDER / "cpu.json"
     return found + bars.cpu_bars(json.loads(file.read_text()) if file.exists() else {})
@@ -183,7 +196,7 @@ FEWEST_SEEDS = 3
 def complete_seeds(runs, tasks, grid):
     """Seeds that auto and all anchors have run on every task, of those that have a few such; those of the grid if there are none."""
     complete = []
-    for anchor in (bars.AUTO + ("+fidelity" if grid.fidelity else ""), *grid.anchors):
+    for anchor in (bars.AUTO + grid.setting, *grid.anchors):
         kept = runs.get(anchor, {})
         seeds = {seed for seed in range(grid.seeds) if all(has(kept, task, seed, grid.trials) for task in tasks)}
         if len(seeds) >= FEWEST_SEEDS:
@@ -207,16 +220,16 @@ def write_tables(grids, folder):
         if comparison.cells:
             rows += csv_rows(name, comparison)
             plot(comparison, folder, name)
-    write_csv(rows, folder)
+    write_csv(rows, folder / "table.csv")
 
 
 def csv_rows(name, comparison):
     facts = {"grid": name, "tasks": len(comparison.tasks), "runs": len(comparison.cells), "trials": comparison.trials}
-    return [facts | row for row in measure.table(comparison)]
+    return [facts | row for row in measure.table(comparison, is_rival=bars.is_peer)]
 
 
-def write_csv(rows, folder):
-    with open(folder / "table.csv", "w", newline="") as file:
+def write_csv(rows, path):
+    with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["grid"])
         writer.writeheader()
         for row in rows:
@@ -265,9 +278,9 @@ def plot_regret(comparison, file):
     for name in comparison.optimizers:
         curve = measure.mean_over_tasks(comparison, comparison.regret[comparison.index(name)].T)
         ends.append((curve[-1], name))
-        color, line, width = STYLES.get(name.removesuffix("+fidelity"), (None, "-.", 1.1))
-        axes.plot(trials, curve, color=color, linestyle=line, linewidth=width, label=name)
-    axes.set(xlabel="trials" if "+" not in comparison.optimizers[0] else "full evaluations", ylabel="mean normalised regret", yscale="log")
+        color, line, width = STYLES.get(traces.bare(name), (None, "-.", 1.1))
+        axes.plot(trials, curve, color=color, linestyle=line, linewidth=width, label=traces.bare(name))
+    axes.set(xlabel="full evaluations" if traces.setting_of(comparison.optimizers[0]) == traces.setting(fidelity=True) else "trials", ylabel="mean normalised regret", yscale="log")
     axes.set_xlim(1, comparison.trials)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
@@ -308,8 +321,8 @@ def plot_ranks(found, tasks, file):
         left = place < half
         y = -(depth + 0.9 * (place if left else count - 1 - place))
         end = low - 0.06 * (high - low) if left else high + 0.06 * (high - low)
-        name = found.optimizers[order[place]]
-        color = STYLES.get(name.removesuffix("+fidelity"), ("#333333",))[0] if not bars.is_peer(name) else "#333333"
+        name = traces.bare(found.optimizers[order[place]])
+        color = STYLES.get(name, ("#333333",))[0] if not bars.is_peer(name) else "#333333"
         axes.plot([ranks[place], ranks[place], end], [0, y, y], color=color, linewidth=0.9)
         axes.text(end, y, f" {name} {ranks[place]:.2f} ", ha="right" if left else "left", va="center", fontsize=8.5, color=color,
                   fontweight="bold" if not bars.is_peer(name) else "normal")
@@ -327,34 +340,34 @@ def save(figure, file):
 # The page
 
 
-def write_page(runs, tasks_of, defined, folder=FOLDER):
-    """The section of `docs/benchmarks.md` between its two marks, and the files it shows. `runs`: {False: …, True: …}, the latter on several
-    fidelities. `defined`: names of all optimisers, with their variants."""
+def write_page(runs, build, tasks_of, defined, folder=FOLDER):
+    """The section of `docs/benchmarks.md` between its two marks, and the files it shows. `build`: which Luthier it is. `runs`: by the setting of a grid. `defined`: names of all optimisers, with their variants."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.svg"):
         old.unlink()
-    rows, parts = [], [introduction(runs[False])]
+    rows, details, parts = [], [], [introduction(build)]
     for half in ("held_back", "development"):
-        for name in ("core", "suite", "others", "fidelity"):
+        for name in ("core", "suite", "parallel", "others", "fidelity"):
             grid = GRIDS[name]
             title = f"{HALVES[half]}: {grid.title[0].lower()}{grid.title[1:]}"
-            parts.append(grid_section(title, f"{name}-{half}", runs[grid.fidelity], grid.chosen(tasks_of, half), grid, folder, rows))
+            parts.append(grid_section(title, f"{name}-{half}", runs[grid.setting], grid.chosen(tasks_of, half), grid, folder, rows, details))
     for name in ("formulas", "multiobjective", "training"):
         grid = GRIDS[name]
-        parts.append(grid_section(grid.title, name, runs[grid.fidelity], grid.chosen(tasks_of), grid, folder, rows))
-    parts.append(pairs_section(runs[False], tasks_of))
-    parts.append(losses_section(runs[False], tasks_of))
+        parts.append(grid_section(grid.title, name, runs[grid.setting], grid.chosen(tasks_of), grid, folder, rows, details))
+    parts.append(pairs_section(runs[""], tasks_of))
+    parts.append(losses_section(details))
     parts.append(bars_section(runs, tasks_of))
     parts.append(provenance_section(runs, defined))
-    write_csv(rows, folder)
+    write_csv(rows, folder / "table.csv")
+    write_csv(details, folder / "tasks.csv")
     replace_section("\n\n".join(part for part in parts if part))
 
 
 HALVES = {"held_back": "Held back", "development": "Development half"}
 
 
-def introduction(runs):
-    return """## Tuning: Luthier beside its peers
+def introduction(build):
+    return f"""## Tuning: Luthier beside its peers
 
 How good a result is after how few trials, beside other tuners, each with its default settings. Tasks: 42 with recorded or modelled results
 of real training runs (networks, boosted trees, trees; mixed and conditional spaces), functions with known optima, and small real training
@@ -369,19 +382,22 @@ tell a trial. Peers were recorded once, on a shared and busy machine (`benchmark
 *Bars* are from one run, in turn. No optimiser knows more than the space, the direction, the seed and the number of trials; Luthier is also
 told each trial's (recorded) seconds, as it would measure them, but not where there are several fidelities.
 
-`python3 benchmarks/suite/run.py full` makes all of it, `… quick` a part of it in a quarter of an hour. All figures:
-`benchmarks/suite/report/table.csv`."""
+*Share* is of the budget: after how much of it the mean regret of a row is that at which the task's best peer ends (median over tasks; –: not on most tasks).
+
+This is {build}. `python3 benchmarks/suite/run.py full` makes all of it, `… quick` a part of it in a quarter of an hour. All figures:
+`benchmarks/suite/report/table.csv`, task by task `benchmarks/suite/report/tasks.csv`."""
 
 
-def grid_section(title, name, runs, tasks, grid, folder, rows):
+def grid_section(title, name, runs, tasks, grid, folder, rows, details):
     runs = grid.rows(runs)
     seeds = complete_seeds(runs, tasks, grid)
     comparison = comparison_of(runs, tasks, seeds, grid.trials)
     if not comparison.cells or not any(not bars.is_peer(row) for row in comparison.optimizers):
         return ""
     plot(comparison, folder, name)
-    found = measure.table(comparison)
-    rows += csv_rows(name, comparison)
+    found = csv_rows(name, comparison)
+    rows += found
+    details += [{"grid": name} | row for row in measure.by_task(comparison, bars.is_peer)]
     budget = "full evaluations" if grid.fidelity else "trials"
     seeds_used = len({seed for _, seed in comparison.cells})
     about = f"{len(comparison.tasks)} tasks, {seeds_used} seeds, {grid.trials} {budget}."
@@ -391,6 +407,9 @@ def grid_section(title, name, runs, tasks, grid, folder, rows):
     left = [f"{row} ({why})" for row, why in comparison.left_out.items() if has_any(runs[row], tasks)]
     if left:
         text += ["", f"Not in the table for want of runs: {', '.join(left)}."]
+    if comparison.missing:
+        among = ", ".join(sorted({task for task, _ in comparison.missing}))
+        text += ["", f"{len(comparison.missing)} runs are missing from one row or another, and so left out of all: on {among}."]
     text += ["", f"![Mean normalised regret over trials]({shown}/{name}-regret.svg)"]
     if (folder / f"{name}-ranks.svg").exists():
         text += ["", f"![Average ranks and what is told apart]({shown}/{name}-ranks.svg)"]
@@ -403,16 +422,17 @@ def has_any(kept, tasks):
 
 def page_table(found):
     head = ["optimiser"] + [f"regret {p}" for p in ("10 %", "25 %", "50 %", "100 %")] + [f"rank {p}" for p in ("25 %", "50 %", "100 %")]
-    head += ["rank, all moments", "CPU ms"]
+    head += ["rank, all moments", "share", "CPU ms"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in found:
-        name = row["optimizer"].removesuffix("+fidelity")
+        name = traces.bare(row["optimizer"])
         cells = [f"**{name}**" if not bars.is_peer(name) else name]
         cells += [f"{row[f'regret@{p}']:.3f}" for p in ("10%", "25%", "50%")]
         cells.append(f"{row['regret@100%']:.4f} ({row['regret@100%_low']:.3f}–{row['regret@100%_high']:.3f})")
         cells += [f"{row[f'rank@{p}']:.2f}" for p in ("25%", "50%")]
         cells.append(f"{row['rank@100%']:.2f} ({row['rank@100%_low']:.2f}–{row['rank@100%_high']:.2f})")
-        cells += [f"{row['rank@any']:.2f}", f"{row['cpu_ms']:.3g}"]
+        share = f"{row['share']:.2f}" if row["share"] <= 1.0 else "–"
+        cells += [f"{row['rank@any']:.2f}", share, f"{row['cpu_ms']:.3g}"]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -436,23 +456,29 @@ def pairs_section(runs, tasks_of):
     return "\n".join(lines) if bars.AUTO in runs else ""
 
 
-def losses_section(runs, tasks_of):
-    """Where something else ends better, held back and development."""
-    lines = ["### What Luthier loses", "", "Tasks on which a peer's mean final regret is below that of `auto`, by more than 0.01 (core: 100 trials; others: 200).", ""]
-    lines += ["| task | half | best peer | its regret | auto |", "|---|---|---|---|---|"]
-    count = 0
-    for half in ("held_back", "development"):
-        for name in ("core", "suite"):
-            grid = GRIDS[name]
-            tasks = [t for t in tasks_of(half) if t in tasks_of(grid.tasks) and (name == "core" or t not in tasks_of("core"))]
-            comparison = comparison_of(peers_and(runs, [bars.AUTO]), tasks, complete_seeds(runs, tasks, grid), grid.trials)
-            if not comparison.cells or bars.AUTO not in comparison.optimizers:
-                continue
-            for task, other, theirs, ours in measure.loses(comparison, bars.AUTO):
-                if ours - theirs > 0.01:
-                    count += 1
-                    lines.append(f"| {task} | {HALVES[half].lower()} | {other} | {theirs:.3f} | {ours:.3f} |")
-    return "\n".join(lines) if count else ""
+# What is lost by less is in `tasks.csv` alone.
+LOST_BY = 0.01
+
+
+def losses_section(details):
+    """Where a peer ends better than `auto`, in every table. `details`: the rows of `tasks.csv`."""
+    lines = ["### What Luthier loses", "", f"Tasks on which a peer's mean final regret is below that of `auto` by more than {LOST_BY}, table by table.", ""]
+    lines += ["| table | task | best peer | its regret | auto |", "|---|---|---|---|---|"]
+    tasks, by_little = {}, 0
+    for row in details:
+        tasks.setdefault((row["grid"], row["task"]), {})[traces.bare(row["optimizer"])] = row["regret@100%"]
+    for (grid, task), regrets in tasks.items():
+        peers = [name for name in regrets if bars.is_peer(name)]
+        if bars.AUTO not in regrets or not peers:
+            continue
+        best = min(peers, key=regrets.get)
+        theirs, ours = regrets[best], regrets[bars.AUTO]
+        if ours - theirs > LOST_BY:
+            lines.append(f"| {grid} | {task} | {best} | {theirs:.3f} | {ours:.3f} |")
+        else:
+            by_little += ours > theirs + 1e-6
+    lines += ["", f"{by_little} more are lost by less, of {len(tasks)} in all; `benchmarks/suite/report/tasks.csv` has every task."]
+    return "\n".join(lines)
 
 
 def bars_section(runs, tasks_of):
@@ -471,13 +497,13 @@ def provenance_section(runs, defined):
     """Versions, dates, coverage, and what is not there."""
     notes = traces.versions()
     lines = ["### Peers", "", "| peer | version | recorded | runs | tasks |", "|---|---|---|---|---|"]
-    for fidelity in (False, True):
-        for name, kept in sorted(runs[fidelity].items()):
+    for setting in sorted(runs):
+        for name, kept in sorted(runs[setting].items()):
             note = notes.get(name)
             if note and kept:
                 dates = note["first"] if note["first"] == note.get("last") else f"{note['first']} … {note['last']}"
                 lines.append(f"| {name} | {note['version']} | {dates} | {len(kept)} | {len({task for task, _ in kept})} |")
-    recorded = {name.removesuffix("+fidelity") for kept in runs.values() for name in kept}
+    recorded = {traces.bare(name) for kept in runs.values() for name in kept}
     absent = [name for name in defined if bars.is_peer(name) and name not in recorded]
     if absent:
         lines += ["", f"Not recorded: {', '.join(absent)}."]

@@ -89,7 +89,7 @@ def run_check(arguments):
     worst = 0
     for task in CHECKED:
         try:
-            first, second = (runner.run_slice(arguments.optimizer, task, seed=3, trials=arguments.trials) for _ in range(2))
+            first, second = (runner.run_slice(arguments.optimizer, task, seed=3, trials=arguments.trials, strict=True) for _ in range(2))
         except runner.Unsupported as reason:
             print(f"{task:32} left out: {reason}")
             continue
@@ -126,6 +126,7 @@ def slices_arguments(command, tasks="core", seeds="0-4", trials=100):
     command.add_argument("--seeds", default=seeds, help="as in 0-4 or 0,3,7 (default: %(default)s)")
     command.add_argument("--trials", type=int, default=trials, help="(default: %(default)s)")
     command.add_argument("--fidelity", action="store_true", help="evaluate on several fidelities; trials is the budget in full evaluations")
+    command.add_argument("--workers", type=int, default=1, help="trials that run at once, of which the oldest ends first (default: %(default)s)")
     command.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
     command.add_argument("--nice", type=int, default=10, help="added to the niceness (default: %(default)s)")
 
@@ -136,16 +137,21 @@ def run_record(arguments):
     for name in arguments.optimizer:
         kind, variant = optimizers.find(name)
         name = f"{name.partition(':')[0]}:{variant}"
-        name = f"{name}+fidelity" if arguments.fidelity else name
-        traces.note_version(name, kind.version(), today, arguments.folder)
+        name += setting_of(arguments)
         done = traces.read(name, arguments.folder)
         wanted = [
             slice
             for slice in slices_of(arguments)
             if not is_done(done.get(slice), arguments.trials, arguments.limit)
         ]
+        if wanted:
+            traces.note_version(name, kind.version(), today, arguments.folder)
         failures += record(name, wanted, arguments)
     return min(failures, 1)
+
+
+def setting_of(arguments):
+    return traces.setting(arguments.fidelity, arguments.workers)
 
 
 def is_done(run, trials, limit):
@@ -163,7 +169,7 @@ def slices_of(arguments):
 def record(name, wanted, arguments):
     """Runs the slices and appends each as it ends. Returns how many failed."""
     begin, failures = time.monotonic(), 0
-    jobs = [(name, task, seed, arguments.trials, arguments.limit, arguments.fidelity) for task, seed in wanted]
+    jobs = [(name, task, seed, arguments.trials, arguments.limit, arguments.fidelity, arguments.workers) for task, seed in wanted]
     for count, (run, error) in enumerate(outcomes(jobs, arguments.jobs, getattr(arguments, "minutes", None)), 1):
         if error:
             failures += 1
@@ -179,9 +185,9 @@ def record(name, wanted, arguments):
 
 
 def outcomes(jobs, processes, minutes=None):
-    """(slice or None, error or None) as runs end; None and None is a problem the optimiser cannot do."""
+    """(slice or None, error or None) as runs end; None and None is a problem the optimiser cannot do, or one for which no time was left."""
     end = time.monotonic() + 60 * minutes if minutes else None
-    jobs = until(jobs, end)
+    jobs = [(job, end) for job in jobs]
     if processes == 1:
         yield from map(outcome, jobs)
         return
@@ -192,17 +198,12 @@ def outcomes(jobs, processes, minutes=None):
         yield from pool.imap_unordered(outcome, jobs)
 
 
-def until(jobs, end):
-    for job in jobs:
-        if end and time.monotonic() > end:
-            return
-        yield job
-
-
 def outcome(job):
-    optimizer, task, seed, trials, limit, fidelity = job
+    (optimizer, task, seed, trials, limit, fidelity, workers), end = job
+    if end and time.monotonic() > end:
+        return None, None
     try:
-        return runner.run_slice(optimizer.removesuffix("+fidelity"), task, seed, trials, limit, fidelity), None
+        return runner.run_slice(traces.bare(optimizer), task, seed, trials, limit, fidelity, workers), None
     except runner.Unsupported:
         return None, None
     except Exception as error:  # a peer's crash is a result to be told, not the end of the recording
@@ -242,7 +243,7 @@ def command_dev(commands):
 
 def run_dev(arguments):
     fresh = run_fresh(arguments.optimizers.split(","), slices_of(arguments), arguments)
-    runs = fresh | peers_of(arguments.peers, without=fresh, fidelity=arguments.fidelity)
+    runs = fresh | peers_of(arguments.peers, without=fresh, setting=setting_of(arguments))
     seeds = seeds_of(arguments.seeds)
     chosen = tasks_of(arguments.tasks)
     grids = {"": chosen}
@@ -261,10 +262,10 @@ def run_fresh(names, slices, arguments):
         _, variant = optimizers.find(name)
         name = f"{name.partition(':')[0]}:{variant}"
         folder = fresh_folder(name)
-        suffix = "+fidelity" if arguments.fidelity else ""
+        suffix = setting_of(arguments)
         kept = traces.read(name + suffix, folder) if folder else {}
         jobs = [
-            (name, task, seed, arguments.trials, None, arguments.fidelity)
+            (name, task, seed, arguments.trials, None, arguments.fidelity, arguments.workers)
             for task, seed in slices
             if not is_done(kept.get((task, seed)), arguments.trials, None)
         ]
@@ -293,10 +294,10 @@ def fresh_folder(name):
     return RESULTS / hashlib.sha256(Path(built).read_bytes()).hexdigest()[:12]
 
 
-def peers_of(wanted, without=(), fidelity=False):
+def peers_of(wanted, without=(), setting=""):
     """{optimiser: {(task, seed): Slice}} of the recorded ones; `wanted` is "all", "none", or names joined by commas."""
     names = traces.recorded() if wanted == "all" else [] if wanted == "none" else wanted.split(",")
-    return {name: traces.read(name) for name in names if name not in without and name.endswith("+fidelity") == fidelity}
+    return {name: traces.read(name) for name in names if name not in without and traces.setting_of(name) == setting}
 
 
 # quick, full
@@ -346,7 +347,7 @@ def run_grid(grid, arguments):
     seeds = seeds_of(arguments.seeds)[: grid.seeds]
     slices = [(task, seed) for seed in seeds for task in grid.chosen(tasks_of)]
     wanted = [name for name in grid.ours if name in (arguments.optimizers or grid.ours)]
-    settings = argparse.Namespace(trials=grid.trials, fidelity=grid.fidelity, jobs=arguments.jobs)
+    settings = argparse.Namespace(trials=grid.trials, fidelity=grid.fidelity, workers=grid.workers, jobs=arguments.jobs)
     run_fresh([name for name in wanted if is_there(name)], slices, settings)
 
 
@@ -359,25 +360,38 @@ def is_there(name):
     return True
 
 
-def kept_runs(fidelity=False):
-    """All runs of the present build."""
+def kept_runs(setting=""):
+    """All runs of the present build in that setting."""
     try:
         folder = fresh_folder("luthier:auto")
     except ImportError as reason:
         print(f"no build of Luthier: {reason}", file=sys.stderr)
         return {}
-    names = [name for name in traces.recorded(folder) if name.endswith("+fidelity") == fidelity]
+    names = [name for name in traces.recorded(folder) if traces.setting_of(name) == setting]
     return {name: traces.read(name, folder) for name in names}
 
 
-def runs_by_fidelity():
-    """All there is, {False: …, True: …}: the latter on several fidelities."""
-    return {fidelity: kept_runs(fidelity) | peers_of("all", fidelity=fidelity) for fidelity in (False, True)}
+def runs_by_setting():
+    """All there is, by the setting of a grid (see `traces.setting`)."""
+    settings = {grid.setting for grid in report.GRIDS.values()}
+    return {setting: kept_runs(setting) | peers_of("all", setting=setting) for setting in sorted(settings)}
+
+
+def build():
+    """Luthier's version, the start of its library's SHA-256, and the days on which its runs were made."""
+    try:
+        folder = fresh_folder("luthier:auto")
+    except ImportError:
+        return "no build"
+    days = sorted(datetime.date.fromtimestamp(file.stat().st_mtime).isoformat() for file in folder.glob("*.csv"))
+    when = " … ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing run"
+    return f"{optimizers.find('luthier:auto')[0].version()}, library {folder.name} (SHA-256), {when}"
 
 
 def run_page(arguments):
     report.write_page(
-        runs_by_fidelity(),
+        runs_by_setting(),
+        build(),
         tasks_of,
         optimizers.names(),
         arguments.into if hasattr(arguments, "into") and arguments.into else report.FOLDER,
@@ -394,7 +408,7 @@ def command_bars(commands):
 
 
 def run_bars(arguments):
-    found = report.all_bars(runs_by_fidelity(), arguments.half, tasks_of)
+    found = report.all_bars(runs_by_setting(), arguments.half, tasks_of)
     for bar in found:
         print(bar.line())
     return int(any(bar.passed is False for bar in found))

@@ -5,9 +5,12 @@ the trace holds the score of the result so far instead:
 * noisy: the true value of the trial that looked best so far
 * several objectives: the hypervolume of all feasible points so far
 * several fidelities: the full-fidelity value of the best trial among those evaluated furthest so far
+
+A point outside the space is a failed trial.
 """
 
 import time
+from collections import deque
 
 import optimizers
 import traces
@@ -19,12 +22,12 @@ from problems.space import check, only_active
 NOMINAL_SECONDS = 60.0
 
 
-def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False):
+def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False, workers=1, strict=False):
     """One run as a `traces.Slice`; fewer trials if `limit` seconds of wall time have passed. With `fidelity`, `trials` is the budget in
-    full evaluations."""
+    full evaluations. `workers`: trials that run at once, of which the oldest ends first. `strict`: a point outside the space is an error."""
     problem = load(task)
     kind, _ = optimizers.find(optimizer)
-    wanting = missing(kind, problem, fidelity)
+    wanting = missing(kind, problem, fidelity, workers)
     if wanting:
         raise Unsupported(f"{optimizer} on {task}: not for {wanting}")
     clock = Clock()
@@ -34,14 +37,16 @@ def run_slice(optimizer, task, seed, trials, limit=None, fidelity=False):
         clock.measure(run.expect_constraints, len(problem.constraints))
     if fidelity:
         return run_fidelity(run, problem, task, seed, trials, clock, limit)
-    return run_full(run, problem, task, seed, trials, clock, limit)
+    return run_full(run, problem, task, seed, trials, clock, limit, workers, strict)
 
 
 class Unsupported(Exception):
     """The optimiser cannot do what the problem needs, or the problem not what is asked of it; not a failure."""
 
 
-def missing(kind, problem, fidelity):
+def missing(kind, problem, fidelity, workers):
+    if workers > 1 and not kind.several:
+        return "several trials at once"
     if fidelity and not (kind.fidelity and problem.fidelity):
         return "several fidelities"
     if problem.constraints and not kind.constraints:
@@ -56,22 +61,36 @@ def flat(space):
     return [{key: value for key, value in parameter.items() if key != "condition"} for parameter in space]
 
 
-def run_full(run, problem, task, seed, trials, clock, limit):
+def run_full(run, problem, task, seed, trials, clock, limit, workers, strict):
     kept = traces.Slice(task, seed, [], [])
     score = Score(problem)
     end = time.monotonic() + limit if limit else None
-    for trial in range(trials):
-        if end and trial and time.monotonic() > end:
+    running = deque()
+    while len(kept.values) < trials:
+        if end and kept.values and time.monotonic() > end:
             break
-        params = clock.measure(run.ask)
-        active = only_active(problem.space, params)
-        check(problem.space, active)
-        result = problem.evaluate(active, seed=noise_seed(seed, trial))
+        while len(running) < workers and len(kept.values) + len(running) < trials:
+            params = clock.measure(run.ask)
+            running.append((params, run.asked))
+        params, run.asked = running.popleft()
+        active, result = evaluated(problem, params, noise_seed(seed, len(kept.values)), strict)
         run.seconds = result["seconds"] or NOMINAL_SECONDS
         clock.measure(run.tell, params, result["values"], result.get("constraints", ()))
         kept.values.append(score.after(active, result))
         kept.cpu.append(clock.take(run))
     return kept
+
+
+def evaluated(problem, params, seed, strict):
+    """The point without what is not active, and what came of it."""
+    try:
+        active = only_active(problem.space, params)
+        check(problem.space, active)
+    except (KeyError, ValueError):
+        if strict:
+            raise
+        return params, {"values": None, "seconds": None}
+    return active, problem.evaluate(active, seed=seed)
 
 
 def run_fidelity(run, problem, task, seed, budget_total, clock, limit):

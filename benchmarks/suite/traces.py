@@ -16,6 +16,7 @@ import json
 import lzma
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -23,6 +24,22 @@ from urllib.parse import quote, unquote
 # LUTHIER_TRACES may name another folder, for example that of a recording under way in another working copy.
 FOLDER = Path(os.environ.get("LUTHIER_TRACES") or Path(__file__).resolve().parent / "traces")
 csv.field_size_limit(1 << 30)
+
+
+def setting(fidelity=False, workers=1):
+    """What the name of an optimiser ends with where it does not run full evaluations one after another: "+fidelity" on several fidelities,
+    "+workers=8" with eight trials at once."""
+    return "+fidelity" if fidelity else f"+workers={workers}" if workers > 1 else ""
+
+
+def setting_of(name):
+    """The setting at the end of a name of traces, "" if there is none."""
+    return name[len(bare(name)) :]
+
+
+def bare(name):
+    """The optimiser's own name."""
+    return re.sub(r"\+(fidelity|workers=\d+)$", "", name)
 
 
 @dataclass
@@ -102,7 +119,7 @@ def pack(optimizer, folder=None):
 
 
 def note_version(optimizer, version, today, folder=None):
-    """Keeps what was recorded with which version, and when first and last."""
+    """Keeps what was recorded with which version, and when first and last. To be called before what it notes is appended."""
     file = (folder or FOLDER) / "versions.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     notes = json.loads(file.read_text()) if file.exists() else {}

@@ -18,11 +18,14 @@ class Optimizer:
     constraints = False     # `tell` gets the values of constraints
     objectives = 1          # how many at most; None is any number
     fidelity = False        # has `ask_fidelity` and `tell_fidelity`
+    several = False         # may be asked again before it was told; see `asked`
 
     # CPU seconds spent for this run in another process so far, where an optimiser has one.
     cpu_elsewhere = 0.0
     # Set by the loop before each `tell`: what the trial took, as recorded or modelled, in seconds.
     seconds = None
+    # Of an optimiser that has `several`: what `tell` needs to know of a point. `ask` sets it, and the loop sets it back before each `tell`.
+    asked = None
 
     def __init__(self, space, objectives, seed, budget_trials, variant):
         """space: see `problems/space.py`. objectives: list of {"name", "direction"}. seed: whole number >= 0, the only source of
@@ -47,7 +50,7 @@ class Optimizer:
         raise NotImplementedError
 
     def tell(self, params, values, constraints=()):
-        """The result of the point that was asked for last. values: one number per objective, each in its own direction, or None if
+        """The result of a point; that which was asked for last, unless several run at once. values: one number per objective, each in its own direction, or None if
         the trial failed. constraints: numbers that should be <= 0."""
         raise NotImplementedError
 

@@ -18,6 +18,7 @@ from .base import Optimizer as Base
 
 class Optimizer(Base):
     variants = ("tpe", "atpe", "random")
+    several = True
 
     def __init__(self, space, objectives, seed, budget_trials, variant):
         self.space = space
@@ -37,19 +38,19 @@ class Optimizer(Base):
     def ask(self):
         ids = self.trials.new_trial_ids(1)
         self.trials.refresh()
-        self.document = self.suggest(ids, self.domain, self.trials, int(self.rng.integers(2**31 - 1)))[0]
-        chosen = {name: values[0] for name, values in self.document["misc"]["vals"].items() if len(values)}
+        self.asked = self.suggest(ids, self.domain, self.trials, int(self.rng.integers(2**31 - 1)))[0]
+        chosen = {name: values[0] for name, values in self.asked["misc"]["vals"].items() if len(values)}
         return point_of(self.space, chosen)
 
     def tell(self, params, values, constraints=()):
         failed = values is None
-        self.document["state"] = hyperopt.JOB_STATE_DONE
+        self.asked["state"] = hyperopt.JOB_STATE_DONE
         # Adaptive TPE reads how long a trial took (and makes nothing of it); a real clock would be a source of chance.
-        self.document["book_time"] = self.document["refresh_time"] = datetime.datetime(2026, 1, 1)
-        self.document["result"] = (
+        self.asked["book_time"] = self.asked["refresh_time"] = datetime.datetime(2026, 1, 1)
+        self.asked["result"] = (
             {"status": hyperopt.STATUS_FAIL} if failed else {"status": hyperopt.STATUS_OK, "loss": self.sign * values[0]}
         )
-        self.trials.insert_trial_docs([self.document])
+        self.trials.insert_trial_docs([self.asked])
         self.trials.refresh()
 
 

@@ -71,13 +71,14 @@ class Optimizer(Base):
     constraints = True
     objectives = None
     fidelity = True
+    several = True
 
     def __init__(self, space, objectives, seed, budget_trials, variant):
         self.space = luthier.Space([parameter_of(entry) for entry in space])
         self.objectives, self.seed, self.trials, self.sampler = objectives, seed, budget_trials, sampler_of(variant)
         own = SCHEDULERS.get(variant.partition("?")[0])
         self.scheduler = self.sampler.pop("scheduler", own) if isinstance(self.sampler, dict) else own
-        self.study, self.trial = None, None
+        self.study = None
 
     @staticmethod
     def version():
@@ -96,17 +97,17 @@ class Optimizer(Base):
     def ask(self):
         if self.study is None:
             self.start(scheduler="run_all", trials=self.trials)
-        self.trial = self.study.ask()
-        if self.trial is None:
+        self.asked = self.study.ask()
+        if self.asked is None:
             raise RuntimeError("Luthier has nothing left to try")
-        return self.trial.params
+        return self.asked.params
 
     def tell(self, params, values, constraints=()):
         if values is None:
-            self.trial.fail("the trial failed", seconds=self.seconds)
+            self.asked.fail("the trial failed", seconds=self.seconds)
             return
         told = {entry["name"]: value for entry, value in zip(self.objectives, values)}
-        self.trial.tell(told | dict(zip(self.names, constraints)), seconds=self.seconds)
+        self.asked.tell(told | dict(zip(self.names, constraints)), seconds=self.seconds)
 
     def start_fidelity(self, fidelity, budget_total):
         self.fidelity_of = fidelity

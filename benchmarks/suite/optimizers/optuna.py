@@ -26,6 +26,7 @@ class Optimizer(Base):
     constraints = True
     objectives = None
     fidelity = True
+    several = True
 
     def __init__(self, space, objectives, seed, budget_trials, variant):
         self.space, self.seed, self.variant = space, seed, variant
@@ -43,16 +44,16 @@ class Optimizer(Base):
         return f"optuna {optuna.__version__}"
 
     def ask(self):
-        self.trial = self.study.ask()
-        return suggest(self.trial, self.space)
+        self.asked = self.study.ask()
+        return suggest(self.asked, self.space)
 
     def tell(self, params, values, constraints=()):
         if values is None:
-            self.study.tell(self.trial, state=optuna.trial.TrialState.FAIL)
+            self.study.tell(self.asked, state=optuna.trial.TrialState.FAIL)
             return
         for number, value in enumerate(constraints):
-            self.trial.set_constraint(f"c{number}", value)
-        self.study.tell(self.trial, values)
+            self.asked.set_constraint(f"c{number}", value)
+        self.study.tell(self.asked, values)
 
     def start_fidelity(self, fidelity, budget_total):
         self.steps = steps(fidelity)

@@ -12,6 +12,7 @@ class Optimizer(Base):
     conditions = False
     constraints = True
     objectives = None
+    several = True
 
     def __init__(self, space, objectives, seed, budget_trials, variant):
         kind = {"sobol": qmc.Sobol, "halton": qmc.Halton}[variant]

@@ -11,6 +11,7 @@ class Optimizer(Base):
     variants = ("uniform",)
     constraints = True
     objectives = None
+    several = True
 
     def __init__(self, space, objectives, seed, budget_trials, variant):
         self.space, self.rng = space, random.Random(seed)

@@ -38,12 +38,15 @@ def names(group="suite"):
     """The problems of a group:
 
     suite        the 42 recorded and modelled tasks        core         12 of them, for slow optimisers
+    curves       those of the 42 that are recorded learning curves
     development  half of the suite: to develop against     held_back    the other half: to report on
     functions, mixed, conditional, noisy, constrained, multiobjective, bbob, bbob10, tables-noisy     made from formulas
     training     real, small training jobs
     """
     if group in ("suite", "all"):
         return list(SUITE)
+    if group == "curves":
+        return [name for name, task in SUITE.items() if task["suite"] == "curves"]
     if group in ("core", "development", "held_back"):
         return list(split()[group])
     from . import families

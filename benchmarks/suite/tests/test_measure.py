@@ -85,6 +85,13 @@ def test_the_share_needed_is_where_our_mean_meets_the_best_rivals_end():
     rivals = {("t", 0): [5, 5, 5, 3], ("u", 0): [8, 8, 8, 8]}
     found = compared({"a": ours, "b": rivals, "c": {("t", 0): [9] * 4, ("u", 0): [9] * 4}}, trials=4)
     assert measure.share_needed(found, "a", ["b", "c"]) == {"t": 0.75, "u": math.inf}
+    rows = {(row["task"], row["optimizer"]): row for row in measure.by_task(found, lambda name: name != "a")}
+    assert (rows["t", "a"]["share"], rows["u", "a"]["share"]) == (0.75, math.inf)
+    assert rows["t", "b"]["share"] == measure.share_needed(found, "b", ["c"])["t"]
+    assert rows["t", "a"]["family"] == "f" and rows["t", "a"]["runs"] == 1
+    assert rows["t", "a"]["regret@100%"] == found.regret[0, 0, -1]
+    table = {row["optimizer"]: row for row in measure.table(found, draws=0, is_rival=lambda name: name != "a")}
+    assert table["a"]["share"] == math.inf
 
 
 def test_the_interval_holds_the_mean_and_is_a_point_without_variation():

@@ -53,7 +53,7 @@ def test_variants_are_read_without_importing(source, expected):
 
 
 def test_what_is_recorded_is_defined():
-    recorded = {name.removesuffix("+fidelity") for name in traces.recorded()}
+    recorded = {traces.bare(name) for name in traces.recorded()}
     assert recorded <= set(optimizers.names())
 
 
@@ -62,3 +62,15 @@ def test_peers_without_runs_are_named():
     runs = {False: {"hyperopt:tpe": recorded, "luthier:tpe": recorded}, True: {"syne_tune:asha+fidelity": recorded}}
     defined = ["hyperopt:tpe", "hyperopt:random", "luthier:gp", "syne_tune:asha", "syne_tune:bore"]
     assert "Not recorded: hyperopt:random, syne_tune:bore." in report.provenance_section(runs, defined)
+
+
+def test_what_is_lost_is_told_whichever_table_it_is_in():
+    def row(grid, task, optimizer, regret):
+        return {"grid": grid, "task": task, "optimizer": optimizer, "regret@100%": regret}
+
+    rows = [row("core", "a", "luthier:auto", 0.3), row("core", "a", "smac:hpo", 0.1), row("core", "a", "optuna:tpe", 0.2)]
+    rows += [row("fidelity", "b", "luthier:auto+fidelity", 0.3), row("fidelity", "b", "dehb:default+fidelity", 0.295)]
+    rows += [row("core", "c", "luthier:auto", 0.0), row("core", "c", "luthier:gp", -1.0), row("core", "c", "optuna:tpe", 0.0)]
+    text = report.losses_section(rows)
+    assert "| core | a | smac:hpo | 0.100 | 0.300 |" in text and text.count("\n| ") == 2
+    assert "1 more are lost by less, of 3 in all" in text

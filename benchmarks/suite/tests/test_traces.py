@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 import runner
 import traces
+from optimizers.base import Optimizer as Base
 from problems import load
+from problems.base import Problem
 from traces import Slice
 
 RUN = Path(__file__).resolve().parents[1] / "run.py"
@@ -62,10 +64,52 @@ def test_recording_again_runs_only_what_is_missing(tmp_path):
 
 
 def test_several_fidelities_need_a_problem_that_has_them():
-    kind = SimpleNamespace(fidelity=True, constraints=False, objectives=1)
-    assert runner.missing(kind, load("hpobench_kc1"), True) == "several fidelities"
-    assert runner.missing(kind, load("lcbench-167168-val_accuracy"), True) is None
-    assert runner.missing(kind, load("hpobench_kc1"), False) is None
+    kind = SimpleNamespace(fidelity=True, constraints=False, objectives=1, several=False)
+    assert runner.missing(kind, load("hpobench_kc1"), True, 1) == "several fidelities"
+    assert runner.missing(kind, load("lcbench-167168-val_accuracy"), True, 1) is None
+    assert runner.missing(kind, load("hpobench_kc1"), False, 1) is None
+    assert runner.missing(kind, load("hpobench_kc1"), False, 2) == "several trials at once"
+
+
+class Counting(Base):
+    """Asks for its own count, and writes down what it is told of which."""
+
+    several = True
+
+    def __init__(self, *_):
+        self.count, self.told = 0, []
+
+    def ask(self):
+        self.asked = self.count = self.count + 1
+        return {"x": self.count / 10.0}
+
+    def tell(self, params, values, constraints=()):
+        self.told.append((self.asked, params["x"], values, self.count))
+
+
+def counted(monkeypatch, **more):
+    run = Counting()
+    monkeypatch.setattr(runner.optimizers, "find", lambda name: (Counting, "default"))
+    monkeypatch.setattr(runner.optimizers, "factory", lambda name: lambda *_: run)
+    problem = Problem(name="line", family="lines", space=[{"name": "x", "type": "float", "low": 0.0, "high": 0.45}],
+                      objectives=[{"name": "loss", "direction": "min"}])
+    problem.evaluate = lambda params, budget=None, seed=0: {"values": [params["x"]], "seconds": None}
+    monkeypatch.setattr(runner, "load", lambda name: problem)
+    return run, runner.run_slice("counting", "line", 0, 6, **more)
+
+
+def test_trials_that_run_at_once_end_in_the_order_in_which_they_began(monkeypatch):
+    run, kept = counted(monkeypatch, workers=3)
+    assert [(asked, count) for asked, _, _, count in run.told] == [(1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (6, 6)]
+    assert kept.values[:4] == [0.1, 0.2, 0.3, 0.4] and kept.trials == 6
+
+
+def test_a_point_outside_the_space_is_a_failed_trial(monkeypatch):
+    run, kept = counted(monkeypatch)
+    assert [values for _, _, values, _ in run.told] == [[0.1], [0.2], [0.3], [0.4], None, None]
+    assert all(math.isnan(value) for value in kept.values[4:])
+    with pytest.raises(ValueError, match="x: 0.5 is outside 0.0 … 0.45"):
+        counted(monkeypatch, strict=True)
 
 
 def test_traces_of_another_version_are_not_mixed_in(tmp_path):
@@ -79,3 +123,10 @@ def test_traces_of_another_version_are_not_mixed_in(tmp_path):
 def test_names_with_options_are_file_names(tmp_path):
     traces.append("luthier:tpe?gamma=0.1&x=1", Slice("t", 0, [1.0], [1]), folder=tmp_path)
     assert traces.recorded(tmp_path) == ["luthier:tpe?gamma=0.1&x=1"]
+
+
+def test_a_setting_stands_at_the_end_of_a_name():
+    assert (traces.setting(), traces.setting(True), traces.setting(workers=8)) == ("", "+fidelity", "+workers=8")
+    for name in ("optuna:tpe", "luthier:gp?cost=1e+3"):
+        for setting in ("", "+fidelity", "+workers=8"):
+            assert (traces.bare(name + setting), traces.setting_of(name + setting)) == (name, setting)
