@@ -43,6 +43,16 @@ environment() {
     "$peers/$name/bin/python" -m pip install "$@" -r "$here/requirements/$name.txt"
 }
 
+# Optuna's AutoSampler is on OptunaHub, not in the package. Without it the other samplers work all the same.
+registry() {
+    [ -d "$peers/optunahub-registry/package" ] && return 0
+    git init --quiet "$peers/optunahub-registry" &&
+        git -C "$peers/optunahub-registry" fetch --quiet --depth 1 https://github.com/optuna/optunahub-registry \
+            ee680199100edbd95e0000eb20696c3ec5505973 &&
+        git -C "$peers/optunahub-registry" checkout --quiet FETCH_HEAD ||
+        echo "OptunaHub's registry was not fetched: AutoSampler will be loaded from the hub, or not at all" >&2
+}
+
 rust() {
     cargo build --release --locked --manifest-path "$here/rust/Cargo.toml" --target-dir "$peers/rust"
 }
@@ -51,6 +61,7 @@ failed=
 for peer in ${*:-$all}; do
     echo "$peer" >&2
     if [ "$peer" = rust ]; then rust; else environment "$peer"; fi || failed="$failed $peer"
+    [ "$peer" != optuna ] || registry
 done
 [ -z "$failed" ] || { echo "not installed:$failed" >&2; exit 1; }
 echo "$peers"

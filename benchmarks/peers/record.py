@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SUITE = HERE.parent / "suite" / "run.py"
+RUN = HERE.parent / "suite" / "run.py"
 PEERS = Path(os.environ.get("LUTHIER_PEERS", HERE.parents[1] / "target" / "peers"))
 
 # Environment of each optimiser's file.
@@ -35,51 +35,38 @@ ENVIRONMENT = {
     "egobox": "optuna",
 }
 
-FAST = ["optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "quasi_random:sobol"]
-SLOW = ["skopt:gp", "skopt:forest", "syne_tune:cqr", "ax", "syne_tune:botorch", "neps:bo"]
-RUST = ["rust_optimizer:tpe", "rust_optimizer:mvtpe", "rust_optimizer:gp", "rust_optimizer:cmaes", "egobox"]
+FUNCTIONS = "functions,mixed,conditional,constrained,noisy,tables-noisy,bbob"
+FAST = ["random_search", "optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "nevergrad:ngopt", "quasi_random:sobol", "hyperopt:random",
+        "rust_optimizer:tpe", "rust_optimizer:mvtpe", "rust_optimizer:cmaes", "rust_optimizer:gp"]  # fmt: skip
+SLOW = ["optuna:gp", "smac:hpo", "hebo", "hyperopt:atpe", "optuna:auto", "skopt:gp", "skopt:forest", "syne_tune:cqr", "ax", "egobox"]
 SEVERAL_FIDELITIES = ["optuna:tpe", "dehb", "syne_tune:asha", "syne_tune:bohb", "neps:priorband", "smac:multifidelity"]
-WITH_FIDELITY = (
-    "lcbench-167168-val_accuracy,lcbench-189873-val_accuracy,lcbench-189906-val_accuracy,lcbench-189862-val_cross_entropy,"
-    "rbv2_xgboost-12-acc,rbv2_xgboost-16-acc,rbv2_xgboost-1501-acc,rbv2_rpart-14-acc"
-)
+ON_FUNCTIONS = ["random_search", "optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "nevergrad:ngopt"]
+SEVERAL_OBJECTIVES = ["random_search", "optuna:tpe", "optuna:nsga2", "nevergrad:ngopt"]
+AT_ONCE = ["random_search", "optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "quasi_random:sobol"]
 
 
 def plan():
-    """(optimiser, tasks, trials, seeds, further arguments), the most wanted first.
+    """(optimiser, tasks, trials, seeds, further arguments), the most wanted first: a few seeds of everything, then the others.
 
-    Nevergrad and SMAC are told how long a run will be and act on it, so their runs on the core have the 100 trials they are
-    judged by; the others' first 100 trials do not depend on how many follow."""
-    yield "random_search", "suite", 200, range(5), []
-    yield "optuna:tpe", "suite", 200, range(5), []
-    yield "optuna:cmaes", "suite", 200, range(5), []
-    yield "nevergrad:ngopt", "core", 100, range(5), []
-    for optimizer in RUST:
-        yield optimizer, "core", 100, range(5), []
-    yield "smac:hpo", "core", 100, [0], []
-    yield "optuna:gp", "core", 100, [0], []
-    yield "hyperopt:tpe", "core", 200, range(5), []
-    yield "hebo", "core", 100, [0], []
-    yield "optuna:gp", "core", 100, [1], []
-    yield "hyperopt:atpe", "core", 100, [0], []
-    for optimizer in SEVERAL_FIDELITIES:
-        yield optimizer, WITH_FIDELITY, 50, range(2), ["--fidelity"]
-    yield "optuna:gp", "core", 100, [2], []
-    yield "smac:hpo", "core", 100, [1, 2], []
-    yield "quasi_random:sobol", "suite", 200, range(5), []
-    yield "hyperopt:tpe", "suite", 200, range(5), []
-    yield "optuna:auto", "core", 100, [0], []
-    for optimizer in SLOW:
-        yield optimizer, "core", 100, [0], []
-    for seed in range(1, 5):
-        for optimizer in ("optuna:gp", "smac:hpo", "hebo", "hyperopt:atpe", "optuna:auto", *SLOW):
+    Nevergrad and SMAC are told how long a run will be and act on it; the others' first 100 trials do not depend on how many follow."""
+    for optimizer in FAST:
+        yield optimizer, "suite", 200, range(5), []
+    for seed in range(5):
+        for optimizer in SLOW:
             yield optimizer, "core", 100, [seed], []
+    for seeds in (range(5), range(20)):
         for optimizer in SEVERAL_FIDELITIES:
-            yield optimizer, WITH_FIDELITY, 50, [seed], ["--fidelity"]
+            yield optimizer, "core,curves", 50, seeds, ["--fidelity"]
+        for optimizer in AT_ONCE:
+            yield optimizer, "core", 100, seeds, ["--workers", 8]
     for optimizer in FAST:
         yield optimizer, "suite", 200, range(20), []
-    for optimizer in ("nevergrad:ngopt", "smac:hpo", *RUST):
-        yield optimizer, "core", 100, range(20), []
+    for optimizer in ON_FUNCTIONS:
+        yield optimizer, FUNCTIONS, 100, range(20), []
+    for optimizer in SEVERAL_OBJECTIVES:
+        yield optimizer, "multiobjective", 100, range(20), []
+    for optimizer in ("random_search", "optuna:tpe"):
+        yield optimizer, "training", 50, range(20), []
 
 
 def main():
@@ -99,7 +86,7 @@ def record(optimizer, tasks, trials, seeds, further, stop_file):
     if not python.exists():
         print(f"{optimizer}: no environment {python.parent.parent}", file=sys.stderr, flush=True)
         return
-    command = [python, SUITE, "record", optimizer, "--tasks", tasks, "--trials", trials, "--nice", 19]
+    command = [python, RUN, "record", optimizer, "--tasks", tasks, "--trials", trials, "--nice", 19]
     command += ["--seeds", ",".join(map(str, seeds)), *further]
     child = subprocess.Popen(list(map(str, command)))
     while child.poll() is None:

@@ -2,7 +2,7 @@
 
 An ordinal is the integer index of its level, as Optuna has no ordered categories. Everything else keeps its own scale.
 AutoSampler is not part of the package: it is loaded from a copy of the OptunaHub registry that LUTHIER_OPTUNAHUB names, else
-from `optunahub-registry` beside the environments (LUTHIER_PEERS), else from the hub, which needs the network.
+from `optunahub-registry` beside the environments (LUTHIER_PEERS, which `install.sh` fetches), else from the hub, which needs the network.
 
 With several fidelities the sampler is paired with `HyperbandPruner` of default settings, told how far a full run goes; see `_rungs.py` for when
 it judges.
@@ -16,6 +16,10 @@ import optuna
 
 from ._rungs import steps
 from .base import Optimizer as Base
+
+PEERS = Path(os.environ.get("LUTHIER_PEERS") or Path(__file__).resolve().parents[3] / "target" / "peers")
+# The registry's commit; `install.sh` has it too.
+REGISTRY = "ee680199100edbd95e0000eb20696c3ec5505973"
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -96,11 +100,11 @@ def sampler(variant, seed):
 def auto_sampler_module():
     import optunahub
 
-    beside = Path(os.environ.get("LUTHIER_PEERS", "")) / "optunahub-registry"
+    beside = PEERS / "optunahub-registry"
     registry = os.environ.get("LUTHIER_OPTUNAHUB") or (beside if beside.is_dir() else None)
     if registry:
         return optunahub.load_local_module("samplers/auto_sampler", registry_root=str(Path(registry) / "package"))
-    return optunahub.load_module("samplers/auto_sampler")
+    return optunahub.load_module("samplers/auto_sampler", ref=REGISTRY)
 
 
 def suggest(trial, space):
