@@ -2,21 +2,40 @@
 //!
 //! A prior is taken for wrong while the best trial is where a uniform draw leads sooner than the priors do: the product of
 //! their densities there, without doubt, is below that of the uniform ones. One draw in five ignores the priors, and stands out
-//! where they are wrong; the first few trials say nothing yet, since all of them may have been such draws. With several objectives
-//! there is no best trial, and priors stand.
+//! where they are wrong; the first few trials say nothing yet, since all of them may have been such draws. With several objectives the
+//! trials on the front are asked, of the latest ones, and the half of them decides.
 
+use crate::pareto;
 use crate::rng::Rng;
 use crate::space::Point;
 use crate::study::Study;
+use crate::trial::Trial;
 
 /// Finished trials from which on the best one counts.
 const LEAST: usize = 5;
+/// The latest trials, among which a front is looked for.
+const LATEST: usize = 200;
 
 /// Whether the priors are followed.
 pub(super) fn stands(study: &Study) -> bool {
-    let counts = study.finished().len() >= LEAST && study.metrics().objectives.len() < 2;
-    let best = study.incumbent().filter(|best| counts && !best.outside);
-    best.is_none_or(|best| study.space().log_expectation(&best.point) >= 0.0)
+    let has_priors = study.space().parameters().iter().any(|parameter| parameter.prior.is_some());
+    if !has_priors || study.finished().len() < LEAST {
+        return true;
+    }
+    let best =
+        if study.metrics().objectives.len() < 2 { Vec::from_iter(study.incumbent()) } else { front(study) };
+    let best: Vec<&Trial> = best.into_iter().filter(|trial| !trial.outside).collect();
+    let expected = best.iter().filter(|trial| study.space().log_expectation(&trial.point) >= 0.0);
+    2 * expected.count() >= best.len()
+}
+
+/// Of the latest trials that keep the constraints those that none of them beats in all objectives.
+fn front(study: &Study) -> Vec<&Trial> {
+    let latest = study.finished().iter().rev().take(LATEST).map(|number| &study.trials()[*number as usize]);
+    let kept = latest.filter(|trial| study.violation(trial) <= 0.0);
+    let (trials, losses): (Vec<&Trial>, Vec<Vec<f64>>) =
+        kept.filter_map(|trial| Some((trial, study.losses(trial)?))).unzip();
+    pareto::front(&losses).into_iter().map(|k| trials[k]).collect()
 }
 
 /// An independent draw: from the priors, or from the whole space where they do not stand.
