@@ -355,6 +355,7 @@ def write_page(runs, build, tasks_of, defined, folder=FOLDER):
         grid = GRIDS[name]
         parts.append(grid_section(grid.title, name, runs[grid.setting], grid.chosen(tasks_of), grid, folder, rows, details))
     parts.append(pairs_section(runs[""], tasks_of))
+    parts.append(families_section(details))
     parts.append(losses_section(details))
     parts.append(bars_section(runs, tasks_of))
     parts.append(provenance_section(runs, defined))
@@ -454,6 +455,24 @@ def pairs_section(runs, tasks_of):
                 f"| {peer} | {HALVES[half].lower()} | {test.pairs} | {len(both.tasks)} | {means[0]:.4f} | {means[1]:.4f} | {test.wins} / {test.losses} | {test.p:.2g} |"
             )
     return "\n".join(lines) if bars.AUTO in runs else ""
+
+
+def families_section(details):
+    """`auto` beside the best peer of each family of problems, in every table. `details`: the rows of `tasks.csv`."""
+    lines = ["### Family by family", "", "Mean final regret of `auto` and of the peer that has the least there.", ""]
+    lines += ["| table | family | tasks | auto | best peer | its regret |", "|---|---|---|---|---|---|"]
+    families = {}
+    for row in details:
+        regrets = families.setdefault((row["grid"], row["family"]), {})
+        regrets.setdefault(traces.bare(row["optimizer"]), []).append(row["regret@100%"])
+    for (grid, family), regrets in families.items():
+        means = {name: sum(values) / len(values) for name, values in regrets.items()}
+        peers = [name for name in means if bars.is_peer(name)]
+        if bars.AUTO in means and peers:
+            best = min(peers, key=means.get)
+            ours, theirs = (f"**{x:.4f}**" if x <= min(means[bars.AUTO], means[best]) else f"{x:.4f}" for x in (means[bars.AUTO], means[best]))
+            lines.append(f"| {grid} | {family} | {len(regrets[bars.AUTO])} | {ours} | {best} | {theirs} |")
+    return "\n".join(lines)
 
 
 # What is lost by less is in `tasks.csv` alone.

@@ -74,3 +74,12 @@ def test_what_is_lost_is_told_whichever_table_it_is_in():
     text = report.losses_section(rows)
     assert "| core | a | smac:hpo | 0.100 | 0.300 |" in text and text.count("\n| ") == 2
     assert "1 more are lost by less, of 3 in all" in text
+
+
+def test_families_have_the_mean_of_their_tasks():
+    def row(task, optimizer, regret):
+        return {"grid": "core", "task": task, "family": "nets", "optimizer": optimizer, "regret@100%": regret}
+
+    rows = [row("a", "luthier:auto", 0.1), row("b", "luthier:auto", 0.3), row("a", "optuna:tpe", 0.0), row("b", "optuna:tpe", 0.5)]
+    rows += [row("a", "smac:hpo", 0.2), row("b", "smac:hpo", 0.4), row("a", "luthier:gp", 0.0), row("b", "luthier:gp", 0.0)]
+    assert report.families_section(rows).endswith("| core | nets | 2 | **0.2000** | optuna:tpe | 0.2500 |")

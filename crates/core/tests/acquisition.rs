@@ -1,5 +1,9 @@
 //! Acquisitions against arithmetic of many digits, and the search against maxima that are known.
 
+use std::convert::Infallible;
+
+use basin::{BoxBounds, ConstraintDescription, ConstraintSet, Constraints};
+use basin::{CostFunction, Executor, FirstOrderState, Gradient, Lbfgsb};
 use luthier_core::acquisition::confidence_bound::{ConfidenceBound, kappa};
 use luthier_core::acquisition::cost::{LogCost, differs};
 use luthier_core::acquisition::expected_improvement::{ExpectedImprovement, LogExpectedImprovement};
@@ -272,6 +276,88 @@ fn a_maximum_at_the_corner_of_the_cube_is_reached_exactly() {
     let unit = &found.candidate.unit;
     assert_eq!((unit[0], unit[1], unit[3], unit[4]), (0.0, 1.0, 0.0, 1.0));
     assert!((unit[2] - 0.5).abs() < 1e-4);
+}
+
+/// Waves across the cube, and the same upside down for `basin`, which goes downwards.
+#[derive(Clone)]
+struct Waves {
+    fronts: Vec<(Vec<f64>, f64)>,
+    bounds: (Vec<f64>, Vec<f64>),
+}
+
+impl Waves {
+    fn new(dimensions: usize, rng: &mut Rng) -> Self {
+        let front = |rng: &mut Rng| {
+            ((0..dimensions).map(|_| 3.0 * rng.normal()).collect(), std::f64::consts::TAU * rng.uniform())
+        };
+        let fronts = (0..12).map(|_| front(rng)).collect();
+        Self { fronts, bounds: (vec![0.0; dimensions], vec![1.0; dimensions]) }
+    }
+}
+
+impl Acquisition for Waves {
+    fn value(&self, unit: &[f64]) -> f64 {
+        self.slope(unit).unwrap().0
+    }
+
+    fn slope(&self, unit: &[f64]) -> Option<(f64, Vec<f64>)> {
+        let (mut value, mut slope) = (0.0, vec![0.0; unit.len()]);
+        for (front, phase) in &self.fronts {
+            let angle = phase + front.iter().zip(unit).map(|(w, x)| w * x).sum::<f64>();
+            value += angle.sin();
+            slope.iter_mut().zip(front).for_each(|(slope, w)| *slope += w * angle.cos());
+        }
+        Some((value, slope))
+    }
+}
+
+impl Constraints for Waves {
+    type Set = ConstraintSet<BoxBounds<Vec<f64>>>;
+
+    fn constraints(&self) -> <Self::Set as ConstraintDescription>::Borrowed<'_> {
+        ConstraintSet::new().with_bounds(BoxBounds::new(Some(&self.bounds.0), Some(&self.bounds.1)))
+    }
+}
+
+impl CostFunction for Waves {
+    type Param = Vec<f64>;
+    type Output = f64;
+    type Error = Infallible;
+
+    fn cost(&self, unit: &Vec<f64>) -> Result<f64, Infallible> {
+        Ok(-self.value(unit))
+    }
+}
+
+impl Gradient for Waves {
+    type Gradient = Vec<f64>;
+
+    fn gradient(&self, unit: &Vec<f64>) -> Result<Vec<f64>, Infallible> {
+        Ok(self.slope(unit).unwrap().1.into_iter().map(|slope| -slope).collect())
+    }
+}
+
+#[test]
+fn from_where_the_search_ends_l_bfgs_b_climbs_no_higher() {
+    let (mut rng, mut ahead) = (rng(), 0);
+    let space = made((0..6).map(|k| float(&format!("x{k}"))).collect());
+    for _ in 0..20 {
+        let waves = Waves::new(6, &mut rng);
+        let climbed = |start: Vec<f64>| {
+            let run = Executor::new(waves.clone(), Lbfgsb::new(), FirstOrderState::new(start))
+                .max_iter(500)
+                .run()
+                .unwrap();
+            -run.cost()
+        };
+        let found = search(&space, &[], &nothing).maximise(&waves, &mut rng).into_iter().next().unwrap();
+        let further = climbed(found.candidate.unit.clone());
+        assert!(further - found.value < 1e-5, "{further} is above {}", found.value);
+        // As many climbs of its own, from random places.
+        let own = (0..Effort::default().starts).map(|_| climbed(rng.uniforms(6))).fold(f64::MIN, f64::max);
+        ahead += usize::from(found.value > own - 1e-5);
+    }
+    assert!(ahead >= 15, "as high as L-BFGS-B from random places in {ahead} of 20");
 }
 
 fn mixed() -> (Space, Bowl) {
