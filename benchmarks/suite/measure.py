@@ -319,15 +319,3 @@ def critical_difference(comparison, fraction=1.0):
     q = studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2.0)
     p = float(friedmanchisquare(*by_task).pvalue) if k > 2 and n > 1 else float("nan")
     return CriticalDifference(comparison.optimizers, by_task.mean(axis=1), p, float(q * np.sqrt(k * (k + 1) / (6.0 * n))))
-
-
-def loses(comparison, optimizer, fraction=1.0):
-    """Tasks on which some other optimiser has less mean regret: [(task, the best, its regret, ours)], worst first."""
-    means = task_means(comparison, at_fraction(comparison, fraction))
-    ours = comparison.index(optimizer)
-    found = []
-    for i, task in enumerate(comparison.tasks):
-        best = int(np.argmin(means[:, i]))
-        if means[ours, i] - means[best, i] > 1e-6:
-            found.append((task, comparison.optimizers[best], float(means[best, i]), float(means[ours, i])))
-    return sorted(found, key=lambda entry: entry[2] - entry[3])

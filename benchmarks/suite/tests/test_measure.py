@@ -137,8 +137,3 @@ def test_the_critical_difference_is_that_of_demsar():
 def test_groups_that_are_not_told_apart_are_maximal():
     found = measure.CriticalDifference(list("abcd"), np.array([3.5, 1.0, 1.8, 2.4]), 0.0, 1.0)
     assert found.cliques() == [(0, 1), (1, 2)]
-
-
-def test_losses_name_the_task_and_the_better_one():
-    found = compared({"a": {("t", 0): [5, 5], ("u", 0): [1, 1]}, "b": {("t", 0): [3, 3], ("u", 0): [2, 2]}})
-    assert measure.loses(found, "a") == [("t", "b", pytest.approx(0.3), pytest.approx(0.5))]
