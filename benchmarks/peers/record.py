@@ -40,8 +40,8 @@ FAST = ["random_search", "optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "nevergra
         "rust_optimizer:tpe", "rust_optimizer:mvtpe", "rust_optimizer:cmaes", "rust_optimizer:gp"]  # fmt: skip
 SLOW = ["optuna:gp", "smac:hpo", "hebo", "hyperopt:atpe", "optuna:auto", "skopt:gp", "skopt:forest", "syne_tune:cqr", "ax", "egobox"]
 SEVERAL_FIDELITIES = ["optuna:tpe", "dehb", "syne_tune:asha", "syne_tune:bohb", "neps:priorband", "smac:multifidelity"]
-ON_FUNCTIONS = ["random_search", "optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "nevergrad:ngopt"]
-SEVERAL_OBJECTIVES = ["random_search", "optuna:tpe", "optuna:nsga2", "nevergrad:ngopt"]
+ON_FUNCTIONS = ["random_search", "optuna:tpe", "optuna:cmaes"]
+SEVERAL_OBJECTIVES = ["random_search", "optuna:tpe", "optuna:nsga2"]
 AT_ONCE = ["random_search", "optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "quasi_random:sobol"]
 
 
@@ -56,11 +56,13 @@ def plan():
             yield optimizer, "core", 100, [seed], []
     for seeds in (range(5), range(20)):
         for optimizer in SEVERAL_FIDELITIES:
-            yield optimizer, "core,curves", 50, seeds, ["--fidelity"]
+            yield optimizer, "core", 50, seeds, ["--fidelity"]
         for optimizer in AT_ONCE:
             yield optimizer, "core", 100, seeds, ["--workers", 8]
     for optimizer in FAST:
         yield optimizer, "suite", 200, range(20), []
+    for optimizer in SEVERAL_FIDELITIES:
+        yield optimizer, "curves", 50, range(20), ["--fidelity"]
     for optimizer in ON_FUNCTIONS:
         yield optimizer, FUNCTIONS, 100, range(20), []
     for optimizer in SEVERAL_OBJECTIVES:

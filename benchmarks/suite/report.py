@@ -78,10 +78,15 @@ GRIDS = {
         note="Ranks are among these rows. `grid` and `manual` have none: what they try is up to the user.",
     ),
     "fidelity": Grid(
-        "Several fidelities", "core,curves", 50, 20,
+        "Several fidelities", "core", 50, 20,
         ("optuna:tpe+fidelity", "smac:multifidelity+fidelity", "neps:priorband+fidelity"), samplers("auto", "tpe", "bohb", "dehb", "priorband"), True,
         note="Luthier's `bohb` and `priorband` run with `hyperband` in mode `promote`, its `dehb` with `hyperband` in mode `fresh`, `auto` and "
         "`tpe` with the default scheduler. The spaces have no priors, which are what `priorband` is made for.",
+    ),
+    "curves": Grid(
+        "Several fidelities: recorded learning curves", "curves", 50, 20, ("optuna:tpe+fidelity", "syne_tune:asha+fidelity"),
+        samplers("auto", "tpe", "bohb", "dehb", "priorband"), True,
+        note="Both halves; trainings of recurrent networks as they were recorded, a report a point. SMAC and NePS take a CPU minute for a few of these runs.",
     ),
     "formulas": Grid("Functions", FORMULAS, 100, 20, ("optuna:tpe",)),
     "multiobjective": Grid(
@@ -351,7 +356,7 @@ def write_page(runs, build, tasks_of, defined, folder=FOLDER):
             grid = GRIDS[name]
             title = f"{HALVES[half]}: {grid.title[0].lower()}{grid.title[1:]}"
             parts.append(grid_section(title, f"{name}-{half}", runs[grid.setting], grid.chosen(tasks_of, half), grid, folder, rows, details))
-    for name in ("formulas", "multiobjective", "training"):
+    for name in ("curves", "formulas", "multiobjective", "training"):
         grid = GRIDS[name]
         parts.append(grid_section(grid.title, name, runs[grid.setting], grid.chosen(tasks_of), grid, folder, rows, details))
     parts.append(pairs_section(runs[""], tasks_of))

@@ -437,7 +437,12 @@ pub(crate) fn failure_block(study: &Study, trial: &Trial) -> String {
         command.is_object() && command.get("pattern").is_none() && command.get("result").is_none();
     // A value of the curve would do, so the program has come to an end that it did not tell.
     let has_curve = trial.piece(0).is_some_and(|piece| piece.last_loss().is_some());
-    if let (Failure::NoResult { .. }, true) = (reason, has_curve) {
+    if let Some(metric) = untold_constraint(study, reason) {
+        text.push_str(&format!(
+            "  `feasible` names {}, so every trial has to tell it: 0 or less where it keeps within bounds\n",
+            safe(metric)
+        ));
+    } else if let (Failure::NoResult { .. }, true) = (reason, has_curve) {
         text.push_str(
             "  started again, it printed nothing: a program that goes on from a checkpoint prints the line of that step first,\n  \
              if it is beyond LUTHIER_STEP, the last one that was written down\n",
@@ -463,6 +468,14 @@ pub(crate) fn failure_block(study: &Study, trial: &Trial) -> String {
         }
     }
     text
+}
+
+/// The constraint on metrics of which a trial told no value.
+fn untold_constraint<'a>(study: &Study, reason: &'a Failure) -> Option<&'a str> {
+    match reason {
+        Failure::NoResult { metric } if study.metrics().constraints.contains(metric) => Some(metric),
+        _ => None,
+    }
 }
 
 /// The names of the metrics that a trial without its objective told instead, in its curve or in the last lines that are known of it.
@@ -525,7 +538,13 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
         "{} + {}, seed {}\n",
         spec.policy.sampler.name, spec.policy.scheduler.name, spec.seed
     ));
-    text.extend(plan(study).map(|plan| format!("next: {plan}\n")));
+    let is_used_up = Engine::new(study).and_then(|mut engine| engine.is_exhausted(study)).unwrap_or(false);
+    let next = if is_used_up {
+        Some("nothing: every point of the space has been tried".into())
+    } else {
+        plan(study)
+    };
+    text.extend(next.map(|next| format!("next: {next}\n")));
     text.push_str(&format!("{}\n", counts(study)));
     text.push_str(&format!("{}\n", cost(study)));
     if let Some(best) = study.incumbent() {
@@ -537,7 +556,8 @@ pub(crate) fn study_block(study: &Study, place: &str) -> String {
             text.push_str(&format!("trajectory  {bars}\n"));
         }
     }
-    text.extend(advice(study).map(|advice| format!("advice      {}\n", advice_line(study, &advice))));
+    let advice = advice(study).filter(|_| !is_used_up);
+    text.extend(advice.map(|advice| format!("advice      {}\n", advice_line(study, &advice))));
     let verdict = study.spec().limits.converged.and_then(|rule| convergence::verdict(study, &rule));
     text.extend(verdict.map(|verdict| format!("converged   {verdict}\n")));
     let last_failed = study.trials().iter().rev().find(|trial| trial.state() == TrialState::Failed);

@@ -248,6 +248,13 @@ impl Engine {
         Ok(self.sampler.explain(study, &mut self.sampler_memo))
     }
 
+    /// Whether every point of the space has been tried, where that can be counted.
+    pub fn is_exhausted(&mut self, study: &Study) -> Result<bool, PolicyError> {
+        self.follow(study)?;
+        self.tried.advance(study);
+        Ok(self.tried.is_exhausted())
+    }
+
     /// Keeps up with changes of policy and space.
     fn follow(&mut self, study: &Study) -> Result<(), PolicyError> {
         if self.policy != study.spec().policy {

@@ -369,7 +369,7 @@ pub enum Failure {
         /// The limit.
         bytes: u64,
     },
-    /// An objective's value was NaN or infinite.
+    /// The value of an objective, or of a constraint on metrics, was NaN or infinite.
     #[error("{metric} was {value}")]
     NonFinite {
         /// The metric.
@@ -377,7 +377,7 @@ pub enum Failure {
         /// `nan`, `inf` or `-inf`.
         value: Arc<str>,
     },
-    /// It ended without a value for an objective.
+    /// It ended without a value for an objective, or for a constraint on metrics.
     #[error("ended without a value for {metric}")]
     NoResult {
         /// The metric.

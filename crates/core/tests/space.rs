@@ -969,6 +969,10 @@ fn bad_constraints_are_refused() {
     refuse("product = { of = [], at_most = 5 }", "the product is empty; name at least one parameter");
     refuse("linear = { weights = {}, at_most = 5 }", "there are no weights; name at least one parameter");
     refuse("linear = { weights = { a = 1.0 } }", "a linear constraint needs at_most or at_least");
+    refuse(
+        "linear = { weights = { a = 1.0 }, at_least = 1, at_most = 0.5 }",
+        "at_least = 1 is above at_most = 0.5",
+    );
     refuse("require = { param = \"a[k]\", gt = 1 }", "\"a\" is not repeated, so it has no [k]");
     refuse("", "a constraint has exactly one of forbid, require, linear and product");
     let two = format!(

@@ -465,7 +465,8 @@ impl Turn<'_> {
     ) -> Result<Option<Failure>, SessionError> {
         for (metric, value) in values.iter().filter(|(_, value)| !value.is_finite()) {
             let text: Arc<str> = value.to_string().to_lowercase().into();
-            if self.study().metrics().objective(metric).is_some() {
+            let metrics = self.study().metrics();
+            if metrics.objective(metric).is_some() || metrics.constraints.contains(metric) {
                 return Ok(Some(Failure::NonFinite { metric: metric.clone(), value: text }));
             }
             let known = |(trial, key, _): &&(Option<u32>, Arc<str>, serde_json::Value)| {
@@ -522,7 +523,7 @@ impl Turn<'_> {
     }
 
     /// The outcome of work that ran to its end: its objectives from the conclusion, else from the curve. Other metrics
-    /// of the conclusion join the curve's last point.
+    /// of the conclusion join the curve's last point. Of constraints on metrics, too, it has to have told some value.
     fn completed(&mut self, work: Work, conclusion: Vec<(Arc<str>, f64)>) -> Result<Outcome, SessionError> {
         let failed = |reason| Ok(Outcome::Failed { reason, detail: "".into() });
         if let Some(reason) = self.non_finite(work, &conclusion)? {
@@ -539,6 +540,14 @@ impl Turn<'_> {
                 Some(value) => values.push(value),
                 None => return failed(Failure::NoResult { metric: metric.name.clone() }),
             }
+        }
+        let is_told = |name: &&Arc<str>| {
+            let on_curve = |point: &CurvePoint| self.study().curve_value(point, name).is_some();
+            conclusion.iter().any(|(told, _)| told == *name)
+                || piece.curve.iter().chain(piece.before.as_deref()).any(on_curve)
+        };
+        if let Some(untold) = metrics.constraints.iter().find(|name| !is_told(name)) {
+            return failed(Failure::NoResult { metric: untold.clone() });
         }
         let is_other =
             |(name, value): &&(Arc<str>, f64)| metrics.objective(name).is_none() && value.is_finite();

@@ -508,7 +508,8 @@ fn metrics(form: &mut Form, objective: &ObjectiveSpec) -> Result<Metrics, String
             }
         }
     }
-    let mut names: Vec<&str> = given.iter().map(|metric| &*metric.name).collect();
+    let mut names: Vec<&str> =
+        given.iter().map(|metric| &*metric.name).chain(form.feasible.iter().map(|f| &**f)).collect();
     names.sort_unstable();
     if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
         return Err(format!("the metric {twice:?} is listed twice"));

@@ -336,7 +336,7 @@ impl Desk {
         told.unwrap_or_else(measured)
     }
 
-    /// Refuses values that leave an objective without one, before a trial's work is lost to a mistyped name.
+    /// Refuses values that leave an objective or a constraint without one, before a trial's work is lost to a mistyped name.
     fn check_complete(&mut self, work: Work, values: &Said) -> Result<(), Problem> {
         let study = match &self.state {
             State::Open(session) => session.study(),
@@ -344,15 +344,16 @@ impl Desk {
         };
         let given = |name: &str| values.iter().any(|(known, _)| **known == *name);
         let on_curve = |name: &str| study.piece(work).is_some_and(|piece| is_reported(study, piece, name));
-        let mut objectives = study.metrics().objectives.iter();
-        match objectives.find(|metric| !given(&metric.name) && !on_curve(&metric.name)) {
+        let metrics = study.metrics();
+        let mut names = metrics.objectives.iter().map(|metric| &metric.name).chain(&metrics.constraints);
+        match names.find(|name| !given(name) && !on_curve(name)) {
             None => Ok(()),
             Some(missing) => {
                 let given: Vec<&str> = values.iter().map(|(name, _)| &**name).collect();
                 let given = if given.is_empty() { "nothing".into() } else { given.join(", ") };
                 Err(Problem::Study(format!(
-                    "trial {} has no value for {:?}: none was reported, and {given} was told",
-                    work.trial, missing.name
+                    "trial {} has no value for {missing:?}: none was reported, and {given} was told",
+                    work.trial
                 )))
             }
         }

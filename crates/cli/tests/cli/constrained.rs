@@ -54,6 +54,36 @@ fn a_broken_constraint_is_told_as_it_happens() {
     assert!(trial.contains(": a constraint wants 0 or less\n") && !trial.contains("curve"), "{trial}");
 }
 
+#[test]
+fn a_trial_that_tells_no_value_of_a_constraint_has_failed() {
+    let untold = "echo '{\"loss\": 0.5, \"ovr\": -1}'";
+    let bench = Bench::with_study(&study("trials = 2\nfeasible = [\"over\"]", untold, ""));
+    let said = bench.luthier(&["tune"]);
+    assert_eq!(said.code, 1, "{}", said.out);
+    assert!(said.out.contains("failed: ended without a value for over\n"), "{}", said.out);
+    assert!(said.out.contains("`feasible` names over, so every trial has to tell it"), "{}", said.out);
+
+    let undefined = "echo '{\"loss\": 0.5, \"over\": NaN}'";
+    let bench = Bench::with_study(&study("trials = 2\nfeasible = [\"over\"]", undefined, ""));
+    let said = bench.luthier(&["tune"]);
+    assert!(said.out.contains("failed: over was nan\n"), "{}", said.out);
+
+    let text = study("trials = 2\nfeasible = [\"loss\"]", untold, "");
+    let said = Bench::with_study(&text).error(&["tune"]);
+    assert!(said.contains("the metric \"loss\" is listed twice"), "{said}");
+}
+
+#[test]
+fn where_every_point_has_been_tried_nothing_is_advised() {
+    let numbers = study("trials = 40", "echo '{\"loss\": @x@}'", "");
+    let numbers = numbers.replace("\"float\"\nlow = 0.0\nhigh = 1.0", "\"int\"\nlow = 1\nhigh = 12");
+    let bench = Bench::with_study(&numbers);
+    bench.ok(&["tune"]);
+    let shown = bench.ok(&["show"]).out;
+    assert!(shown.contains("next: nothing: every point of the space has been tried\n"), "{shown}");
+    assert!(!shown.contains("advice"), "{shown}");
+}
+
 /// Two metrics of which each is best where the other is worst.
 fn of_two_metrics() -> Bench {
     let text = study(

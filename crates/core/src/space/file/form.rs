@@ -407,6 +407,11 @@ impl LinearForm {
         if self.at_most.is_none() && self.at_least.is_none() {
             return Err("a linear constraint needs at_most or at_least".into());
         }
+        if let (Some(least), Some(most)) = (self.at_least, self.at_most)
+            && least > most
+        {
+            return Err(format!("at_least = {least} is above at_most = {most}"));
+        }
         let above = self.at_least.map(|bound| bounded(-1.0, bound));
         Ok(self.at_most.map(|bound| bounded(1.0, bound)).into_iter().chain(above).collect())
     }
