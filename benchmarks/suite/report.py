@@ -282,7 +282,7 @@ def plot_regret(comparison, file):
     ends = []
     for name in comparison.optimizers:
         curve = measure.mean_over_tasks(comparison, comparison.regret[comparison.index(name)].T)
-        ends.append((curve[-1], name))
+        ends.append((curve[-1], traces.bare(name)))
         color, line, width = STYLES.get(traces.bare(name), (None, "-.", 1.1))
         axes.plot(trials, curve, color=color, linestyle=line, linewidth=width, label=traces.bare(name))
     axes.set(xlabel="full evaluations" if traces.setting_of(comparison.optimizers[0]) == traces.setting(fidelity=True) else "trials", ylabel="mean normalised regret", yscale="log")

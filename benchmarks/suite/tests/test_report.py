@@ -1,5 +1,8 @@
 """Rows: which optimisers a part of the page compares, and which are told as missing."""
 
+import types
+
+import measure
 import optimizers
 import pytest
 import report
@@ -83,3 +86,17 @@ def test_families_have_the_mean_of_their_tasks():
     rows = [row("a", "luthier:auto", 0.1), row("b", "luthier:auto", 0.3), row("a", "optuna:tpe", 0.0), row("b", "optuna:tpe", 0.5)]
     rows += [row("a", "smac:hpo", 0.2), row("b", "smac:hpo", 0.4), row("a", "luthier:gp", 0.0), row("b", "luthier:gp", 0.0)]
     assert report.families_section(rows).endswith("| core | nets | 2 | **0.2000** | optuna:tpe | 0.2500 |")
+
+
+def test_plots_name_optimisers_without_their_setting(tmp_path):
+    runs = {
+        f"{name}+workers=8": {(task, 0): traces.Slice(task, 0, [3.0, regret], [1.0, 1.0]) for task in "ab"}
+        for name, regret in (("luthier:auto", 1.0), ("optuna:tpe", 2.0), ("random_search:uniform", 2.5))
+    }
+    problem = types.SimpleNamespace(
+        direction="min", best_known=0.0, random_median=10.0, noisy=False, objectives=[{"name": "v", "direction": "min"}], family="f"
+    )
+    report.plot(measure.compare(runs, ["a", "b"], [0], 2, {"a": problem, "b": problem}), tmp_path, "few")
+    for kind in ("regret", "ranks"):
+        text = (tmp_path / f"few-{kind}.svg").read_text()
+        assert "luthier:auto" in text and "workers" not in text
