@@ -40,7 +40,7 @@ FAST = ["random_search", "optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "nevergra
         "rust_optimizer:tpe", "rust_optimizer:mvtpe", "rust_optimizer:cmaes", "rust_optimizer:gp"]  # fmt: skip
 SLOW = ["optuna:gp", "smac:hpo", "hebo", "hyperopt:atpe", "optuna:auto", "skopt:gp", "skopt:forest", "syne_tune:cqr", "ax", "egobox"]
 SEVERAL_FIDELITIES = ["optuna:tpe", "dehb", "syne_tune:asha", "syne_tune:bohb", "neps:priorband", "smac:multifidelity"]
-ON_FUNCTIONS = ["random_search", "optuna:tpe", "optuna:cmaes"]
+ON_FUNCTIONS = ["random_search", "optuna:tpe", "optuna:cmaes", "nevergrad:ngopt"]
 SEVERAL_OBJECTIVES = ["random_search", "optuna:tpe", "optuna:nsga2"]
 AT_ONCE = ["random_search", "optuna:tpe", "optuna:cmaes", "hyperopt:tpe", "quasi_random:sobol"]
 

@@ -86,7 +86,7 @@ GRIDS = {
     "curves": Grid(
         "Several fidelities: recorded learning curves", "curves", 50, 20, ("optuna:tpe+fidelity", "syne_tune:asha+fidelity"),
         samplers("auto", "tpe", "bohb", "dehb", "priorband"), True,
-        note="Both halves; trainings of recurrent networks as they were recorded, a report a point. A run takes NePS 10 s of CPU and SMAC 27 s.",
+        note="Both halves; trainings of recurrent networks as they were recorded, a report a point. A run takes SMAC 27 s of CPU, so it is not there.",
     ),
     "formulas": Grid("Functions", FORMULAS, 100, 20, ("optuna:tpe",)),
     "multiobjective": Grid(
