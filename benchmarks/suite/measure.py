@@ -195,13 +195,10 @@ def percent(fraction):
 
 def shares_needed(comparison, is_rival):
     """{optimiser: {task: share}} as of `share_needed`, each beside all rivals but itself; none for an only rival."""
+    means = {name: task_means_over_trials(comparison, name) for name in comparison.optimizers}
     rivals = [name for name in comparison.optimizers if is_rival(name)]
-    found = {}
-    for name in comparison.optimizers:
-        others = [rival for rival in rivals if rival != name]
-        if others:
-            found[name] = share_needed(comparison, name, others)
-    return found
+    beside = {name: [rival for rival in rivals if rival != name] for name in comparison.optimizers}
+    return {name: shares_of(comparison, means, name, others) for name, others in beside.items() if others}
 
 
 def by_task(comparison, is_rival, fractions=FRACTIONS):
@@ -223,6 +220,11 @@ def share_needed(comparison, optimizer, rivals):
     """{task: share of the budget after which the optimiser's mean regret over seeds is that of the task's best rival at the end}; inf if it
     never is."""
     means = {name: task_means_over_trials(comparison, name) for name in [optimizer, *rivals]}
+    return shares_of(comparison, means, optimizer, rivals)
+
+
+def shares_of(comparison, means, optimizer, rivals):
+    """`share_needed` from the mean regret of each optimiser after each trial."""
     shares = {}
     for i, task in enumerate(comparison.tasks):
         goal = min(means[name][i][-1] for name in rivals)

@@ -183,8 +183,8 @@ def all_bars(runs, half, tasks_of):
     ))
     grid = GRIDS["fidelity"]
     tasks = grid.chosen(tasks_of, half)
-    seeds = complete_seeds(runs["+fidelity"], tasks, grid)
-    comparison = comparison_of(peers_and(runs["+fidelity"], [bars.AUTO + "+fidelity"]), tasks, seeds, grid.trials)
+    seeds = complete_seeds(runs[grid.setting], tasks, grid)
+    comparison = comparison_of(peers_and(runs[grid.setting], [bars.AUTO + grid.setting]), tasks, seeds, grid.trials)
     found.append(bars.fidelity_bar(f"{half}, several fidelities, {len(seeds)} seeds × {grid.trials} whole trainings", comparison))
     file = FOLDER / "cpu.json"
     return found + bars.cpu_bars(json.loads(file.read_text()) if file.exists() else {})

@@ -6,7 +6,7 @@ the trace holds the score of the result so far instead:
 * several objectives: the hypervolume of all feasible points so far
 * several fidelities: the full-fidelity value of the best trial among those evaluated furthest so far
 
-A point outside the space is a failed trial.
+A point outside the space is a failed trial; on several fidelities it is an error.
 """
 
 import time

@@ -6,12 +6,11 @@ The program is $LUTHIER_PEERS/rust/release/luthier-bench-peers, which `benchmark
 import json
 import os
 import subprocess
-from pathlib import Path
 
+from .base import PEERS
 from .base import Optimizer as Base
 
-ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = Path(os.environ.get("LUTHIER_PEERS", ROOT / "target" / "peers")) / "rust" / "release" / "luthier-bench-peers"
+PROGRAM = PEERS / "rust" / "release" / "luthier-bench-peers"
 if not PROGRAM.exists():
     raise ImportError(f"{PROGRAM} is not built; run benchmarks/peers/install.sh rust")
 

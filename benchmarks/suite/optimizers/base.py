@@ -1,5 +1,12 @@
 """The interface between the benchmark's loop and an optimiser. It is all that an optimiser's file has to know."""
 
+import os
+from pathlib import Path
+
+
+# Where `benchmarks/peers/install.sh` has put what it makes.
+PEERS = Path(os.environ.get("LUTHIER_PEERS") or Path(__file__).resolve().parents[3] / "target" / "peers")
+
 
 class Optimizer:
     """One run of an optimiser on one problem.

@@ -15,9 +15,9 @@ from pathlib import Path
 import optuna
 
 from ._rungs import steps
+from .base import PEERS
 from .base import Optimizer as Base
 
-PEERS = Path(os.environ.get("LUTHIER_PEERS") or Path(__file__).resolve().parents[3] / "target" / "peers")
 # The registry's commit; `install.sh` has it too.
 REGISTRY = "ee680199100edbd95e0000eb20696c3ec5505973"
 

@@ -416,7 +416,12 @@ impl Study {
 
     /// The completed trials that break no constraint and that no other such trial beats in all objectives, by number.
     pub fn pareto_front(&self) -> Vec<&Trial> {
-        let kept = self.trials.iter().filter(|trial| self.violation(trial) <= 0.0);
+        self.front_of(&self.trials)
+    }
+
+    /// The same among the given trials, in their order.
+    pub(crate) fn front_of<'a>(&self, trials: impl IntoIterator<Item = &'a Trial>) -> Vec<&'a Trial> {
+        let kept = trials.into_iter().filter(|trial| self.violation(trial) <= 0.0);
         let (trials, losses): (Vec<&Trial>, Vec<Vec<f64>>) =
             kept.filter_map(|trial| Some((trial, self.losses(trial)?))).unzip();
         pareto::front(&losses).into_iter().map(|k| trials[k]).collect()

@@ -5,7 +5,6 @@
 //! where they are wrong; the first few trials say nothing yet, since all of them may have been such draws. With several objectives the
 //! trials on the front are asked, of the latest ones, and the half of them decides.
 
-use crate::pareto;
 use crate::rng::Rng;
 use crate::space::Point;
 use crate::study::Study;
@@ -22,20 +21,15 @@ pub(super) fn stands(study: &Study) -> bool {
     if !has_priors || study.finished().len() < LEAST {
         return true;
     }
-    let best =
-        if study.metrics().objectives.len() < 2 { Vec::from_iter(study.incumbent()) } else { front(study) };
+    let best = if study.metrics().objectives.len() < 2 {
+        Vec::from_iter(study.incumbent())
+    } else {
+        let latest = study.finished().iter().rev().take(LATEST);
+        study.front_of(latest.map(|number| &study.trials()[*number as usize]))
+    };
     let best: Vec<&Trial> = best.into_iter().filter(|trial| !trial.outside).collect();
     let expected = best.iter().filter(|trial| study.space().log_expectation(&trial.point) >= 0.0);
     2 * expected.count() >= best.len()
-}
-
-/// Of the latest trials that keep the constraints those that none of them beats in all objectives.
-fn front(study: &Study) -> Vec<&Trial> {
-    let latest = study.finished().iter().rev().take(LATEST).map(|number| &study.trials()[*number as usize]);
-    let kept = latest.filter(|trial| study.violation(trial) <= 0.0);
-    let (trials, losses): (Vec<&Trial>, Vec<Vec<f64>>) =
-        kept.filter_map(|trial| Some((trial, study.losses(trial)?))).unzip();
-    pareto::front(&losses).into_iter().map(|k| trials[k]).collect()
 }
 
 /// An independent draw: from the priors, or from the whole space where they do not stand.
